@@ -1,0 +1,44 @@
+# The commands of the README. Everything they need is made under .venv; state lies in .run.
+PYTHON ?= python3
+GATEWAY := .venv/gateway/bin/python
+DEV := .venv/dev/bin/python
+
+.PHONY: help setup demo up down check test bench lock docs clean
+
+help: ## list these commands
+	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' Makefile | expand -t 16
+
+setup: ## create the Python environments for the gateway and the engine
+	@$(PYTHON) tools/setup.py gateway engine
+
+demo: up ## send a conversation (FILE=your.mp3 for your own) and print who said what
+	@$(GATEWAY) -m proxy_app demo $(if $(FILE),"$(FILE)")
+
+up: setup ## start the engine and the gateway in the background, and wait until both are ready
+	@$(GATEWAY) -m proxy_app up
+
+down: setup ## stop what `make up` started
+	@$(GATEWAY) -m proxy_app down
+
+check: ## lint, types and unit tests
+	@$(PYTHON) tools/setup.py dev
+	@$(DEV) tools/suites.py lint types unit
+
+test: ## everything
+	@$(PYTHON) tools/setup.py gateway engine dev
+	@$(DEV) tools/suites.py
+
+bench: ## measure, beside peers, and print tables
+	@$(PYTHON) tools/setup.py gateway engine dev bench litellm
+	@$(DEV) -m tests.bench
+
+lock: ## resolve requirements/*.in into locks (UPGRADE=1 for the newest versions)
+	@$(PYTHON) tools/setup.py dev
+	@$(DEV) tools/locks.py --uv .venv/setup/bin/uv $(if $(UPGRADE),--upgrade)
+
+docs: ## write docs/settings.md from the settings themselves
+	@$(PYTHON) tools/setup.py dev
+	@$(DEV) -m proxy_app settings > docs/settings.md
+
+clean: down ## stop, and remove what was made here
+	rm -rf .venv .run

@@ -1,0 +1,102 @@
+"""The engine's settings, read from ENGINE_* and HF_TOKEN."""
+
+from __future__ import annotations
+
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+from proxy_app.settings import setting
+
+# Measured with tests/bench/engine.py; see README.md of this image.
+SENKO_BYTES_PER_HOUR = 2_000_000_000
+# Users report 3 to 6 GB of host memory for an hour of audio with pyannote.
+PYANNOTE_BYTES_PER_HOUR = 6_000_000_000
+
+
+@dataclass(frozen=True, kw_only=True)
+class EngineSettings:
+    """One field for each variable; `proxy_app.settings` documents and reads them."""
+
+    host: str = setting("127.0.0.1", "The address to listen on.")
+    port: int = setting(8002, "The port to listen on.", minimum=1, maximum=65535)
+    api_key: str | None = setting(
+        None,
+        "When set, every request except GET /health needs `Authorization: Bearer KEY`.",
+        secret=True,
+    )
+
+    model: str = setting(
+        "bundled",
+        "The Whisper model: `bundled` (tiny.en, no download), a name (tiny, base, small, medium, "
+        "large-v3, turbo; .en variants up to medium.en) or a folder with a CTranslate2 model.",
+    )
+    device: str = setting(
+        "auto",
+        "Where the models run; `cuda` refuses to start where CTranslate2 sees no GPU.",
+        choices=("auto", "cpu", "cuda"),
+    )
+    compute_type: str = setting(
+        "auto",
+        "CTranslate2's arithmetic; `auto` is float16 on CUDA and int8 on the CPU.",
+        choices=("auto", "int8", "int8_float16", "int8_float32", "float16", "bfloat16", "float32"),
+    )
+    threads: int = setting(
+        0, "CPU threads for inference; 0 is one for each core this process may use.", minimum=0
+    )
+
+    diarizer: str = setting(
+        "auto",
+        "Who tells the speakers apart; `auto` is pyannote where HF_TOKEN or ENGINE_PYANNOTE_MODEL "
+        "is set, else senko.",
+        choices=("auto", "pyannote", "senko"),
+    )
+    pyannote_model: str | None = setting(
+        None,
+        "pyannote's pipeline: a hub id (default pyannote/speaker-diarization-community-1; "
+        "pyannote/speaker-diarization-3.1 works too) or a folder with a config.yaml.",
+    )
+    hf_token: str | None = setting(
+        None, "Hugging Face token for pyannote's gated models.", env="HF_TOKEN", secret=True
+    )
+
+    max_upload_bytes: int = setting(
+        2 * 1024**3, "The largest request body, in bytes; more is answered with 413.", minimum=1
+    )
+    max_audio_s: float = setting(
+        4 * 3600.0, "The longest audio, in seconds; more is answered with 413.", minimum=1
+    )
+    memory_per_hour_bytes: int | None = setting(
+        None,
+        "Memory that an hour of audio needs, in bytes; by default 2000000000 with senko and "
+        "6000000000 with pyannote.",
+        minimum=0,
+    )
+    memory_reserve_bytes: int = setting(
+        1024**3, "Memory that a request must leave free, in bytes.", minimum=0
+    )
+    queue: int = setting(
+        8, "Requests that may wait while one is worked on; one more is answered with 429.", minimum=0
+    )
+    spool_dir: Path = setting(
+        Path(tempfile.gettempdir()), "Where uploads lie while they are worked on."
+    )
+    fatal_exit: bool = setting(
+        False,
+        "End the process (code 70) after a CUDA error that only a restart heals, instead of "
+        "answering 503 until somebody restarts it.",
+    )
+
+    @property
+    def uses_pyannote(self) -> bool:
+        """Whether `diarizer` and what is configured lead to pyannote."""
+        if self.diarizer == "auto":
+            return bool(self.hf_token or self.pyannote_model)
+        return self.diarizer == "pyannote"
+
+    @property
+    def audio_bytes_per_hour(self) -> int:
+        """What the preflight counts for an hour of audio, in bytes."""
+        if self.memory_per_hour_bytes is not None:
+            return self.memory_per_hour_bytes
+        return PYANNOTE_BYTES_PER_HOUR if self.uses_pyannote else SENKO_BYTES_PER_HOUR

@@ -1,0 +1,43 @@
+"""The commands behind `make up`, `make down`, `make demo` and `make docs`."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from pathlib import Path
+
+from proxy_app.cli import demo, documentation, supervised
+from proxy_app.cli.errors import CommandError
+from proxy_app.config import Config
+from proxy_app.settings import SettingError, load
+
+
+def main(arguments: list[str]) -> int:
+    """Run one command; returns the exit status, 2 for settings that cannot be used."""
+    parser = argparse.ArgumentParser(prog="python -m proxy_app", description=__doc__)
+    commands = parser.add_subparsers(dest="command", required=True)
+    commands.add_parser("up", help="start the engine and the gateway, and wait for them")
+    commands.add_parser("down", help="stop them")
+    send = commands.add_parser("demo", help="print who said what in a recording")
+    send.add_argument("file", nargs="?", type=Path, help="the recording; a telephone call if none")
+    commands.add_parser("settings", help="print docs/settings.md")
+    options = parser.parse_args(arguments)
+    try:
+        if options.command == "settings":
+            print(documentation.page(), end="")
+            return 0
+        config = load(Config, os.environ, prefix="SPEECH_")
+        if options.command == "demo":
+            demo.run(config, options.file)
+        else:
+            {"up": supervised.up, "down": supervised.down}[options.command](config, os.environ)
+    except SettingError as error:
+        print(error, file=sys.stderr)
+        return 2
+    except CommandError as error:
+        print(error, file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        return 130
+    return 0

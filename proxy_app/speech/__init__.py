@@ -1,0 +1,66 @@
+"""Words, turns and cues: pure functions on the standard library, without I/O.
+
+    merged = merge(tokens, turns)
+    answer = conversation(merged, duration=30.0, language="en", models={...})
+    to_srt(Transcript(merged.segments, duration=30.0, language="en"))
+
+`python -m proxy_app.speech merge WORDS.json TURNS.rttm` does the same from files.
+"""
+
+from proxy_app.speech.formats import (
+    FormatError,
+    conversation,
+    from_conversation,
+    from_verbose_json,
+    parse_rttm,
+    parse_words,
+    to_diarized_json,
+    to_json,
+    to_rttm,
+    to_srt,
+    to_text,
+    to_verbose_json,
+    to_vtt,
+)
+from proxy_app.speech.joining import join
+from proxy_app.speech.languages import LANGUAGES, language_code, language_name
+from proxy_app.speech.merging import merge
+from proxy_app.speech.model import (
+    Decoding,
+    DroppedTurn,
+    Merged,
+    Segment,
+    Token,
+    Transcript,
+    Turn,
+    Word,
+)
+
+__all__ = [
+    "LANGUAGES",
+    "Decoding",
+    "DroppedTurn",
+    "FormatError",
+    "Merged",
+    "Segment",
+    "Token",
+    "Transcript",
+    "Turn",
+    "Word",
+    "conversation",
+    "from_conversation",
+    "from_verbose_json",
+    "join",
+    "language_code",
+    "language_name",
+    "merge",
+    "parse_rttm",
+    "parse_words",
+    "to_diarized_json",
+    "to_json",
+    "to_rttm",
+    "to_srt",
+    "to_text",
+    "to_verbose_json",
+    "to_vtt",
+]
