@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-import logging
-
+from http import HTTPStatus
 
 from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
-log = logging.getLogger(__name__)
+_TYPES = {
+    HTTPStatus.UNAUTHORIZED: "authentication_error",
+    HTTPStatus.TOO_MANY_REQUESTS: "rate_limit_error",
+}
 
 
 class ApiError(Exception):
@@ -18,9 +20,10 @@ class ApiError(Exception):
     Args:
         status: the HTTP status.
         code: a word for programs.
-        message: a sentence for people that says what to do; it may leave the house.
-        param: the request's field that is at fault.
-        retry_after_s: when to come back; without it a 503 or 429 says not to retry.
+        message: a sentence for people that says what to do. It leaves the house: no paths, no
+            text of a library.
+        param: the field of the request that is at fault.
+        retry_after_s: when to come back, for 429 and 503.
     """
 
     def __init__(
@@ -41,27 +44,25 @@ class ApiError(Exception):
 
 
 def answer(error: ApiError) -> JSONResponse:
-    """The response for an error; OpenAI's SDKs obey its retry headers."""
-    body = {
-        "message": error.message,
-        "type": "invalid_request_error" if error.status < 500 else "server_error",
-        "param": error.param,
-        "code": error.code,
-    }
-    if error.status == 429:
-        body["type"] = "rate_limit_error"
+    """The response that an error makes."""
+    kind = _TYPES.get(HTTPStatus(error.status))
+    if kind is None:
+        kind = (
+            "server_error"
+            if error.status >= HTTPStatus.INTERNAL_SERVER_ERROR
+            else "invalid_request_error"
+        )
     headers = {}
     if error.retry_after_s is not None:
         headers["Retry-After"] = str(error.retry_after_s)
-    elif error.status >= 500:
-        headers["x-should-retry"] = "false"
-    if error.status == 401:
+    if error.status == HTTPStatus.UNAUTHORIZED:
         headers["WWW-Authenticate"] = "Bearer"
+    body = {"message": error.message, "type": kind, "param": error.param, "code": error.code}
     return JSONResponse({"error": body}, error.status, headers)
 
 
 def install(app: FastAPI) -> None:
-    """Make every error of the app, the framework's own included, an OpenAI error."""
+    """Give every error of the app this shape, the framework's own included."""
 
     @app.exception_handler(ApiError)
     async def _refused(_request: Request, error: ApiError) -> JSONResponse:
@@ -69,7 +70,7 @@ def install(app: FastAPI) -> None:
 
     @app.exception_handler(HTTPException)
     async def _http(request: Request, error: HTTPException) -> JSONResponse:
-        known: dict[int, tuple[str, str]] = {
+        known = {
             404: ("not_found", f"There is nothing at {request.url.path}."),
             405: ("method_not_allowed", f"{request.method} is not answered at this address."),
         }
@@ -80,9 +81,6 @@ def install(app: FastAPI) -> None:
 
     @app.exception_handler(Exception)
     async def _unexpected(_request: Request, _error: Exception) -> JSONResponse:
-        # The traceback goes to the log: Starlette raises the error again after this answer.
-        return answer(
-            ApiError(500, "internal_error", "The engine failed on this request; its log says why.")
-        )
-
-
+        # Starlette raises the error again after this answer, so that the server logs it.
+        message = "The engine failed on this request; its log says why."
+        return answer(ApiError(500, "internal_error", message))

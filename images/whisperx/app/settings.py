@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -76,10 +75,13 @@ class EngineSettings:
         1024**3, "Memory that a request must leave free, in bytes.", minimum=0
     )
     queue: int = setting(
-        8, "Requests that may wait while one is worked on; one more is answered with 429.", minimum=0
+        8,
+        "Requests that may wait while one is worked on; one more is answered with 429.",
+        minimum=0,
     )
-    spool_dir: Path = setting(
-        Path(tempfile.gettempdir()), "Where uploads lie while they are worked on."
+    spool_dir: Path | None = setting(  # noqa: RUF009 - a Path cannot change
+        None,
+        "Where uploads lie while they are worked on; by default the system's temporary folder.",
     )
     fatal_exit: bool = setting(
         False,

@@ -1,0 +1,254 @@
+"""What is refused at the door: keys, addresses, forms, fields, sizes."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from images.whisperx.app.settings import EngineSettings
+from tests.engine.in_process import SPEAKERS, TRANSCRIPTIONS, client, upload
+from tests.engine.made_audio import silence
+from tests.standins.engine_models import StandInDiarizer, StandInTranscriber, make_engine
+
+SETTINGS = EngineSettings(device="cpu")
+FORM = {"Content-Type": "multipart/form-data; boundary=B"}
+
+
+def ask(
+    folder: Path,
+    *,
+    path: str = SPEAKERS,
+    settings: EngineSettings = SETTINGS,
+    transcriber: StandInTranscriber | None = None,
+    diarizer: StandInDiarizer | None = None,
+    **request: Any,  # noqa: ANN401 - what httpx takes
+) -> httpx.Response:
+    """One request to an app around stand-ins; the spool must be empty afterwards."""
+    request.setdefault("method", "POST")
+
+    async def send() -> httpx.Response:
+        engine = make_engine(settings, transcriber, diarizer)
+        async with client(engine, folder) as http:
+            return await http.request(url=path, **request)
+
+    response = asyncio.run(send())
+    assert not list(folder.iterdir())
+    return response
+
+
+def refusal(response: httpx.Response, status: int) -> dict[str, Any]:
+    assert response.status_code == status, response.text
+    error: dict[str, Any] = response.json()["error"]
+    assert set(error) == {"message", "type", "param", "code"}
+    return error
+
+
+def test_every_word_gets_the_speaker_of_its_turn(tmp_path: Path) -> None:
+    body = ask(tmp_path, files=upload(silence(1)), data={"words": "true"}).json()
+    assert body["speakers_detected"] == 2
+    assert [(one["speaker"], one["text"]) for one in body["segments"]] == [
+        ("Speaker_0", "Good morning."),
+        ("Speaker_1", "Hello."),
+    ]
+    assert [word["word"] for word in body["segments"][0]["words"]] == ["Good", "morning."]
+    assert body["models"] == {"transcription": "faster-whisper stand-in", "diarization": "stand-in"}
+    assert "warnings" not in body
+
+
+def test_language_prompt_and_temperature_reach_the_model(tmp_path: Path) -> None:
+    transcriber = StandInTranscriber(languages=("en", "de"))
+    fields = {"language": "German", "prompt": "Spark", "temperature": "0.4"}
+    answer = ask(
+        tmp_path,
+        path=TRANSCRIPTIONS,
+        transcriber=transcriber,
+        files=upload(silence(1)),
+        data=fields | {"response_format": "verbose_json"},
+    )
+    assert answer.json()["language"] == "german"
+    wish = transcriber.wishes[0]
+    assert (wish.language, wish.prompt, wish.temperature) == ("de", "Spark", 0.4)
+
+
+def test_empty_fields_count_as_left_out(tmp_path: Path) -> None:
+    transcriber = StandInTranscriber()
+    fields = {"language": "", "prompt": "", "num_speakers": ""}
+    answer = ask(tmp_path, transcriber=transcriber, files=upload(silence(1)), data=fields)
+    assert answer.status_code == 200
+    assert (transcriber.wishes[0].language, transcriber.wishes[0].prompt) == (None, None)
+
+
+def test_a_given_number_of_speakers_reaches_the_diarizer(tmp_path: Path) -> None:
+    diarizer = StandInDiarizer()
+    fields = {"num_speakers": "3", "min_speakers": "2", "max_speakers": "4"}
+    ask(tmp_path, diarizer=diarizer, files=upload(silence(1)), data=fields)
+    count = diarizer.counts[-1]
+    assert (count.exactly, count.minimum, count.maximum) == (3, 2, 4)
+
+
+def test_a_diarizer_that_cannot_be_told_the_number_says_so(tmp_path: Path) -> None:
+    diarizer = StandInDiarizer(obeys_count=False)
+    answer = ask(tmp_path, diarizer=diarizer, files=upload(silence(1)), data={"num_speakers": "3"})
+    assert "no effect" in answer.json()["warnings"][0]
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("num_speakers", "0"),
+        ("num_speakers", "two"),
+        ("min_speakers", "-1"),
+        ("max_speakers", "1000"),
+        ("words", "perhaps"),
+        ("language", "klingon"),
+    ],
+)
+def test_a_field_that_makes_no_sense_is_named(tmp_path: Path, field: str, value: str) -> None:
+    error = refusal(ask(tmp_path, files=upload(silence(1)), data={field: value}), 400)
+    assert (error["param"], error["type"]) == (field, "invalid_request_error")
+    assert value in error["message"]
+
+
+def test_speaker_bounds_in_the_wrong_order_are_refused(tmp_path: Path) -> None:
+    fields = {"min_speakers": "3", "max_speakers": "2"}
+    error = refusal(ask(tmp_path, files=upload(silence(1)), data=fields), 400)
+    assert "min_speakers" in error["message"]
+
+
+def test_another_language_is_refused_by_an_english_model(tmp_path: Path) -> None:
+    error = refusal(ask(tmp_path, files=upload(silence(1)), data={"language": "de"}), 400)
+    assert (error["param"], error["code"]) == ("language", "unsupported_language")
+    assert "English-only" in error["message"]
+
+
+@pytest.mark.parametrize("value", ["srt", "vtt", "text", "diarized_json"])
+def test_formats_that_the_gateway_makes_are_left_to_it(tmp_path: Path, value: str) -> None:
+    fields = {"response_format": value}
+    answer = ask(tmp_path, path=TRANSCRIPTIONS, files=upload(silence(1)), data=fields)
+    assert "gateway" in refusal(answer, 400)["message"]
+
+
+def test_audio_over_the_length_limit_is_refused_before_any_work(tmp_path: Path) -> None:
+    transcriber = StandInTranscriber()
+    settings = EngineSettings(device="cpu", max_audio_s=2.0)
+    answer = ask(tmp_path, settings=settings, transcriber=transcriber, files=upload(silence(2.5)))
+    error = refusal(answer, 413)
+    assert error["code"] == "audio_too_long"
+    assert "ENGINE_MAX_AUDIO_S" in error["message"]
+    assert not transcriber.wishes
+
+
+def test_audio_that_does_not_fit_into_memory_is_refused_before_any_work(tmp_path: Path) -> None:
+    transcriber = StandInTranscriber()
+    settings = EngineSettings(device="cpu", memory_per_hour_bytes=10**18)
+    answer = ask(tmp_path, settings=settings, transcriber=transcriber, files=upload(silence(1)))
+    assert refusal(answer, 413)["code"] == "insufficient_memory"
+    assert not transcriber.wishes
+
+
+def test_an_upload_over_the_limit_is_refused_before_it_is_read(tmp_path: Path) -> None:
+    sent = 0
+
+    async def body() -> AsyncIterator[bytes]:
+        nonlocal sent
+        for _ in range(100):
+            sent += 1
+            yield b"x" * 1000
+
+    settings = EngineSettings(device="cpu", max_upload_bytes=50_000)
+    headers = FORM | {"Content-Length": "100000"}
+    answer = ask(tmp_path, settings=settings, content=body(), headers=headers)
+    error = refusal(answer, 413)
+    assert (error["code"], sent) == ("upload_too_large", 0)
+    assert "ENGINE_MAX_UPLOAD_BYTES" in error["message"]
+
+
+def test_an_upload_without_a_length_is_cut_off_at_the_limit(tmp_path: Path) -> None:
+    async def body() -> AsyncIterator[bytes]:
+        yield b'--B\r\nContent-Disposition: form-data; name="file"; filename="a.wav"\r\n\r\n'
+        while True:
+            yield b"x" * 1000
+
+    settings = EngineSettings(device="cpu", max_upload_bytes=50_000)
+    answer = ask(tmp_path, settings=settings, content=body(), headers=FORM)
+    assert refusal(answer, 413)["code"] == "upload_too_large"
+
+
+def test_a_client_that_stops_sending_is_given_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("images.whisperx.app.forms.IDLE_S", 0.05)
+
+    async def body() -> AsyncIterator[bytes]:
+        yield b"--B\r\n"
+        await asyncio.sleep(60)
+
+    assert refusal(ask(tmp_path, content=body(), headers=FORM), 408)["code"] == "upload_stalled"
+
+
+@pytest.mark.parametrize(
+    ("content", "headers"),
+    [
+        (b'{"file": "a"}', {"Content-Type": "application/json"}),
+        (b"", {}),
+        (b"", {"Content-Type": "multipart/form-data"}),
+        (b"no form at all", FORM),
+        (b'--B\r\nContent-Disposition: form-data; name="file"\r\n\r\ncut off', FORM),
+        (
+            b'--B\r\nContent-Disposition: form-data; name="x"\r\n\r\n%b\r\n--B--' % (b"x" * 70_000),
+            FORM,
+        ),
+        (
+            b'--B\r\nContent-Disposition: form-data; name="file"\r\n\r\n1\r\n' * 2 + b"--B--",
+            FORM,
+        ),
+    ],
+    ids=["json", "nothing", "no boundary", "no form", "cut off", "huge field", "two files"],
+)
+def test_what_is_no_form_is_refused(
+    tmp_path: Path, content: bytes, headers: dict[str, str]
+) -> None:
+    assert refusal(ask(tmp_path, content=content, headers=headers), 400)["code"] == "invalid_form"
+
+
+def test_a_form_without_a_file_is_refused(tmp_path: Path) -> None:
+    error = refusal(ask(tmp_path, files={"audio": ("a.wav", silence(1))}), 400)
+    assert (error["code"], error["param"]) == ("missing_file", "file")
+
+
+@pytest.mark.parametrize("key", [None, "Bearer wrong", "right", "Bearer right2"])
+def test_without_the_key_nothing_is_answered_but_health(tmp_path: Path, key: str | None) -> None:
+    settings = EngineSettings(device="cpu", api_key="right")
+    headers = {"Authorization": key} if key else {}
+    for method, path in (("POST", SPEAKERS), ("GET", "/openapi.json"), ("GET", "/nowhere")):
+        answer = ask(tmp_path, settings=settings, method=method, path=path, headers=headers)
+        assert refusal(answer, 401)["code"] == "invalid_api_key"
+        assert "right" not in answer.text
+    assert ask(tmp_path, settings=settings, method="GET", path="/health").status_code == 200
+
+
+def test_the_key_opens_the_door(tmp_path: Path) -> None:
+    settings = EngineSettings(device="cpu", api_key="right")
+    headers = {"Authorization": "Bearer right"}
+    answer = ask(tmp_path, settings=settings, headers=headers, files=upload(silence(1)))
+    assert answer.status_code == 200
+
+
+def test_unknown_addresses_and_methods_are_openai_errors(tmp_path: Path) -> None:
+    missing = ask(tmp_path, method="GET", path="/v1/nowhere")
+    assert refusal(missing, 404)["code"] == "not_found"
+    wrong = ask(tmp_path, method="GET", path=SPEAKERS)
+    assert refusal(wrong, 405)["code"] == "method_not_allowed"
+    assert wrong.headers["Allow"] == "POST"
+
+
+def test_the_openapi_document_shows_the_form(tmp_path: Path) -> None:
+    document = ask(tmp_path, method="GET", path="/openapi.json").json()
+    form = document["paths"][SPEAKERS]["post"]["requestBody"]["content"]["multipart/form-data"]
+    assert form["schema"]["required"] == ["file"]
+    assert {"file", "num_speakers", "language"} <= set(form["schema"]["properties"])

@@ -1,0 +1,62 @@
+"""Which errors of CUDA's libraries end a process."""
+
+import pytest
+
+from images.whisperx.app.faults import Fault, classify
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "CUDA failed with error an illegal memory access was encountered",
+        "CUDA failed with error unspecified launch failure",
+        "CUDA error: device-side assert triggered\nCUDA kernel errors might be asynchronously",
+        "CUDA error: misaligned address",
+        "CUDA error: an illegal instruction was encountered",
+        "CUDA error: the launch timed out and was terminated",
+        "CUDA error: uncorrectable ECC error encountered",
+        "cuBLAS failed with status CUBLAS_STATUS_EXECUTION_FAILED",
+        "CUDA error: CUBLAS_STATUS_INTERNAL_ERROR when calling `cublasSgemm(handle, ...)`",
+        "cuDNN error: CUDNN_STATUS_EXECUTION_FAILED",
+    ],
+)
+def test_an_error_that_loses_the_context_is_sticky(text: str) -> None:
+    assert classify(RuntimeError(text)) is Fault.STICKY
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "CUDA failed with error out of memory",
+        "CUDA out of memory. Tried to allocate 2.00 GiB.",
+        "cuBLAS failed with status CUBLAS_STATUS_ALLOC_FAILED",
+        "CUDA error: CUBLAS_STATUS_NOT_INITIALIZED when calling `cublasCreate(handle)`",
+    ],
+)
+def test_a_shortage_of_memory_is_not_sticky(text: str) -> None:
+    assert classify(RuntimeError(text)) is Fault.MEMORY
+
+
+def test_python_s_own_shortage_of_memory_is_one() -> None:
+    assert classify(MemoryError()) is Fault.MEMORY
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        # int8 on a Blackwell with an old CTranslate2: another compute type heals it, no restart.
+        "cuBLAS failed with status CUBLAS_STATUS_NOT_SUPPORTED",
+        "CUDA error: invalid argument",
+        "CUDA failed with error no kernel image is available for execution on the device",
+        "Invalid input features shape: expected an input with shape (1, 80, 3000)",
+        "",
+    ],
+)
+def test_any_other_error_concerns_its_request_alone(text: str) -> None:
+    assert classify(RuntimeError(text)) is Fault.OTHER
+
+
+def test_the_cause_behind_an_error_is_read() -> None:
+    error = RuntimeError("inference failed")
+    error.__cause__ = RuntimeError("CUDA error: an illegal memory access was encountered")
+    assert classify(error) is Fault.STICKY

@@ -1,0 +1,281 @@
+"""What the engine says and does while its models load, work, and fail."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from pathlib import Path
+
+import httpx
+import pytest
+
+from images.whisperx.app.engine import Engine, Job, Unwanted
+from images.whisperx.app.hub import ModelError
+from images.whisperx.app.settings import EngineSettings
+from tests.engine.in_process import SPEAKERS, TRANSCRIPTIONS, client, until, upload
+from tests.engine.made_audio import silence
+from tests.standins.engine_faults import LOST_CONTEXT
+from tests.standins.engine_models import StandInDiarizer, StandInTranscriber, make_engine
+
+SETTINGS = EngineSettings(device="cpu", queue=1)
+SECOND = silence(1)
+
+
+def test_requests_that_come_before_the_models_are_told_when_to_come_back(tmp_path: Path) -> None:
+    loading = threading.Event()
+
+    def slow(_settings: EngineSettings, _device: str) -> StandInTranscriber:
+        assert loading.wait(30)
+        return StandInTranscriber()
+
+    engine = Engine(SETTINGS, load_transcriber=slow, load_diarizer=lambda _s, _d: StandInDiarizer())
+
+    async def look() -> None:
+        async with client(engine, tmp_path, status=None) as http:
+            health = await http.get("/health")
+            assert (health.status_code, health.json()["status"]) == (200, "loading")
+            assert not health.json()["whisper_loaded"]
+            assert "Whisper" in health.json()["detail"]
+            refused = await http.post(TRANSCRIPTIONS, files=upload(SECOND))
+            assert refused.status_code == 503
+            assert refused.json()["error"]["code"] == "model_loading"
+            assert int(refused.headers["Retry-After"]) > 0
+            loading.set()
+            await until(lambda: engine.health().status == "ready")
+            assert (await http.get("/health")).json()["whisper_loaded"]
+            assert (await http.post(TRANSCRIPTIONS, files=upload(SECOND))).status_code == 200
+
+    asyncio.run(look())
+
+
+def test_a_diarizer_that_cannot_be_had_leaves_transcription_at_work(tmp_path: Path) -> None:
+    def gated(_settings: EngineSettings, _device: str) -> StandInDiarizer:
+        raise ModelError("the model is gated: accept its conditions")
+
+    engine = Engine(
+        SETTINGS, load_transcriber=lambda _s, _d: StandInTranscriber(), load_diarizer=gated
+    )
+
+    async def look() -> None:
+        async with client(engine, tmp_path, status="failed") as http:
+            await until(lambda: engine.health().whisper_loaded)
+            health = await http.get("/health")
+            assert health.status_code == 503
+            assert "accept its conditions" in health.json()["detail"]
+            assert not health.json()["diarizer_loaded"]
+            refused = await http.post(SPEAKERS, files=upload(SECOND))
+            assert (refused.status_code, code(refused)) == (503, "model_failed")
+            assert (await http.post(TRANSCRIPTIONS, files=upload(SECOND))).status_code == 200
+
+    asyncio.run(look())
+
+
+def test_a_model_that_could_not_be_loaded_is_tried_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("images.whisperx.app.engine.LOAD_AGAIN_S", 0.01)
+    attempts = iter([OSError("the disk is away"), OSError("still"), None])
+
+    def flaky(_settings: EngineSettings, _device: str) -> StandInTranscriber:
+        error = next(attempts)
+        if error:
+            raise error
+        return StandInTranscriber()
+
+    engine = Engine(
+        SETTINGS, load_transcriber=flaky, load_diarizer=lambda _s, _d: StandInDiarizer()
+    )
+
+    async def look() -> None:
+        async with client(engine, tmp_path, status="ready") as http:
+            assert (await http.get("/health")).json()["detail"] == ""
+
+    asyncio.run(look())
+
+
+def test_health_answers_and_shows_progress_while_a_request_is_worked_on(tmp_path: Path) -> None:
+    gate = threading.Event()
+    transcriber = StandInTranscriber(gate=gate)
+
+    async def look() -> None:
+        async with client(make_engine(SETTINGS, transcriber), tmp_path) as http:
+            assert (await http.get("/health")).json()["progress"] is None
+            request = asyncio.create_task(http.post(SPEAKERS, files=upload(silence(4))))
+            await until(transcriber.entered.is_set)
+            health = (await http.get("/health")).json()
+            assert health["in_flight"] == 1
+            first = health["progress"]
+            assert (first["stage"], first["done_s"], first["total_s"]) == ("transcription", 2, 4)
+            gate.set()
+            assert (await request).status_code == 200
+            transcriber.entered.clear()
+            gate.clear()
+            request = asyncio.create_task(http.post(SPEAKERS, files=upload(silence(4))))
+            await until(transcriber.entered.is_set)
+            second = (await http.get("/health")).json()["progress"]
+            assert second["done_s"] == first["done_s"]
+            assert second["steps"] > first["steps"]
+            gate.set()
+            assert (await request).status_code == 200
+            assert (await http.get("/health")).json()["in_flight"] == 0
+
+    asyncio.run(look())
+
+
+def test_more_requests_than_may_wait_are_turned_away(tmp_path: Path) -> None:
+    gate = threading.Event()
+    transcriber = StandInTranscriber(gate=gate)
+    engine = make_engine(SETTINGS, transcriber)
+
+    async def look() -> None:
+        async with client(engine, tmp_path) as http:
+            working = asyncio.create_task(http.post(TRANSCRIPTIONS, files=upload(SECOND)))
+            await until(transcriber.entered.is_set)
+            waiting = asyncio.create_task(http.post(TRANSCRIPTIONS, files=upload(SECOND)))
+            await until(lambda: engine.health().in_flight == 2)
+            refused = await http.post(TRANSCRIPTIONS, files=upload(SECOND))
+            assert (refused.status_code, code(refused)) == (429, "queue_full")
+            assert int(refused.headers["Retry-After"]) > 0
+            gate.set()
+            assert [(await request).status_code for request in (working, waiting)] == [200, 200]
+
+    asyncio.run(look())
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_waiting_job_leaves_the_queue_when_nobody_wants_it(tmp_path: Path) -> None:
+    gate, started = threading.Event(), threading.Event()
+    engine = make_engine(SETTINGS)
+    unwanted_ran = False
+
+    def working() -> str:
+        started.set()
+        assert gate.wait(30)
+        return "done"
+
+    def unwanted() -> None:
+        nonlocal unwanted_ran
+        unwanted_ran = True
+
+    async def look() -> None:
+        loop = asyncio.get_running_loop()
+        first = asyncio.create_task(engine.run(Job(1.0), working, loop.create_future()))
+        await until(started.is_set)
+        gone: asyncio.Future[None] = loop.create_future()
+        second = asyncio.create_task(engine.run(Job(1.0), unwanted, gone))
+        await asyncio.sleep(0)
+        gone.set_result(None)
+        with pytest.raises(Unwanted):
+            await second  # while the first still works
+        assert not first.done()
+        gate.set()
+        assert await first == "done"
+
+    asyncio.run(look())
+    engine.stop()
+    assert not unwanted_ran
+
+
+def test_a_running_job_ends_at_its_next_checkpoint_when_nobody_wants_it(tmp_path: Path) -> None:
+    engine = make_engine(SETTINGS)
+    gate, started = threading.Event(), threading.Event()
+    job = Job(1.0)
+    steps = []
+
+    def work() -> None:
+        for step in range(1000):
+            steps.append(step)
+            started.set()
+            assert gate.wait(30)
+            engine.checkpoint(job, "working", 0.0)
+
+    async def look() -> None:
+        gone: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        running = asyncio.create_task(engine.run(job, work, gone))
+        await until(started.is_set)
+        gone.set_result(None)
+        await until(job.unwanted.is_set)
+        gate.set()
+        with pytest.raises(Unwanted):
+            await running
+
+    asyncio.run(look())
+    engine.stop()
+    assert steps == [0]
+
+
+def test_after_a_lost_gpu_nothing_touches_the_model_again(tmp_path: Path) -> None:
+    transcriber = StandInTranscriber(error=RuntimeError(LOST_CONTEXT), gate=threading.Event())
+    engine = make_engine(SETTINGS, transcriber)
+
+    async def look() -> None:
+        async with client(engine, tmp_path) as http:
+            failing = asyncio.create_task(http.post(TRANSCRIPTIONS, files=upload(SECOND)))
+            await until(transcriber.entered.is_set)
+            waiting = asyncio.create_task(http.post(SPEAKERS, files=upload(SECOND)))
+            await until(lambda: engine.health().in_flight == 2)
+            assert transcriber.gate is not None
+            transcriber.gate.set()
+            later = [await failing, await waiting]
+            later.append(await http.post(SPEAKERS, files=upload(SECOND)))
+            for answer in later:
+                assert (answer.status_code, code(answer)) == (503, "engine_fatal")
+                assert "illegal memory access" not in answer.text
+            health = await http.get("/health")
+            assert (health.status_code, health.json()["status"]) == (503, "fatal")
+            assert "Restart" in health.json()["detail"]
+
+    asyncio.run(look())
+    warm_up_and_the_failing_one = 2
+    assert transcriber.calls == warm_up_and_the_failing_one
+
+
+def test_a_lost_gpu_while_loading_is_fatal_and_not_tried_again(tmp_path: Path) -> None:
+    attempts = []
+
+    def lost(_settings: EngineSettings, _device: str) -> StandInTranscriber:
+        attempts.append(1)
+        raise RuntimeError(LOST_CONTEXT)
+
+    engine = Engine(SETTINGS, load_transcriber=lost, load_diarizer=lambda _s, _d: StandInDiarizer())
+
+    async def look() -> None:
+        async with client(engine, tmp_path, status="fatal") as http:
+            assert code(await http.post(SPEAKERS, files=upload(SECOND))) == "engine_fatal"
+
+    asyncio.run(look())
+    assert len(attempts) == 1
+
+
+def test_a_shortage_of_gpu_memory_concerns_its_request_alone(tmp_path: Path) -> None:
+    transcriber = StandInTranscriber(error=RuntimeError("CUDA failed with error out of memory"))
+
+    async def look() -> None:
+        async with client(make_engine(SETTINGS, transcriber), tmp_path) as http:
+            refused = await http.post(TRANSCRIPTIONS, files=upload(SECOND))
+            assert (refused.status_code, code(refused)) == (503, "out_of_memory")
+            assert "Retry-After" in refused.headers
+            transcriber.error = None
+            assert (await http.post(TRANSCRIPTIONS, files=upload(SECOND))).status_code == 200
+
+    asyncio.run(look())
+
+
+def test_an_unexpected_error_says_nothing_of_the_inside(tmp_path: Path) -> None:
+    transcriber = StandInTranscriber(error=RuntimeError("secret detail in /some/path"))
+
+    async def look() -> None:
+        async with client(make_engine(SETTINGS, transcriber), tmp_path) as http:
+            failed = await http.post(TRANSCRIPTIONS, files=upload(SECOND))
+            assert (failed.status_code, code(failed)) == (500, "internal_error")
+            assert "secret" not in failed.text
+            assert (await http.get("/health")).json()["status"] == "ready"
+
+    asyncio.run(look())
+    assert not list(tmp_path.iterdir())
+
+
+def code(response: httpx.Response) -> str:
+    error = response.json()["error"]
+    assert set(error) == {"message", "type", "param", "code"}
+    return str(error["code"])
