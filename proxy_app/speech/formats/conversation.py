@@ -1,0 +1,88 @@
+"""The answer of transcribe-with-speakers: one shape, whatever made it.
+
+    {"duration": 30.0, "language": "en", "speakers_detected": 2,
+     "segments": [{"start_ms": 6690, "end_ms": 7120, "speaker": "Speaker_0", "text": "Hello."}],
+     "models": {"transcription": "...", "diarization": "..."}}
+
+With words, each segment also has "words": [{"word", "start", "end"}], in seconds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from proxy_app.speech.formats.reading import finite, read_list, read_span, read_text, read_words
+from proxy_app.speech.languages import language_code
+from proxy_app.speech.model import Merged, Segment, Transcript
+
+
+def conversation(
+    merged: Merged,
+    *,
+    duration: float,
+    language: str | None,
+    models: Mapping[str, str],
+    words: bool = False,
+) -> dict[str, Any]:
+    """The answer to a client.
+
+    Args:
+        merged: what `merge` returned.
+        duration: of the audio, in seconds.
+        language: an ISO 639 code, or None where it is not known.
+        models: which model did the "transcription" and which the "diarization".
+        words: add to each segment its words.
+    """
+    return {
+        "duration": round(duration, 3),
+        "language": language,
+        "speakers_detected": len(merged.speakers),
+        "segments": [_segment(segment, words) for segment in merged.segments],
+        "models": dict(models),
+    }
+
+
+def _segment(segment: Segment, words: bool) -> dict[str, Any]:
+    answer: dict[str, Any] = {
+        "start_ms": round(segment.start * 1000),
+        "end_ms": round(segment.end * 1000),
+        "speaker": segment.speaker,
+        "text": segment.text,
+    }
+    if words:
+        answer["words"] = [
+            {"word": word.text, "start": round(word.start, 3), "end": round(word.end, 3)}
+            for word in segment.words
+        ]
+    return answer
+
+
+def from_conversation(answer: Mapping[str, Any]) -> Transcript:
+    """Read the answer of transcribe-with-speakers, with or without words.
+
+    A segment without text is passed over, one without times follows the one before it.
+
+    Raises:
+        FormatError: the segments are no list of objects, or a text is no text.
+    """
+    segments: list[Segment] = []
+    for entry in read_list(answer, "segments"):
+        text = " ".join(read_text(entry, "text").split())
+        if not text:
+            continue
+        start_ms, end_ms = finite(entry.get("start_ms")), finite(entry.get("end_ms"))
+        start, end = read_span(
+            None if start_ms is None else start_ms / 1000,
+            None if end_ms is None else end_ms / 1000,
+            segments[-1].end if segments else 0.0,
+        )
+        speaker = read_text(entry, "speaker") or None
+        words = read_words(entry.get("words"), speaker)
+        segments.append(Segment(start, end, speaker, text, words))
+    language = read_text(answer, "language")
+    return Transcript(
+        segments=tuple(segments),
+        duration=finite(answer.get("duration")) or max((s.end for s in segments), default=0.0),
+        language=language_code(language) or language,
+    )

@@ -1,0 +1,197 @@
+"""OpenAI's answers of /v1/audio/transcriptions: text, json, verbose_json and diarized_json.
+
+The shapes are those of OpenAI's OpenAPI document: CreateTranscriptionResponseJson, -VerboseJson,
+-DiarizedJson.
+"""
+
+from __future__ import annotations
+
+import math
+import zlib
+from bisect import bisect_right
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from proxy_app.speech.formats.reading import finite, read_list, read_span, read_text, read_words
+from proxy_app.speech.joining import join
+from proxy_app.speech.languages import language_code, language_name
+from proxy_app.speech.model import Decoding, Segment, Transcript, Word
+from proxy_app.speech.timing import timed_words
+
+
+def to_text(transcript: Transcript) -> str:
+    """The text alone and a line end, as OpenAI answers response_format=text."""
+    return _text(transcript) + "\n"
+
+
+def to_json(transcript: Transcript) -> dict[str, Any]:
+    """The text and how many seconds it took."""
+    return {"text": _text(transcript), "usage": _usage(transcript)}
+
+
+def to_verbose_json(
+    transcript: Transcript,
+    *,
+    words: bool = False,
+    segments: bool = True,
+    task: str = "transcribe",
+) -> dict[str, Any]:
+    """The text with times in seconds.
+
+    Args:
+        transcript: its language is written as an English name.
+        words: whether timestamp_granularities has "word".
+        segments: whether it has "segment", the default of the API.
+        task: "transcribe" or "translate".
+    """
+    answer: dict[str, Any] = {
+        "task": task,
+        "language": language_name(transcript.language),
+        "duration": round(transcript.duration, 3),
+        "text": _text(transcript),
+    }
+    if words:
+        answer["words"] = [
+            {"word": word.text, "start": round(word.start, 3), "end": round(word.end, 3)}
+            for segment in transcript.segments
+            for word in timed_words(segment)
+        ]
+    if segments:
+        answer["segments"] = [
+            _verbose_segment(index, segment) for index, segment in enumerate(transcript.segments)
+        ]
+    return answer | {"usage": _usage(transcript)}
+
+
+def to_diarized_json(transcript: Transcript) -> dict[str, Any]:
+    """The text by speakers, who are called A, B and so on in order of appearance."""
+    speakers = dict.fromkeys(segment.speaker for segment in transcript.segments)
+    names = {speaker: _letters(number) for number, speaker in enumerate(speakers)}
+    segments = [
+        {
+            "type": "transcript.text.segment",
+            "id": f"seg_{number:03d}",
+            "start": round(segment.start, 3),
+            "end": round(segment.end, 3),
+            "text": segment.text,
+            "speaker": names[segment.speaker],
+        }
+        for number, segment in enumerate(transcript.segments, 1)
+    ]
+    return {
+        "task": "transcribe",
+        "duration": round(transcript.duration, 3),
+        "text": "\n".join(f"{segment['speaker']}: {segment['text']}" for segment in segments),
+        "segments": segments,
+        "usage": _usage(transcript),
+    }
+
+
+def from_verbose_json(answer: Mapping[str, Any]) -> Transcript:
+    """Read a verbose_json answer, with words in its segments, beside them, alone, or without.
+
+    Raises:
+        FormatError: the segments are no list of objects, or a text is no text.
+    """
+    words = read_words(answer.get("words"))
+    segments: list[Segment] = []
+    for entry in read_list(answer, "segments"):
+        text = " ".join(read_text(entry, "text").split())
+        if not text:
+            continue
+        start, end = read_span(
+            finite(entry.get("start")),
+            finite(entry.get("end")),
+            segments[-1].end if segments else 0.0,
+        )
+        own = read_words(entry.get("words"))
+        segments.append(Segment(start, end, None, text, own, _decoding(entry)))
+    duration = finite(answer.get("duration")) or max(
+        [segment.end for segment in segments] + [word.end for word in words], default=0.0
+    )
+    if not segments:
+        segments = _from_words(words, read_text(answer, "text"), duration)
+    elif words and not any(segment.words for segment in segments):
+        segments = _with_words(segments, words)
+    language = read_text(answer, "language")
+    return Transcript(tuple(segments), duration, language_code(language) or language)
+
+
+def _text(transcript: Transcript) -> str:
+    return join(segment.text for segment in transcript.segments)
+
+
+def _usage(transcript: Transcript) -> dict[str, Any]:
+    """Whole seconds, a begun one counts: OpenAI's own answer has 9 for 8.47."""
+    return {"type": "duration", "seconds": math.ceil(transcript.duration)}
+
+
+def _verbose_segment(index: int, segment: Segment) -> dict[str, Any]:
+    known = segment.decoding or Decoding()
+    ratio = known.compression_ratio
+    return {
+        "id": index,
+        "seek": known.seek,
+        "start": round(segment.start, 3),
+        "end": round(segment.end, 3),
+        "text": segment.text,
+        "tokens": list(known.tokens),
+        "temperature": known.temperature,
+        "avg_logprob": known.avg_logprob,
+        "compression_ratio": _compression_ratio(segment.text) if ratio is None else ratio,
+        "no_speech_prob": known.no_speech_prob,
+    }
+
+
+def _compression_ratio(text: str) -> float:
+    """How well zlib compresses the text: Whisper's measure of repetition."""
+    data = text.encode(errors="replace")
+    return len(data) / len(zlib.compress(data))
+
+
+def _letters(number: int) -> str:
+    """A to Z for 0 to 25, then AA, AB and so on."""
+    letters = ""
+    number += 1
+    while number:
+        number, rest = divmod(number - 1, 26)
+        letters = chr(ord("A") + rest) + letters
+    return letters
+
+
+def _decoding(entry: Mapping[str, Any]) -> Decoding | None:
+    """What an engine tells of its decoding; None if it tells nothing."""
+    if finite(entry.get("avg_logprob")) is None:
+        return None
+    tokens = entry.get("tokens")
+    return Decoding(
+        seek=int(finite(entry.get("seek")) or 0),
+        tokens=tuple(t for t in tokens if isinstance(t, int)) if isinstance(tokens, list) else (),
+        temperature=finite(entry.get("temperature")) or 0.0,
+        avg_logprob=finite(entry.get("avg_logprob")) or 0.0,
+        compression_ratio=finite(entry.get("compression_ratio")),
+        no_speech_prob=finite(entry.get("no_speech_prob")) or 0.0,
+    )
+
+
+def _from_words(words: Sequence[Word], text: str, duration: float) -> list[Segment]:
+    """One segment of a text with words or without."""
+    text = " ".join(text.split()) or join(word.text for word in words)
+    if not text:
+        return []
+    start = min((word.start for word in words), default=0.0)
+    end = max((word.end for word in words), default=duration)
+    return [Segment(start, end, None, text, tuple(words))]
+
+
+def _with_words(segments: Sequence[Segment], words: Sequence[Word]) -> list[Segment]:
+    """The segments, each with the words whose middle lies behind its start."""
+    starts = [segment.start for segment in segments]
+    shared: list[list[Word]] = [[] for _ in segments]
+    for word in words:
+        index = bisect_right(starts, (word.start + word.end) / 2) - 1
+        shared[max(0, index)].append(word)
+    return [
+        replace(segment, words=tuple(own)) for segment, own in zip(segments, shared, strict=True)
+    ]
