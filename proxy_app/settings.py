@@ -9,6 +9,7 @@ instead: the path of a file that holds the value, for secrets.
 from __future__ import annotations
 
 import difflib
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import Field, dataclass, field, fields
 from pathlib import Path
@@ -158,12 +159,9 @@ def _parse(name: str, text: str, kind: type, metadata: Mapping[str, Any]) -> obj
             number = kind(text)
         except ValueError:
             raise refuse(f"a {_KINDS[kind]}{_bounds(low, high)}") from None
-        # Written so that NaN, which compares false to everything, is refused as well.
-        if not (
-            (low if low is not None else float("-inf"))
-            <= number
-            <= (high if high is not None else float("inf"))
-        ):
+        too_small = low is not None and number < low
+        too_large = high is not None and number > high
+        if too_small or too_large or not math.isfinite(number):
             raise refuse(f"a {_KINDS[kind]}{_bounds(low, high)}")
         return number
     if metadata["choices"] and text not in metadata["choices"]:

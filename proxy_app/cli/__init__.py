@@ -9,8 +9,8 @@ from pathlib import Path
 
 from proxy_app.cli import demo, documentation, supervised
 from proxy_app.cli.errors import CommandError
-from proxy_app.config import Config
-from proxy_app.settings import SettingError, load
+from proxy_app.config import load_config
+from proxy_app.settings import SettingError
 
 
 def main(arguments: list[str]) -> int:
@@ -27,7 +27,7 @@ def main(arguments: list[str]) -> int:
         if options.command == "settings":
             print(documentation.page(), end="")
             return 0
-        config = load(Config, os.environ, prefix="SPEECH_")
+        config = load_config(os.environ)
         if options.command == "demo":
             demo.run(config, options.file)
         else:

@@ -5,8 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from images.whisperx.app.settings import EngineSettings
-
-from proxy_app.config import Config
+from proxy_app.config import PREFIX, Config
 from proxy_app.settings import describe
 
 _HEAD = """\
@@ -25,7 +24,7 @@ def page() -> str:
     """The page, in Markdown."""
     return "\n".join([
         _HEAD,
-        *_section("The gateway", Config, "SPEECH_"),
+        *_section("The gateway", Config, PREFIX),
         *_section("The WhisperX server, embedded or in its container", EngineSettings, "ENGINE_"),
     ])  # fmt: skip
 

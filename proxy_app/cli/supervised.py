@@ -152,6 +152,8 @@ def child_environment(config: Config, environ: Mapping[str, str]) -> dict[str, s
     if not config.whisperx_host:
         children["WHISPERX_HOST"] = children["ENGINE_HOST"] = "127.0.0.1"
         children["WHISPERX_PORT"] = children["ENGINE_PORT"] = str(config.whisperx_port)
+        if "WHISPERX_MODEL" in environ:
+            children.setdefault("ENGINE_MODEL", environ["WHISPERX_MODEL"])
         children.setdefault("ENGINE_SPOOL_DIR", str(config.state_dir.resolve() / "engine-spool"))
     return children
 

@@ -25,7 +25,7 @@ def test_the_supported_pythons_are_accepted(version: tuple[int, int]) -> None:
 def test_what_an_arm_host_lacks_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.delenv("CXX", raising=False)
-    monkeypatch.setattr(setup.sysconfig, "get_path", lambda _name: str(tmp_path))
+    monkeypatch.setattr("sysconfig.get_path", lambda _name: str(tmp_path))
     with pytest.raises(setup.SetupError, match=r"a C\+\+ compiler .* and Python's headers"):
         setup.check_host("engine", "aarch64")
 

@@ -1,0 +1,189 @@
+"""Errors as clients see them: `{"error": {"message", "type", "param", "code"}}` and headers.
+
+The shape is OpenAI's; `x-should-retry` and `retry-after-ms` are what its SDKs obey.
+"""
+
+from __future__ import annotations
+
+import errno
+import logging
+from collections.abc import Mapping
+
+from flask import Flask, Response, jsonify, render_template, request
+from werkzeug.exceptions import HTTPException
+
+from proxy_app.audio import AudioError
+from proxy_app.services import QueueFullError
+from proxy_app.upstreams import (
+    MisconfiguredError,
+    RejectedError,
+    TimeLimitError,
+    UnavailableError,
+    UpstreamError,
+)
+
+log = logging.getLogger(__name__)
+
+# Some versions of openai-node take no Retry-After of exactly 60 s, but obey the milliseconds.
+RETRY_IN_A_MINUTE = {"Retry-After": "60", "retry-after-ms": "59000"}
+RETRY_SOON = {"Retry-After": "10", "retry-after-ms": "10000"}
+DO_NOT_RETRY = {"x-should-retry": "false"}
+
+_TYPES = {429: "rate_limit_error", 503: "service_unavailable_error"}
+_HTTP_CODES = {
+    404: (
+        "not_found",
+        "There is nothing at this address. /v1 and /api have their paths in the README.",
+    ),
+    405: ("method_not_allowed", "This address does not take that method."),
+}
+
+
+class ApiError(Exception):
+    """An answer that is an error.
+
+    Attributes:
+        status: the HTTP status.
+        code: a stable word for programs.
+        message: for people: what is wrong, and what to do.
+        param: the field of the request that is to blame.
+        headers: sent with the answer.
+    """
+
+    status = 500
+    code = "internal_error"
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        status: int | None = None,
+        code: str | None = None,
+        param: str | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.message = message
+        self.status = status or self.status
+        self.code = code or self.code
+        self.param = param
+        self.headers = dict(headers or {})
+
+    @property
+    def type(self) -> str:
+        """OpenAI's coarse classes of errors."""
+        fallback = "server_error" if self.status >= 500 else "invalid_request_error"  # noqa: PLR2004
+        return _TYPES.get(self.status, fallback)
+
+
+class BadRequestError(ApiError):
+    """The request cannot be understood; `param` names the field."""
+
+    status = 400
+    code = "invalid_value"
+
+
+class TooLargeError(ApiError):
+    """The request is larger than the limit."""
+
+    status = 413
+    code = "request_too_large"
+
+
+class ClientGoneError(ApiError):
+    """The client hung up. Nobody reads this answer; the status is nginx's, for the access log."""
+
+    status = 499
+    code = "client_closed_request"
+
+    def __init__(self) -> None:
+        super().__init__("The client closed the connection.")
+
+
+def init_app(app: Flask) -> None:
+    """Answer every error below /v1 and /api, and of the probes, as JSON; others as a page."""
+    app.register_error_handler(ApiError, _respond)
+    app.register_error_handler(AudioError, lambda error: _respond(_of_audio(error)))
+    app.register_error_handler(UpstreamError, lambda error: _respond(_of_upstream(error)))
+    app.register_error_handler(QueueFullError, lambda error: _respond(_of_queue(error)))
+    app.register_error_handler(HTTPException, _of_http)
+    app.register_error_handler(OSError, lambda error: _respond(_of_os(error)))
+    app.register_error_handler(Exception, lambda error: _respond(_unexpected(error)))
+
+
+def _respond(error: ApiError) -> Response:
+    body = {
+        "message": error.message,
+        "type": error.type,
+        "param": error.param,
+        "code": error.code,
+    }
+    response = jsonify(error=body)
+    response.status_code = error.status
+    response.headers.update(error.headers)
+    return response
+
+
+def _of_audio(error: AudioError) -> ApiError:
+    return ApiError(error.message, status=error.status, code=error.code, param="file")
+
+
+def _of_queue(error: QueueFullError) -> ApiError:
+    message = f"{error.name} is busy: no place became free within {error.waited_s:g} s."
+    return ApiError(message, status=429, code="queue_full", headers=RETRY_SOON)
+
+
+def _of_upstream(error: UpstreamError) -> ApiError:
+    if not isinstance(error, RejectedError):
+        log.warning("%s", error)
+    headers = {"x-served-by": error.service}
+    if isinstance(error, RejectedError):
+        if error.retry_after and error.retry_after.isdigit():
+            headers["Retry-After"] = error.retry_after
+        return ApiError(
+            error.message, status=error.status, code="upstream_rejected", headers=headers
+        )
+    if isinstance(error, TimeLimitError):
+        return ApiError(
+            error.message, status=504, code="time_limit", headers=headers | DO_NOT_RETRY
+        )
+    if isinstance(error, MisconfiguredError):
+        return ApiError(
+            error.message, status=502, code="upstream_misconfigured", headers=headers | DO_NOT_RETRY
+        )
+    assert isinstance(error, UnavailableError), error
+    message = f"{error.message} Try again in a minute."
+    return ApiError(
+        message, status=503, code="upstream_unavailable", headers=headers | RETRY_IN_A_MINUTE
+    )
+
+
+def _of_http(error: HTTPException) -> Response:
+    """Flask's and werkzeug's own errors: unknown paths, wrong methods, bodies over the limits."""
+    status = error.code or 500
+    if not request.path.startswith(("/v1/", "/api/")) and request.method in ("GET", "HEAD"):
+        page = render_template("error.html", status=status, name=error.name)
+        return Response(page, status=status, mimetype="text/html")
+    code, message = _HTTP_CODES.get(
+        status, (error.name.lower().replace(" ", "_"), error.description)
+    )
+    headers = {name: value for name, value in error.get_headers() if name == "Allow"}
+    return _respond(ApiError(message or error.name, status=status, code=code, headers=headers))
+
+
+def _of_os(error: OSError) -> ApiError:
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        log.error("the spool folder's disk is full")
+        return ApiError(
+            "The server's disk is full. Try again later.",
+            status=507,
+            code="storage_full",
+            headers=RETRY_IN_A_MINUTE,
+        )
+    return _unexpected(error)
+
+
+def _unexpected(error: Exception) -> ApiError:
+    """The traceback is for the log; the client learns that it was not its fault."""
+    log.error("unexpected error", exc_info=error)
+    return ApiError("Something went wrong inside the gateway; its log has the details.")

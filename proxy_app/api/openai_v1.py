@@ -1,0 +1,106 @@
+"""/v1: OpenAI's paths, for OpenAI's clients.
+
+Clients send what they like: any model's name, or none; arrays with and without brackets; parts
+labelled application/octet-stream; fields that only newer models know. What does not concern us is
+passed over, and what cannot be done is refused by name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from flask import Blueprint, Response, jsonify, request
+
+from proxy_app.api.errors import BadRequestError
+from proxy_app.api.transcribe import with_speakers, without_speakers
+from proxy_app.api.uploads import options, uploaded_file
+from proxy_app.speech import (
+    Transcript,
+    to_diarized_json,
+    to_json,
+    to_rttm,
+    to_srt,
+    to_text,
+    to_verbose_json,
+    to_vtt,
+)
+
+bp = Blueprint("openai_v1", __name__, url_prefix="/v1")
+
+_FORMATS = ("json", "text", "verbose_json", "diarized_json", "rttm", "srt", "vtt")
+_WITH_SPEAKERS = ("diarized_json", "rttm")
+_GRANULARITIES = ("segment", "word")
+_TRUE = ("true", "1", "yes", "on")
+
+
+@bp.post("/audio/transcriptions")
+def transcriptions() -> Response:
+    """OpenAI's transcription, and with speakers where the format or the model's name asks for it.
+
+    Speakers come with diarized_json and rttm, and with every format (srt and vtt then carry the
+    voices) where the model's name contains "diarize".
+    """
+    upload = uploaded_file()
+    wanted = _response_format()
+    granularities = _granularities()
+    _refuse_stream()
+    speakers = wanted in _WITH_SPEAKERS or "diarize" in request.form.get("model", "").lower()
+    work = with_speakers if speakers else without_speakers
+    served = work(upload, options(words=True))
+    response = _render(served.transcript, wanted, granularities)
+    response.headers["x-served-by"] = served.service.name
+    return response
+
+
+def _response_format() -> str:
+    wanted = request.form.get("response_format", "").strip() or "json"
+    if wanted not in _FORMATS:
+        raise BadRequestError(
+            f"response_format={wanted[:40]!r}: expected one of {', '.join(_FORMATS)}.",
+            param="response_format",
+        )
+    return wanted
+
+
+def _granularities() -> frozenset[str]:
+    """Bracketed, as OpenAI's SDKs send the array, or not; repeated, or joined by commas."""
+    name = "timestamp_granularities"
+    sent = request.form.getlist(f"{name}[]") + request.form.getlist(name)
+    values = [value.strip() for text in sent for value in text.split(",") if value.strip()]
+    for value in values:
+        if value not in _GRANULARITIES:
+            raise BadRequestError(f"{name}={value[:40]!r}: expected word or segment.", param=name)
+    return frozenset(values or ["segment"])
+
+
+def _refuse_stream() -> None:
+    """Refuse server-sent events, except for whisper-1, for which OpenAI ignores the field too.
+
+    A client that asked for events would read a plain answer as an empty transcript.
+    """
+    asked = request.form.get("stream", "").strip().lower() in _TRUE
+    if asked and request.form.get("model", "") != "whisper-1":
+        raise BadRequestError(
+            "stream=true is not supported yet: leave it out and the answer comes in one piece.",
+            param="stream",
+            code="unsupported_value",
+        )
+
+
+def _render(transcript: Transcript, wanted: str, granularities: frozenset[str]) -> Response:
+    if wanted == "verbose_json":
+        return jsonify(
+            to_verbose_json(
+                transcript, words="word" in granularities, segments="segment" in granularities
+            )
+        )
+    if wanted in ("json", "diarized_json"):
+        return jsonify((to_json if wanted == "json" else to_diarized_json)(transcript))
+    renderers: dict[str, tuple[Callable[[Transcript], str], str]] = {
+        "text": (to_text, "text/plain"),
+        "rttm": (to_rttm, "text/plain"),
+        "srt": (to_srt, "application/x-subrip"),
+        "vtt": (to_vtt, "text/vtt"),
+    }
+    render, mimetype = renderers[wanted]
+    return Response(render(transcript), content_type=f"{mimetype}; charset=utf-8")

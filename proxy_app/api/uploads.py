@@ -1,0 +1,213 @@
+"""Multipart uploads that go to disk as they arrive, and the fields beside them."""
+
+from __future__ import annotations
+
+import io
+import os
+import re
+import time
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, cast
+
+from flask import Flask, Request, current_app, request
+from werkzeug.exceptions import RequestEntityTooLarge
+from werkzeug.formparser import FormDataParser
+
+from proxy_app.api.errors import ApiError, BadRequestError, TooLargeError
+from proxy_app.gateway import current
+from proxy_app.upstreams import Options
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import WSGIEnvironment
+
+TEXT_BYTES = 256 * 1024
+"""All text fields of a form together."""
+PARTS = 100
+_MOST_SPEAKERS = 50
+_LONGEST_PROMPT = 10_000
+_YIELD_BYTES = 1024 * 1024
+_LANGUAGE = re.compile(r"([a-z]{2,3})([-_][a-z0-9]{2,8})*", re.IGNORECASE)
+_HOW = "Send multipart/form-data with the recording in the field `file`."
+
+
+class SpoolingRequest(Request):
+    """A request whose files are written to the spool folder, whatever their size."""
+
+    def __init__(self, environ: WSGIEnvironment, *, populate_request: bool = True) -> None:
+        super().__init__(environ, populate_request=populate_request)
+        self._stem: Path | None = None
+        self._uploads: list[_SpoolFile] = []
+        self._paths: list[Path] = []
+
+    def _get_file_stream(self, *_about: object, **_more: object) -> IO[bytes]:
+        self._uploads.append(_SpoolFile(self.spool_path(f"upload-{len(self._uploads)}")))
+        return cast(IO[bytes], self._uploads[-1])
+
+    def make_form_data_parser(self) -> FormDataParser:
+        """As werkzeug's, but a broken body is an error and not an empty form."""
+        parser = super().make_form_data_parser()
+        parser.silent = False
+        return parser
+
+    def spool_path(self, name: str) -> Path:
+        """Where a file of this request may be written; it goes with the request."""
+        if self._stem is None:
+            self._stem = current().spool.new_stem()
+        self._paths.append(self._stem.with_name(f"{self._stem.name}-{name}"))
+        return self._paths[-1]
+
+    def remove_files(self) -> None:
+        """Close and remove all of it, also what a form that broke off left open."""
+        for file in self._uploads:
+            file.close()
+        for path in self._paths:
+            path.unlink(missing_ok=True)
+
+
+class _SpoolFile(io.FileIO):
+    """A file for this user only, whose writer lets other requests in between."""
+
+    def __init__(self, path: Path, mode: str = "x+") -> None:
+        super().__init__(path, mode, opener=lambda name, flags: os.open(name, flags, 0o600))
+        self._since_yield = 0
+
+    def write(self, data: bytes | bytearray | memoryview) -> int:  # type: ignore[override]
+        """Write all of it; a disk that fills up in the middle raises ENOSPC."""
+        rest = memoryview(data)
+        while rest:
+            rest = rest[super().write(rest) :]
+        self._since_yield += len(data)
+        if self._since_yield >= _YIELD_BYTES:
+            self._since_yield = 0
+            time.sleep(0)  # a fast sender would otherwise have the worker to itself
+        return len(data)
+
+
+def init_app(app: Flask, max_upload_bytes: int) -> None:
+    """Bound what a request may send, and remove its files when it is over."""
+    app.request_class = SpoolingRequest
+    app.config["MAX_CONTENT_LENGTH"] = max_upload_bytes
+    app.config["MAX_FORM_MEMORY_SIZE"] = TEXT_BYTES
+    app.config["MAX_FORM_PARTS"] = PARTS
+    app.before_request(_refuse_at_the_door)
+    app.teardown_request(_remove_files)
+
+
+def uploaded_file() -> Path:
+    """The path of the upload in the field `file`, on disk.
+
+    Raises:
+        ApiError: there is none, the body is no multipart form, or it is over a limit.
+    """
+    _parse_form()
+    uploads = request.files.getlist("file")
+    if not uploads:
+        if "file" in request.form:
+            raise BadRequestError(
+                f"`file` was sent as text: it needs a file name. {_HOW}",
+                param="file",
+                code="missing_file",
+            )
+        raise BadRequestError(f"`file` is missing. {_HOW}", param="file", code="missing_file")
+    if len(uploads) > 1:
+        raise BadRequestError("Send one `file` per request.", param="file")
+    return Path(cast(_SpoolFile, uploads[0].stream).name)
+
+
+def _parse_form() -> None:
+    if request.mimetype != "multipart/form-data":
+        sent = request.mimetype or "no content type"
+        raise BadRequestError(
+            f"The request is {sent}. {_HOW}", status=415, code="unsupported_media_type"
+        )
+    try:
+        request.form  # noqa: B018 - werkzeug parses on first use
+    except RequestEntityTooLarge:
+        raise _too_large() from None
+    except ValueError:
+        raise BadRequestError(
+            f"The multipart body is malformed. {_HOW}", code="broken_body"
+        ) from None
+
+
+def _too_large() -> ApiError:
+    limit = current_app.config["MAX_CONTENT_LENGTH"]
+    return TooLargeError(
+        f"The request is over a limit: {limit} bytes in all, {PARTS} parts, {TEXT_BYTES} bytes of "
+        "text."
+    )
+
+
+def options(*, words: bool = False) -> Options:
+    """The transcription's options in the form.
+
+    Raises:
+        BadRequestError: naming the field.
+    """
+    num, low, high = (_speakers(name) for name in ("num_speakers", "min_speakers", "max_speakers"))
+    if low is not None and high is not None and low > high:
+        raise BadRequestError(
+            f"min_speakers={low} is more than max_speakers={high}.", param="min_speakers"
+        )
+    if num is not None and not (low or num) <= num <= (high or num):
+        raise BadRequestError(
+            f"num_speakers={num} is not between min_speakers and max_speakers.",
+            param="num_speakers",
+        )
+    prompt = request.form.get("prompt", "")
+    if len(prompt) > _LONGEST_PROMPT:
+        raise BadRequestError(
+            f"The prompt has {len(prompt)} characters; at most {_LONGEST_PROMPT} are accepted.",
+            param="prompt",
+        )
+    return Options(
+        language=_language(),
+        prompt=prompt,
+        num_speakers=num,
+        min_speakers=low,
+        max_speakers=high,
+        words=words,
+    )
+
+
+def _speakers(name: str) -> int | None:
+    text = request.form.get(name, "").strip()
+    if not text:
+        return None
+    if not (text.isascii() and text.isdecimal() and 1 <= int(text[:9]) <= _MOST_SPEAKERS):
+        raise BadRequestError(
+            f"{name}={text[:40]!r}: expected a whole number from 1 to {_MOST_SPEAKERS}.", param=name
+        )
+    return int(text)
+
+
+def _language() -> str | None:
+    text = request.form.get("language", "").strip()
+    if text.lower() in ("", "auto"):
+        return None
+    match = _LANGUAGE.fullmatch(text)
+    if match is None:
+        raise BadRequestError(
+            f"language={text[:40]!r}: expected an ISO 639-1 code such as en, or nothing.",
+            param="language",
+        )
+    return match[1].lower()
+
+
+def _refuse_at_the_door() -> None:
+    """What can be refused before the body is read."""
+    if request.headers.get("Content-Encoding", "identity").lower() != "identity":
+        raise ApiError(
+            "Compressed request bodies are not accepted: send the file as it is.",
+            status=415,
+            code="unsupported_content_encoding",
+        )
+    limit = current_app.config["MAX_CONTENT_LENGTH"]
+    if (request.content_length or 0) > limit:
+        raise TooLargeError(
+            f"The request has {request.content_length} bytes; the limit is {limit}."
+        )
+
+
+def _remove_files(_error: BaseException | None) -> None:
+    cast(SpoolingRequest, request).remove_files()

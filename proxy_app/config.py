@@ -1,0 +1,165 @@
+"""The gateway's settings, read once at start-up. docs/settings.md is generated from them."""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from proxy_app.settings import SettingError, load, setting
+
+PREFIX = "SPEECH_"
+_MODELS = ("tiny", "base", "small", "medium", "large-v3")
+
+
+@dataclass(frozen=True)
+class Config:
+    """What the gateway can be told. `load_config` fills it from the environment."""
+
+    host: str = setting("127.0.0.1", "Address the gateway listens on.")
+    port: int = setting(8080, "Port the gateway listens on.", minimum=1, maximum=65535)
+    workers: int = setting(2, "Worker processes of the gateway.", minimum=1, maximum=64)
+    insecure_public: bool = setting(
+        False,
+        "Allow SPEECH_HOST to be another address than loopback although nothing asks for a "
+        "password or a key: everyone who reaches the port may use and see everything.",
+    )
+    allowed_hosts: str = setting(
+        "",
+        "More host names, separated by commas, under which the gateway may be called. It answers "
+        "to localhost, to loopback addresses and, where SPEECH_HOST is not loopback, to any "
+        "address; other names are refused, which stops DNS rebinding.",
+    )
+    log_level: str = setting(
+        "info", "What the gateway logs.", choices=("debug", "info", "warning", "error")
+    )
+    state_dir: Path = setting(  # noqa: RUF009 - a Path cannot change
+        Path(".run"), "Folder for locks and uploads in work."
+    )
+    spool_dir: Path | None = setting(  # noqa: RUF009 - as above
+        None, "Folder for uploads in work; `spool` in SPEECH_STATE_DIR if not set."
+    )
+    services_dir: Path = setting(  # noqa: RUF009 - as above
+        Path("services.d"), "Folder whose NAME.json files register services."
+    )
+    max_upload_bytes: int = setting(
+        2 * 1024**3, "Largest request in bytes; larger ones get 413.", minimum=1
+    )
+    max_audio_s: float = setting(
+        4 * 3600.0, "Longest recording in seconds; longer ones get 413.", minimum=1
+    )
+    decode_memory_bytes: int = setting(
+        1024**3, "Memory in bytes that decoding one file may take.", minimum=256 * 1024**2
+    )
+    body_timeout_s: float = setting(
+        60.0, "Seconds without a byte after which an upload is given up.", minimum=1
+    )
+    places: int = setting(
+        1, "Requests that one service works on at the same time.", minimum=1, maximum=256
+    )
+    queue_deadline_s: float = setting(
+        120.0, "Seconds a request waits for its place before it gets 429.", minimum=0
+    )
+    time_limit_floor_s: float = setting(
+        120.0, "Seconds that any request may take once a service works on it.", minimum=1
+    )
+    time_limit_factor: float = setting(
+        2.5, "The same as a multiple of the recording's length; the larger one counts.", minimum=0
+    )
+
+    spark2_host: str | None = setting(None, "Default of WHISPERX_HOST.", env="SPARK2_HOST")
+    spark2_user: str | None = setting(None, "Default of WHISPERX_USER.", env="SPARK2_USER")
+    whisperx_host: str | None = setting(
+        None, "Host of the WhisperX server; registers the service.", env="WHISPERX_HOST"
+    )
+    whisperx_user: str | None = setting(None, "Who logs in there by SSH.", env="WHISPERX_USER")
+    whisperx_port: int = setting(
+        8002, "Port of the WhisperX server.", env="WHISPERX_PORT", minimum=1, maximum=65535
+    )
+    whisperx_container: str = setting(
+        "whisperx-asr", "Name of its container.", env="WHISPERX_CONTAINER"
+    )
+    whisperx_model: str = setting(
+        "medium",
+        f"Its Whisper model ({', '.join(_MODELS)}), for show: its own settings decide.",
+        env="WHISPERX_MODEL",
+    )
+    whisperx_api_key: str | None = setting(
+        None, "Key that the WhisperX server asks for.", env="WHISPERX_API_KEY", secret=True
+    )
+    parakeet_host: str | None = setting(
+        None, "Host of a Parakeet server; registers the service.", env="PARAKEET_HOST"
+    )
+    parakeet_port: int = setting(
+        8001, "Port of the Parakeet server.", env="PARAKEET_PORT", minimum=1, maximum=65535
+    )
+    magpie_host: str | None = setting(
+        None, "Host of a Magpie server; registers the service.", env="MAGPIE_HOST"
+    )
+    magpie_port: int = setting(
+        9000, "Port of the Magpie server.", env="MAGPIE_PORT", minimum=1, maximum=65535
+    )
+    llm_host: str | None = setting(
+        None, "Host of an LLM server; registers the service.", env="LLM_HOST"
+    )
+    llm_port: int = setting(
+        8000, "Port of the LLM server.", env="LLM_PORT", minimum=1, maximum=65535
+    )
+
+    @property
+    def spool(self) -> Path:
+        """Where uploads lie while they are in work."""
+        return self.spool_dir or self.state_dir / "spool"
+
+    @property
+    def names(self) -> frozenset[str]:
+        """The host names of `allowed_hosts`, in lower case."""
+        names = (name.strip().lower().rstrip(".") for name in self.allowed_hosts.split(","))
+        return frozenset(name for name in names if name)
+
+    @property
+    def url(self) -> str:
+        """Where the gateway is found from this machine."""
+        host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(self.host, self.host)  # noqa: S104 - a name
+        return f"http://{bracketed(host)}:{self.port}"
+
+    @property
+    def public(self) -> bool:
+        """Whether the gateway listens on anything but loopback."""
+        return not is_loopback(self.host)
+
+
+def load_config(environ: Mapping[str, str]) -> Config:
+    """Read the settings.
+
+    Raises:
+        SettingError: naming the variable, its value and what is expected instead.
+    """
+    config = load(Config, environ, prefix=PREFIX)
+    if config.public and not config.insecure_public:
+        raise SettingError(
+            f"SPEECH_HOST={config.host!r}: there are no passwords or keys yet, so only a loopback "
+            "address (127.0.0.1, ::1, localhost) is served; SPEECH_INSECURE_PUBLIC=true opens the "
+            "gateway to everyone who reaches the port"
+        )
+    return replace(
+        config,
+        whisperx_host=config.whisperx_host or config.spark2_host,
+        whisperx_user=config.whisperx_user or config.spark2_user,
+    )
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a host name or address means this machine, and only this machine."""
+    if host.lower() == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def bracketed(host: str) -> str:
+    """A host as it stands in a URL."""
+    return f"[{host}]" if ":" in host else host

@@ -1,0 +1,54 @@
+"""The gateway's parts, made once per process and found from every view."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from flask import current_app
+
+from proxy_app.audio import DecodeLimits
+from proxy_app.config import Config
+from proxy_app.services import HealthCache, Places, Registry, Spool
+from proxy_app.upstreams import Client, Probe, WhisperX
+
+EXTENSION = "speech-gateway"
+
+
+@dataclass(frozen=True, slots=True)
+class Gateway:
+    """What the views work with. It holds nothing that must outlive the process."""
+
+    config: Config
+    registry: Registry
+    health: HealthCache
+    places: Places
+    spool: Spool
+    whisperx: WhisperX
+    decode_limits: DecodeLimits
+
+
+def make_gateway(config: Config) -> Gateway:
+    """Build the parts; creates the state folders.
+
+    Raises:
+        SettingError: a service of the environment cannot be used.
+        OSError: a folder cannot be made.
+    """
+    client = Client()
+    return Gateway(
+        config=config,
+        registry=Registry(config),
+        health=HealthCache(Probe(client)),
+        places=Places(config.state_dir / "places"),
+        spool=Spool(config.spool),
+        whisperx=WhisperX(client),
+        decode_limits=DecodeLimits(
+            max_audio_s=config.max_audio_s, memory_bytes=config.decode_memory_bytes
+        ),
+    )
+
+
+def current() -> Gateway:
+    """The gateway of the application that handles this request."""
+    gateway: Gateway = current_app.extensions[EXTENSION]
+    return gateway

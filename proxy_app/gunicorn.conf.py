@@ -1,0 +1,53 @@
+"""How gunicorn runs the gateway.
+
+    gunicorn -c proxy_app/gunicorn.conf.py 'proxy_app.app:create_app()'
+
+gevent workers, because a slow sender or reader then costs a greenlet and not a worker. gunicorn
+patches the standard library in each worker before it imports the application.
+"""
+
+# ruff: noqa: N999 - gunicorn's own name for such a file
+
+import os
+import sys
+
+from proxy_app.config import bracketed, load_config
+from proxy_app.services.registry import Registry
+from proxy_app.settings import SettingError
+
+try:
+    _config = load_config(os.environ)
+    Registry(_config)
+except SettingError as error:
+    print(f"The gateway cannot start: {error}", file=sys.stderr)  # noqa: T201 - no log yet
+    raise SystemExit(2) from None
+if _config.public:
+    print(  # noqa: T201
+        f"WARNING: listening on {_config.host} without any password or key: everyone who reaches "
+        f"port {_config.port} may use the services and read what is said on the page.",
+        file=sys.stderr,
+    )
+
+bind = f"{bracketed(_config.host)}:{_config.port}"
+workers = _config.workers
+worker_class = "gevent"
+worker_connections = 200  # bounds the requests that wait for a place, and their files
+keepalive = 5  # seconds; also the time for the headers of a request
+timeout = 120  # seconds without a sign of life of a worker's event loop, not of a request
+graceful_timeout = 30
+limit_request_line = 4094
+limit_request_fields = 100
+limit_request_field_size = 8190
+forwarded_allow_ips = ""  # no proxy is trusted to say who the client is
+control_socket_disable = True
+proc_name = "spark-speech"
+loglevel = _config.log_level
+accesslog = "-"
+access_log_format = " ".join(
+    (
+        "%(t)s %(h)s",
+        '"%(m)s %({speech.path}e)s"',
+        "%(s)s %(B)sB %(M)sms",
+        "id=%({x-request-id}o)s by=%({x-served-by}o)s",
+    )
+)

@@ -1,0 +1,76 @@
+"""How a service is, as its own /health tells: asked seldom, remembered for a moment."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from proxy_app.services.registry import Service
+
+READY = "ready"
+WARMING = "warming"
+SUSPECT = "suspect"
+UNREACHABLE = "unreachable"
+"""Nothing answers. Whether it is absent, stopped or restarting, only its host knows."""
+
+
+@dataclass(frozen=True, slots=True)
+class Health:
+    """What is known of a service at one moment."""
+
+    state: str
+    """READY, WARMING, SUSPECT or UNREACHABLE."""
+    detail: str = ""
+    """For people: why it is not ready."""
+    model: str | None = None
+    diarizer: str | None = None
+    device: str | None = None
+    uptime_s: float | None = None
+    in_flight: int | None = None
+
+    @property
+    def ready(self) -> bool:
+        """Whether requests can be served."""
+        return self.state == READY
+
+    def shown(self) -> dict[str, Any]:
+        """All of it, for JSON."""
+        return asdict(self)
+
+
+@dataclass(slots=True)
+class _Entry:
+    lock: threading.Lock = field(default_factory=threading.Lock)
+    health: Health | None = None
+    until: float = 0.0
+
+
+class HealthCache:
+    """Asks a service at most once in `keep_s` seconds, however many want to know."""
+
+    def __init__(self, probe: Callable[[Service], Health], *, keep_s: float = 2.0) -> None:
+        self._probe = probe
+        self._keep_s = keep_s
+        self._entries: dict[Service, _Entry] = {}
+
+    def of(self, service: Service) -> Health:
+        """How the service is; waits for the probe where nothing fresh is known."""
+        entry = self._entries.setdefault(service, _Entry())
+        with entry.lock:
+            if entry.health is None or time.monotonic() >= entry.until:
+                entry.health = self._probe(service)
+                entry.until = time.monotonic() + self._keep_s
+            return entry.health
+
+    def of_all(self, services: tuple[Service, ...]) -> list[Health]:
+        """How the services are, in their order, asked side by side."""
+        for gone in set(self._entries) - set(services):
+            self._entries.pop(gone, None)
+        if len(services) < 2:  # noqa: PLR2004 - one needs no helpers
+            return [self.of(service) for service in services]
+        with ThreadPoolExecutor(max_workers=min(len(services), 16)) as pool:
+            return list(pool.map(self.of, services))

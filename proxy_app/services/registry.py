@@ -1,0 +1,263 @@
+"""The registered services: one JSON file each, and the environment.
+
+Files belong to whoever installs services and are replaced atomically, so they are read anew for
+every request: a handful of small files costs less than a stale answer. A service that the
+environment defines takes the place of a file of the same name as a whole.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, TypeVar
+from urllib.parse import urlsplit
+
+from proxy_app.config import Config, bracketed
+from proxy_app.settings import SettingError
+
+KINDS = ("speakers", "asr", "diarize", "tts", "llm")
+APIS = ("whisperx", "parakeet", "riva", "magpie", "openai")
+ENVIRONMENT = "environment"
+_NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
+_CONTAINER = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]{0,127}")
+_HOST_NAME = re.compile(
+    r"(?=.{1,253}\Z)[a-zA-Z0-9_]([a-zA-Z0-9_-]*[a-zA-Z0-9])?(\.[a-zA-Z0-9_-]+)*"
+)
+_LARGEST_FILE = 64 * 1024
+_LONGEST_TEXT = 1000
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """One registered service."""
+
+    name: str
+    title: str
+    kind: str
+    """One of KINDS: what it does."""
+    api: str
+    """One of APIS: how it is spoken to."""
+    base_url: str
+    """http or https, host and port, without a slash at the end."""
+    host: str
+    container: str | None = None
+    model: str | None = None
+    auto_restart: bool = True
+    source: str = ENVIRONMENT
+    """ENVIRONMENT, or the name of the file."""
+    overrides: str | None = None
+    """The file whose place the environment took."""
+    api_key: str | None = field(default=None, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Malformed:
+    """A file that registers nothing, and why."""
+
+    file: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Registered:
+    """What is registered at one moment."""
+
+    services: tuple[Service, ...]
+    malformed: tuple[Malformed, ...]
+
+    def first(self, *kinds: str) -> Service | None:
+        """The first service of these kinds: the environment's before the files'."""
+        ranked = sorted(self.services, key=lambda service: service.source != ENVIRONMENT)
+        return next((service for service in ranked if service.kind in kinds), None)
+
+
+class Registry:
+    """Reads the services of one folder and of the settings."""
+
+    def __init__(self, config: Config) -> None:
+        """Check the services of the environment.
+
+        Raises:
+            SettingError: naming the variable that holds an unusable host.
+        """
+        self._folder = config.services_dir
+        self._from_environment = {service.name: service for service in _of_environment(config)}
+
+    def read(self) -> Registered:
+        """The services as they are registered now, by name. Malformed files never raise."""
+        services = dict(self._from_environment)
+        malformed = []
+        for path in sorted(self._folder.glob("*.json")):
+            try:
+                service = parse(path.stem, _read(path), source=path.name)
+            except (OSError, ValueError) as error:
+                malformed.append(Malformed(path.name, _reason(error)))
+                continue
+            known = services.get(service.name)
+            if known is None:
+                services[service.name] = service
+            else:
+                services[service.name] = replace(known, overrides=path.name)
+        ordered = tuple(services[name] for name in sorted(services))
+        return Registered(ordered, tuple(malformed))
+
+
+def parse(name: str, fields: Mapping[str, Any], *, source: str) -> Service:
+    """Check a registration field by field.
+
+    Raises:
+        ValueError: naming the field, its value and what is expected.
+    """
+    _refuse_unknown(fields)
+    if not _NAME.fullmatch(name):
+        raise ValueError(f"file name {name!r}: expected small letters, digits and dashes")
+    if _text(fields, "name", name) != name:
+        raise ValueError(f"name={fields['name']!r}: expected {name!r}, as the file is called")
+    base_url, host = _base_url(_text(fields, "base_url"))
+    container = _optional_text(fields, "container")
+    if container is not None and not _CONTAINER.fullmatch(container):
+        raise ValueError(f"container={container!r}: expected the name of a Docker container")
+    return Service(
+        name=name,
+        title=_text(fields, "title", name),
+        kind=_choice(fields, "kind", KINDS),
+        api=_choice(fields, "api", APIS),
+        base_url=base_url,
+        host=_optional_text(fields, "host") or host,
+        container=container,
+        model=_optional_text(fields, "model"),
+        auto_restart=_typed(fields, "auto_restart", bool, "true or false", default=True),
+        source=source,
+    )
+
+
+def _refuse_unknown(fields: Mapping[str, Any]) -> None:
+    known = {"name", "title", "kind", "api", "base_url", "host", "container", "model"}
+    unknown = sorted(set(fields) - known - {"auto_restart"})
+    if unknown:
+        raise ValueError(f"unknown field {unknown[0]!r}")
+
+
+def _of_environment(config: Config) -> list[Service]:
+    rows = (
+        (
+            "whisperx",
+            "WhisperX",
+            "speakers",
+            "whisperx",
+            config.whisperx_host,
+            config.whisperx_port,
+        ),
+        ("parakeet", "Parakeet", "asr", "parakeet", config.parakeet_host, config.parakeet_port),
+        ("magpie", "Magpie", "tts", "magpie", config.magpie_host, config.magpie_port),
+        ("llm", "Language model", "llm", "openai", config.llm_host, config.llm_port),
+    )
+    services = []
+    for name, title, kind, api, host, port in rows:
+        if host is None:
+            continue
+        try:
+            base_url, _ = _base_url(f"http://{bracketed(host)}:{port}")
+        except ValueError:
+            raise SettingError(
+                f"{name.upper()}_HOST={host!r}: expected a host name or an IP address"
+            ) from None
+        is_whisperx = name == "whisperx"
+        services.append(
+            Service(
+                name=name,
+                title=title,
+                kind=kind,
+                api=api,
+                base_url=base_url,
+                host=host,
+                container=config.whisperx_container if is_whisperx else None,
+                model=config.whisperx_model if is_whisperx else None,
+                api_key=config.whisperx_api_key if is_whisperx else None,
+            )
+        )
+    return services
+
+
+def _read(path: Path) -> Mapping[str, Any]:
+    with path.open("rb") as file:
+        data = file.read(_LARGEST_FILE + 1)
+    if len(data) > _LARGEST_FILE:
+        raise ValueError(f"larger than {_LARGEST_FILE} bytes")
+    try:
+        fields = json.loads(data)
+    except RecursionError:
+        raise ValueError("not JSON: nested too deeply") from None
+    except ValueError as error:
+        raise ValueError(f"not JSON: {error}") from None
+    if not isinstance(fields, dict):
+        raise ValueError("expected a JSON object")  # noqa: TRY004 - every refusal is a ValueError
+    return fields
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, OSError):
+        return f"cannot be read: {error.strerror or error}"
+    return str(error)
+
+
+def _base_url(url: str) -> tuple[str, str]:
+    """Check a service's address; return it without a slash at the end, and its host."""
+    try:
+        parts = urlsplit(url)
+        host, _port = parts.hostname, parts.port
+    except ValueError as error:
+        raise ValueError(f"base_url={url!r}: {error}") from None
+    plain = parts.username is None and parts.path in ("", "/") and not parts.query + parts.fragment
+    if parts.scheme not in ("http", "https") or host is None or not plain:
+        raise ValueError(f"base_url={url!r}: expected http://HOST:PORT")
+    _refuse_host(url, host)
+    return f"{parts.scheme}://{parts.netloc}", host
+
+
+def _refuse_host(url: str, host: str) -> None:
+    """Refuse addresses that reach something else than a service of one's own network."""
+    try:
+        address = ipaddress.ip_address(host)
+    except ValueError:
+        # A name of digits and dots only is another spelling of an IP address (2130706433, 127.1).
+        if not _HOST_NAME.fullmatch(host) or re.fullmatch(r"[0-9.]+|0x[0-9a-f.x]+", host.lower()):
+            raise ValueError(f"base_url={url!r}: {host!r} is no host name") from None
+        return
+    if address.is_link_local or address.is_unspecified or address.is_multicast:
+        raise ValueError(f"base_url={url!r}: {host} is no address of a service")
+
+
+def _typed(
+    fields: Mapping[str, Any], name: str, kind: type[T], expected: str, default: T | None = None
+) -> T:
+    value = fields.get(name, default)
+    if value is None:
+        raise ValueError(f"{name} is missing")
+    if not isinstance(value, kind):
+        raise ValueError(f"{name}={value!r}: expected {expected}")  # noqa: TRY004 - as above
+    return value
+
+
+def _text(fields: Mapping[str, Any], name: str, default: str | None = None) -> str:
+    value = _typed(fields, name, str, "text", default)
+    if not value.strip() or len(value) > _LONGEST_TEXT or not value.isprintable():
+        raise ValueError(f"{name}: expected 1 to {_LONGEST_TEXT} printable characters")
+    return value
+
+
+def _optional_text(fields: Mapping[str, Any], name: str) -> str | None:
+    return None if fields.get(name) is None else _text(fields, name)
+
+
+def _choice(fields: Mapping[str, Any], name: str, choices: tuple[str, ...]) -> str:
+    value = _text(fields, name)
+    if value not in choices:
+        raise ValueError(f"{name}={value!r}: expected one of {', '.join(choices)}")
+    return value

@@ -1,0 +1,33 @@
+"""What can go wrong with a service, as far as the one who asked must know."""
+
+from __future__ import annotations
+
+
+class UpstreamError(Exception):
+    """A service did not give a usable answer. `message` is for the client, `log` for us."""
+
+    def __init__(self, service: str, message: str, log: str = "") -> None:
+        super().__init__(f"{service}: {log or message}")
+        self.service = service
+        self.message = message
+
+
+class RejectedError(UpstreamError):
+    """The service refused this request (a 4xx): sending it again does not help."""
+
+    def __init__(self, service: str, status: int, message: str, retry_after: str | None) -> None:
+        super().__init__(service, message)
+        self.status = status
+        self.retry_after = retry_after
+
+
+class UnavailableError(UpstreamError):
+    """The service failed or does not answer; it may again in a minute."""
+
+
+class MisconfiguredError(UpstreamError):
+    """The service answers, but not as one of its kind does, or it refuses our key."""
+
+
+class TimeLimitError(UpstreamError):
+    """The service worked on the request for longer than is allowed."""

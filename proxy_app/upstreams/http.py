@@ -1,0 +1,207 @@
+"""What all adapters share: one pooled session, bounded in time and in memory."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import gevent
+import requests
+from requests.adapters import HTTPAdapter
+from requests_toolbelt import MultipartEncoder
+from urllib3 import Retry
+from urllib3.exceptions import ConnectTimeoutError, HTTPError, NewConnectionError
+
+from proxy_app.services import Service
+from proxy_app.upstreams.errors import (
+    MisconfiguredError,
+    RejectedError,
+    TimeLimitError,
+    UnavailableError,
+)
+
+CONNECT_S = 5.0
+_LARGEST_ANSWER = 64 * 1024 * 1024
+"""Bytes; the words of a day's recording take a tenth of it."""
+_LONGEST_MESSAGE = 500
+_SEND_BYTES = 256 * 1024
+_CLIENTS_FAULT = frozenset({400, 408, 413, 415, 422, 429})
+"""The statuses that speak of the request. Other 4xx speak of how we called the service."""
+
+Fields = Sequence[tuple[str, str]]
+
+
+class Client:
+    """Sends requests to services. One for the whole process; greenlets may share it."""
+
+    def __init__(self) -> None:
+        self._session = requests.Session()
+        self._session.trust_env = False  # no proxies, no .netrc: services are reached directly
+        self._session.headers = requests.structures.CaseInsensitiveDict(
+            {
+                "Accept": "application/json",
+                "Accept-Encoding": "identity",
+                "User-Agent": "spark-speech",
+            }
+        )
+        adapter = _Adapter(pool_connections=32, pool_maxsize=64, max_retries=Retry(0, read=False))
+        self._session.mount("http://", adapter)
+        self._session.mount("https://", adapter)
+
+    def get(self, service: Service, path: str, *, timeout_s: float) -> tuple[int, Any]:
+        """Ask a service something small; return the status and the JSON, None if it is none.
+
+        Raises:
+            UnavailableError: no answer, or only half of one.
+            TimeLimitError: no complete answer in time.
+        """
+        with (
+            _time_limit(service, timeout_s),
+            _failures(service),
+            self._session.get(
+                service.base_url + path,
+                headers=_key(service),
+                timeout=timeout_s,
+                allow_redirects=False,
+                stream=True,
+            ) as response,
+        ):
+            return response.status_code, _json(_read(service, response))
+
+    def post_file(
+        self, service: Service, path: str, file: Path, fields: Fields, *, limit_s: float
+    ) -> dict[str, Any]:
+        """Send a WAV and text fields as multipart, streamed from disk; return the JSON object.
+
+        Args:
+            service: which one.
+            path: begins with a slash.
+            file: the WAV.
+            fields: names and values, in order; a name may come more than once.
+            limit_s: seconds for the whole exchange, not only between two reads.
+
+        Raises:
+            RejectedError: the service refused the request.
+            UnavailableError: it failed, or broke off, or answered something else than JSON.
+            MisconfiguredError: it has no such path, or wants another key.
+            TimeLimitError: the time is over. The connection is closed, so that it can stop.
+        """
+        with (
+            file.open("rb") as audio,
+            _time_limit(service, limit_s),
+            _failures(service),
+        ):
+            body = MultipartEncoder([*fields, ("file", ("audio.wav", audio, "audio/wav"))])
+            with self._session.post(
+                service.base_url + path,
+                data=body,
+                headers={"Content-Type": body.content_type, **_key(service)},
+                timeout=(CONNECT_S, limit_s),
+                allow_redirects=False,
+                stream=True,
+            ) as response:
+                return _answer(service, response)
+
+
+class _Adapter(HTTPAdapter):
+    """Sends files in larger pieces than http.client's 16 KiB."""
+
+    def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401 - passed through
+        super().init_poolmanager(*args, blocksize=_SEND_BYTES, **kwargs)
+
+
+@contextmanager
+def _time_limit(service: Service, limit_s: float) -> Iterator[None]:
+    """End the block after so many seconds, whatever drips in meanwhile."""
+    timer = gevent.Timeout.start_new(limit_s)
+    message = f"{service.title} did not finish within the time limit of {limit_s:.0f} s."
+    try:
+        yield
+    except gevent.Timeout as timeout:
+        if timeout is not timer:
+            raise
+        raise TimeLimitError(service.name, message) from None
+    except requests.ReadTimeout:
+        raise TimeLimitError(service.name, message) from None
+    finally:
+        timer.close()
+
+
+@contextmanager
+def _failures(service: Service) -> Iterator[None]:
+    try:
+        yield
+    except requests.ReadTimeout:
+        raise
+    except (requests.RequestException, HTTPError, OSError) as error:
+        what = "cannot be reached" if _is_connecting(error) else "broke off the connection"
+        raise UnavailableError(
+            service.name, f"{service.title} {what}; it may be starting again.", log=repr(error)
+        ) from error
+
+
+def _is_connecting(error: Exception) -> bool:
+    """Whether it failed before anything was sent; requests has one class for that and the rest."""
+    cause = getattr(error.args[0], "reason", None) if error.args else None
+    return isinstance(cause, NewConnectionError | ConnectTimeoutError)
+
+
+def _answer(service: Service, response: requests.Response) -> dict[str, Any]:
+    status = response.status_code
+    if status >= 500:  # noqa: PLR2004 - HTTP's own classes
+        # The text may hold anything, CUDA's view of the world included: it goes to the log only.
+        raise UnavailableError(
+            service.name,
+            f"{service.title} failed on this request (status {status}); it may need a moment to "
+            "recover.",
+            log=f"status {status}: {_message(_json(_read(service, response)))}",
+        )
+    if status in _CLIENTS_FAULT:
+        message = _message(_json(_read(service, response)))
+        raise RejectedError(
+            service.name,
+            status,
+            message or f"{service.title} refused the request (status {status}).",
+            response.headers.get("Retry-After"),
+        )
+    if status != 200:  # noqa: PLR2004
+        reason = "refuses the gateway's key" if status in (401, 403) else f"answered {status}"
+        raise MisconfiguredError(
+            service.name, f"{service.title} {reason}: check how it is registered."
+        )
+    answer = _json(_read(service, response))
+    if not isinstance(answer, dict):
+        raise UnavailableError(service.name, f"{service.title} answered something unreadable.")
+    return answer
+
+
+def _read(service: Service, response: requests.Response) -> bytes:
+    body = bytearray()
+    for piece in response.iter_content(64 * 1024):
+        body += piece
+        if len(body) > _LARGEST_ANSWER:
+            raise UnavailableError(service.name, f"{service.title} sent an endless answer.")
+    return bytes(body)
+
+
+def _json(body: bytes) -> Any:  # noqa: ANN401 - JSON
+    try:
+        return json.loads(body)
+    except (ValueError, RecursionError):
+        return None
+
+
+def _message(answer: Any) -> str:  # noqa: ANN401 - JSON
+    """The error text of an answer: OpenAI's object, FastAPI's detail, or a plain string."""
+    if isinstance(answer, Mapping):
+        answer = answer.get("error", answer.get("detail"))
+    if isinstance(answer, Mapping):
+        answer = answer.get("message")
+    return answer[:_LONGEST_MESSAGE] if isinstance(answer, str) else ""
+
+
+def _key(service: Service) -> dict[str, str]:
+    return {"Authorization": f"Bearer {service.api_key}"} if service.api_key else {}

@@ -1,0 +1,87 @@
+"""Ask a service how it is, in the way of its API."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from proxy_app.services import Health, Service
+from proxy_app.services.health import READY, SUSPECT, UNREACHABLE, WARMING
+from proxy_app.upstreams.errors import TimeLimitError, UpstreamError
+from proxy_app.upstreams.http import Client
+
+TIMEOUT_S = 2.0
+_PATHS = {
+    "whisperx": "/health",
+    "parakeet": "/health",
+    "riva": "/v1/health/ready",
+    "magpie": "/v1/health/ready",
+    "openai": "/v1/models",
+}
+_LONGEST = 300
+_ENORMOUS = 1e12
+
+
+class Probe:
+    """`probe(service)` asks; it never raises."""
+
+    def __init__(self, client: Client) -> None:
+        self._client = client
+
+    def __call__(self, service: Service) -> Health:
+        """One GET, answered within TIMEOUT_S or counted as no answer."""
+        path = _PATHS[service.api]
+        try:
+            status, answer = self._client.get(service, path, timeout_s=TIMEOUT_S)
+        except TimeLimitError:
+            return Health(UNREACHABLE, f"{path} gave no answer within {TIMEOUT_S:g} s.")
+        except UpstreamError as error:
+            return Health(UNREACHABLE, error.message)
+        if service.api == "whisperx":
+            return _whisperx(status, answer)
+        return _plain(status, path)
+
+
+def _plain(status: int, path: str) -> Health:
+    if status == 200:  # noqa: PLR2004 - HTTP's own numbers
+        return Health(READY)
+    if status == 503:  # noqa: PLR2004
+        return Health(WARMING, f"{path} answers 503: it is loading, or it cannot.")
+    return Health(SUSPECT, f"{path} answers {status}.")
+
+
+def _whisperx(status: int, answer: Any) -> Health:  # noqa: ANN401 - JSON from outside
+    if not isinstance(answer, Mapping) or "whisper_loaded" not in answer:
+        return Health(SUSPECT, f"/health answers {status}, but not as a WhisperX server does.")
+    loaded = {
+        "Whisper": answer.get("whisper_loaded") is True,
+        "the diarizer": answer.get("diarizer_loaded") is True,
+    }
+    detail = _word(answer.get("detail")) or ""
+    missing = " and ".join(name for name, is_loaded in loaded.items() if not is_loaded)
+    if status != 200:  # noqa: PLR2004
+        state, detail = SUSPECT, detail or f"/health answers {status}."
+    elif missing:
+        state, detail = WARMING, detail or f"Loading: waiting for {missing}."
+    else:
+        state = READY
+    return Health(
+        state,
+        detail,
+        model=_word(answer.get("model")),
+        diarizer=_word(answer.get("diarizer")),
+        device=_word(answer.get("device")),
+        uptime_s=_number(answer.get("uptime_s")),
+        in_flight=int(_number(answer.get("in_flight")) or 0),
+    )
+
+
+def _word(value: object) -> str | None:
+    return value[:_LONGEST] if isinstance(value, str) and value else None
+
+
+def _number(value: object) -> float | None:
+    """A count or a time; NaN and the like are none."""
+    if isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < _ENORMOUS:
+        return float(value)
+    return None

@@ -1,0 +1,174 @@
+"""The gateway as people run it, gunicorn and all, in front of a stand-in for the speech engine."""
+
+import contextlib
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+import requests
+
+from tests.api.recordings import canonical_wav
+from tests.standins.upstream_whisperx import StandIn
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+
+
+@dataclass
+class Gateway:
+    """A running gateway."""
+
+    process: subprocess.Popen[bytes]
+    port: int
+    state: Path
+    log: Path
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    def connect(self) -> socket.socket:
+        """A bare connection, for what HTTP clients do not do."""
+        return socket.create_connection(("127.0.0.1", self.port), timeout=10)
+
+    def transcribe(
+        self, file: bytes | None = None, path: str = "/v1/audio/transcriptions", /, **fields: str
+    ) -> requests.Response:
+        """Upload one recording; five seconds of a tone if none is given."""
+        data = canonical_wav(5) if file is None else file
+        files = {"file": ("upload.wav", data, "application/octet-stream")}
+        return requests.post(self.url + path, data=fields, files=files, timeout=20)
+
+    def get(self, path: str, **headers: str) -> requests.Response:
+        return requests.get(self.url + path, headers=headers, timeout=20, allow_redirects=False)
+
+    def files(self) -> list[Path]:
+        """What lies in the spool folder, the workers' own empty folders left out."""
+        return list((self.state / "spool").glob("*/*"))
+
+    def workers(self) -> list[int]:
+        """The process numbers of gunicorn's workers."""
+        children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children")
+        return [int(pid) for pid in children.read_text().split()]
+
+
+def eventually(condition: Callable[[], object], within_s: float = 10.0) -> bool:
+    """Whether the condition becomes true; the limit only ends a test that has failed."""
+    deadline = time.monotonic() + within_s
+    while not condition():
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.01)
+    return True
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def environment(state: Path, port: int, **settings: str) -> dict[str, str]:
+    """The settings of a gateway, and nothing of this machine's."""
+    return {
+        "PATH": os.environ["PATH"],
+        "SPEECH_STATE_DIR": str(state),
+        "SPEECH_SERVICES_DIR": str(state / "services.d"),
+        "SPEECH_PORT": str(port),
+        **settings,
+    }
+
+
+COMMAND = [
+    *(sys.executable, "-m", "gunicorn", "-c", "proxy_app/gunicorn.conf.py"),
+    "proxy_app.app:create_app()",
+]
+
+
+@contextlib.contextmanager
+def running(state: Path, upstream: int, **settings: str) -> Iterator[Gateway]:
+    """Start a gateway, wait until it answers, and stop it afterwards."""
+    port = free_port()
+    log = state / "gateway.log"
+    named = {"WHISPERX_HOST": "127.0.0.1", "WHISPERX_PORT": str(upstream)} | settings
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            COMMAND,
+            cwd=REPOSITORY,
+            env=environment(state, port, **named),
+            stdout=output,
+            stderr=subprocess.STDOUT,
+        )
+    gateway = Gateway(process, port, state, log)
+    try:
+        assert eventually(lambda: is_alive(gateway), within_s=30), log.read_text()
+        yield gateway
+    finally:
+        process.send_signal(signal.SIGQUIT)  # at once: no client is served any more
+        try:
+            process.wait(10)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+def is_alive(gateway: Gateway) -> bool:
+    with contextlib.suppress(requests.RequestException):
+        return requests.get(f"{gateway.url}/livez", timeout=5).ok
+    return False
+
+
+@pytest.fixture(scope="session")
+def engine() -> Iterator[StandIn]:
+    with StandIn() as standin:
+        yield standin
+
+
+@pytest.fixture
+def standin(engine: StandIn) -> Iterator[StandIn]:
+    """The stand-in, well-behaved at first."""
+    engine.reset()
+    yield engine
+    engine.release.set()
+
+
+@pytest.fixture(scope="session")
+def session_gateway(engine: StandIn, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
+    state = tmp_path_factory.mktemp("gateway")
+    limits = {
+        "SPEECH_MAX_UPLOAD_BYTES": str(4 * 1024 * 1024),
+        "SPEECH_MAX_AUDIO_S": "60",
+        "SPEECH_QUEUE_DEADLINE_S": "0.4",
+    }
+    with running(state, engine.port, **limits) as gateway:
+        yield gateway
+
+
+@pytest.fixture
+def gateway(session_gateway: Gateway, standin: StandIn) -> Iterator[Gateway]:
+    """A gateway of two workers with small limits; every test must leave its spool empty."""
+    yield session_gateway
+    standin.release.set()
+    left = session_gateway.files
+    assert eventually(lambda: not left()), left()
+
+
+@pytest.fixture(scope="session")
+def strict_gateway(engine: StandIn, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
+    """One worker that gives services and silent senders a second."""
+    state = tmp_path_factory.mktemp("strict")
+    limits = {
+        "SPEECH_WORKERS": "1",
+        "SPEECH_TIME_LIMIT_FLOOR_S": "1",
+        "SPEECH_TIME_LIMIT_FACTOR": "0",
+        "SPEECH_BODY_TIMEOUT_S": "1",
+    }
+    with running(state, engine.port, **limits) as gateway:
+        yield gateway

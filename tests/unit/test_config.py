@@ -1,0 +1,47 @@
+"""The gateway's settings: what they refuse, and where services come from."""
+
+import pytest
+
+from proxy_app.config import load_config
+from proxy_app.settings import SettingError
+
+
+def test_the_defaults_listen_on_loopback_only() -> None:
+    config = load_config({})
+    assert (config.url, config.public) == ("http://127.0.0.1:8080", False)
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "127.1.2.3", "::1", "localhost"])
+def test_every_loopback_address_is_accepted(host: str) -> None:
+    assert not load_config({"SPEECH_HOST": host}).public
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.168.1.4", "spark", ""])
+def test_another_address_is_refused_while_there_are_no_keys(host: str) -> None:
+    with pytest.raises(SettingError, match=f"SPEECH_HOST={host!r}"):
+        load_config({"SPEECH_HOST": host})
+
+
+def test_another_address_can_be_insisted_on() -> None:
+    config = load_config({"SPEECH_HOST": "0.0.0.0", "SPEECH_INSECURE_PUBLIC": "true"})
+    assert config.public
+    assert config.url == "http://127.0.0.1:8080"
+
+
+def test_an_ipv6_address_is_bracketed_in_the_url() -> None:
+    assert load_config({"SPEECH_HOST": "::1"}).url == "http://[::1]:8080"
+
+
+def test_the_second_spark_is_the_default_host_of_whisperx() -> None:
+    environ = {"SPARK2_HOST": "spark-2", "SPARK2_USER": "ann"}
+    config = load_config(environ)
+    assert (config.whisperx_host, config.whisperx_user) == ("spark-2", "ann")
+    assert load_config(environ | {"WHISPERX_HOST": "spark-3"}).whisperx_host == "spark-3"
+
+
+def test_the_services_key_stays_out_of_repr() -> None:
+    assert "hunter2" not in repr(load_config({"WHISPERX_API_KEY": "hunter2"}))
+
+
+def test_allowed_hosts_are_compared_in_lower_case() -> None:
+    assert load_config({"SPEECH_ALLOWED_HOSTS": "Spark.Local, b."}).names == {"spark.local", "b"}
