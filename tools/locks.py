@@ -20,9 +20,10 @@ def compile_lock(uv: Path, kind: str, output: Path, *, upgrade: bool = False) ->
     """Resolve one kind; what OUTPUT already pins stays as it is unless UPGRADE."""
     command = [str(uv), "pip", "compile", "--quiet", "--universal", "--python-version", "3.11"]
     command += ["--no-header", "--no-annotate", "--output-file", str(output)]
-    excludes = REQUIREMENTS / f"{kind}.excludes"
-    if excludes.exists():
-        command += ["--excludes", str(excludes)]
+    for option in ("excludes", "overrides"):
+        file = REQUIREMENTS / f"{kind}.{option}"
+        if file.exists():
+            command += [f"--{option}", str(file)]
     if upgrade:
         command.append("--upgrade")
     # Wheels on this machine are for installing: they must not decide what a lock says.

