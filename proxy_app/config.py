@@ -77,8 +77,8 @@ class Config:
     whisperx_port: int = setting(
         8002, "Port of the WhisperX server.", env="WHISPERX_PORT", minimum=1, maximum=65535
     )
-    whisperx_container: str = setting(
-        "whisperx-asr", "Name of its container.", env="WHISPERX_CONTAINER"
+    whisperx_container: str | None = setting(
+        "whisperx-asr", "Name of its container; empty if it has none.", env="WHISPERX_CONTAINER"
     )
     whisperx_model: str = setting(
         "medium",
@@ -148,6 +148,20 @@ def load_config(environ: Mapping[str, str]) -> Config:
         whisperx_host=config.whisperx_host or config.spark2_host,
         whisperx_user=config.whisperx_user or config.spark2_user,
     )
+
+
+def make_folders(config: Config) -> None:
+    """Create the folders that the gateway writes to.
+
+    Raises:
+        SettingError: one of them cannot be made.
+    """
+    for name, folder in (("STATE_DIR", config.state_dir), ("SPOOL_DIR", config.spool)):
+        try:
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        except OSError as error:
+            reason = f"{str(folder)!r} cannot be made: {error.strerror or error}"
+            raise SettingError(f"{PREFIX}{name}={reason}") from None
 
 
 def is_loopback(host: str) -> bool:

@@ -11,13 +11,14 @@ patches the standard library in each worker before it imports the application.
 import os
 import sys
 
-from proxy_app.config import bracketed, load_config
+from proxy_app.config import bracketed, load_config, make_folders
 from proxy_app.services.registry import Registry
 from proxy_app.settings import SettingError
 
 try:
     _config = load_config(os.environ)
     Registry(_config)
+    make_folders(_config)
 except SettingError as error:
     print(f"The gateway cannot start: {error}", file=sys.stderr)  # noqa: T201 - no log yet
     raise SystemExit(2) from None

@@ -111,7 +111,9 @@ def uploaded_file() -> Path:
         raise BadRequestError(f"`file` is missing. {_HOW}", param="file", code="missing_file")
     if len(uploads) > 1:
         raise BadRequestError("Send one `file` per request.", param="file")
-    return Path(cast(_SpoolFile, uploads[0].stream).name)
+    file = cast(_SpoolFile, uploads[0].stream)
+    file.close()  # an open file keeps its space on the disk when it is removed
+    return Path(file.name)
 
 
 def _parse_form() -> None:

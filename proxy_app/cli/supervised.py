@@ -151,6 +151,7 @@ def child_environment(config: Config, environ: Mapping[str, str]) -> dict[str, s
     children["PYTHONUNBUFFERED"] = "1"
     if not config.whisperx_host:
         children["WHISPERX_HOST"] = children["ENGINE_HOST"] = "127.0.0.1"
+        children["WHISPERX_CONTAINER"] = ""
         children["WHISPERX_PORT"] = children["ENGINE_PORT"] = str(config.whisperx_port)
         if "WHISPERX_MODEL" in environ:
             children.setdefault("ENGINE_MODEL", environ["WHISPERX_MODEL"])

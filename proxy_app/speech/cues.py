@@ -86,18 +86,21 @@ def _units(run: Sequence[Segment], limit: int) -> list[Unit]:
 
 def _narrowed(unit: Unit, limit: int) -> Iterator[Unit]:
     """The unit, or if it is wider than a line, pieces of it that are not."""
-    while width(unit.text) > limit:
-        at = 1
-        while width(unit.text[: at + 1]) <= limit:
-            at += 1
-        fits = at
-        while at > 1 and is_mark(unit.text[at]):
-            at -= 1
-        at = at if at > 1 else fits
-        middle = unit.start + (unit.end - unit.start) * at / len(unit.text)
-        yield unit._replace(text=unit.text[:at], end=middle)
-        unit = Unit(unit.text[at:], middle, unit.end, is_spaced=False)
-    yield unit
+    text = unit.text
+    step = (unit.end - unit.start) / len(text)
+    cuts = [0]
+    parts = 0
+    for index, char in enumerate(text):
+        parts += width(char)
+        if parts > limit:
+            at = index
+            while is_mark(text[at]) and at > cuts[-1] + 1:
+                at -= 1
+            cuts.append(index if is_mark(text[at]) else at)
+            parts = width(text[cuts[-1] : index + 1])
+    for begin, stop in pairwise([*cuts, len(text)]):
+        start, end = unit.start + step * begin, unit.start + step * stop
+        yield Unit(text[begin:stop], start, end, unit.is_spaced and not begin)
 
 
 def _stretches(units: Sequence[Unit]) -> Iterator[list[Unit]]:

@@ -15,6 +15,8 @@ from tests.api.conftest import COMMAND, REPOSITORY, environment
         ({"SPEECH_HOST": "0.0.0.0"}, "SPEECH_HOST='0.0.0.0'"),
         ({"SPEECH_PROT": "1"}, "SPEECH_PROT is not a setting; did you mean SPEECH_PORT?"),
         ({"WHISPERX_HOST": "a b"}, "WHISPERX_HOST='a b'"),
+        ({"SPEECH_STATE_DIR": "/dev/null/x"}, "SPEECH_STATE_DIR='/dev/null/x' cannot be made"),
+        ({"SPEECH_SPOOL_DIR": "/dev/null"}, "SPEECH_SPOOL_DIR='/dev/null' cannot be made"),
         ({"WHISPERX_API_KEY_FILE": "/no/such/file"}, "WHISPERX_API_KEY_FILE='/no/such/file'"),
     ],
 )

@@ -56,6 +56,12 @@ def test_any_other_error_concerns_its_request_alone(text: str) -> None:
     assert classify(RuntimeError(text)) is Fault.OTHER
 
 
+def test_a_ring_of_causes_has_an_end() -> None:
+    error = RuntimeError("this")
+    error.__cause__ = error
+    assert classify(error) is Fault.OTHER
+
+
 def test_the_cause_behind_an_error_is_read() -> None:
     error = RuntimeError("inference failed")
     error.__cause__ = RuntimeError("CUDA error: an illegal memory access was encountered")

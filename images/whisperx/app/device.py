@@ -2,8 +2,15 @@
 
 from __future__ import annotations
 
+import logging
+from pathlib import Path
+
 from images.whisperx.app.settings import EngineSettings
 from proxy_app.settings import SettingError
+
+log = logging.getLogger(__name__)
+
+_DRIVER = Path("/proc/driver/nvidia/version")
 
 
 def choose_device(settings: EngineSettings) -> str:
@@ -25,4 +32,6 @@ def choose_device(settings: EngineSettings) -> str:
             "GPU is given to this process, or CTranslate2 is a build without CUDA, as the aarch64 "
             "wheel is; ENGINE_DEVICE=cpu runs without one"
         )
+    if _DRIVER.exists():
+        log.warning("there is an NVIDIA driver, but CTranslate2 sees no GPU: running on the CPU")
     return "cpu"

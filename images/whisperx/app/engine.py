@@ -249,11 +249,15 @@ class Engine:
         except (ApiError, Unwanted):
             raise
         except Exception as error:
-            raise self._translated(error) from error
+            refusal = self._refusal(error)
+            if refusal is None:
+                raise
+            raise refusal from error
         finally:
             self._running = None
 
-    def _translated(self, error: Exception) -> Exception:
+    def _refusal(self, error: Exception) -> ApiError | None:
+        """What a fault of the device is answered with; None for a fault of the program."""
         fault = faults.classify(error)
         if fault is faults.Fault.STICKY:
             log.error("the GPU is lost for this process", exc_info=error)
@@ -263,7 +267,7 @@ class Engine:
             log.error("memory ran out", exc_info=error)
             message = "Memory ran out over this audio. Send it in parts, or try again later."
             return ApiError(503, "out_of_memory", message, retry_after_s=RETRY_AFTER_S)
-        return error
+        return None
 
     def _die(self) -> None:
         self._fatal = True

@@ -61,17 +61,20 @@ _STICKY = (
     "cudnn_status_mapping_error",
 )
 
+_DEPTH = 10  # a chain of causes may be a ring
+
 
 def classify(error: BaseException) -> Fault:
     """Say what an exception means; its causes and contexts are read as well."""
-    texts = []
+    text = ""
     seen: BaseException | None = error
-    while seen is not None:
+    for _ in range(_DEPTH):
+        if seen is None:
+            break
         if isinstance(seen, MemoryError):
             return Fault.MEMORY
-        texts.append(f"{type(seen).__name__}: {seen}".lower())
+        text += f"{seen}\n".lower()
         seen = seen.__cause__ or seen.__context__
-    text = "\n".join(texts)
     if any(fragment in text for fragment in _MEMORY):
         return Fault.MEMORY
     if any(fragment in text for fragment in _STICKY):

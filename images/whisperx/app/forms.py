@@ -11,7 +11,7 @@ import errno
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, BinaryIO, Literal, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, BinaryIO, Literal, TypeVar, get_origin
 
 from pydantic import BaseModel, BeforeValidator, Field, ValidationError, model_validator
 from python_multipart import MultipartParser
@@ -244,7 +244,7 @@ def check_fields(kind: type[F], fields: dict[str, list[str]]) -> F:
     for name, declared in kind.model_fields.items():
         given = fields.get(name, []) + fields.get(f"{name}[]", [])
         if given:
-            values[name] = given if "list" in str(declared.annotation) else given[-1]
+            values[name] = given if get_origin(declared.annotation) is list else given[-1]
     try:
         return kind.model_validate(values)
     except ValidationError as error:

@@ -52,7 +52,7 @@ def _headroom(folder: Path) -> list[int]:
 
 
 def needed_memory(duration_s: float, settings: EngineSettings) -> int:
-    """Bytes that audio of this length takes beyond the loaded models (README.md, "Memory")."""
+    """Bytes that audio of this length takes beyond the loaded models (../README.md, "Memory")."""
     return round(duration_s / 3600 * settings.audio_bytes_per_hour)
 
 

@@ -61,7 +61,13 @@ def create_app(engine: Engine, spool: Path) -> FastAPI:
         engine.stop()
         shutil.rmtree(spool, ignore_errors=True)
 
-    app = FastAPI(title="WhisperX server", version=__version__, lifespan=lifespan, docs_url=None)
+    app = FastAPI(
+        title="WhisperX server",
+        version=__version__,
+        lifespan=lifespan,
+        docs_url=None,
+        redoc_url=None,
+    )
     errors.install(app)
     if engine.settings.api_key:
         app.add_middleware(KeyRequired, key=engine.settings.api_key)
@@ -93,8 +99,7 @@ def create_app(engine: Engine, spool: Path) -> FastAPI:
     @app.post("/v1/audio/transcribe-with-speakers", openapi_extra=form_schema(SpeakersFields))
     async def transcribe_with_speakers(request: Request) -> Response:
         """Speech to text with the speakers told apart."""
-        transcriber = engine.transcriber
-        engine.diarizer  # noqa: B018 - an ApiError while it is not loaded
+        transcriber, _ = engine.transcriber, engine.diarizer  # as above
 
         def plan(fields: SpeakersFields) -> Callable[[Job, Path], Body]:
             check_language(fields.language, transcriber.languages, transcriber.name)

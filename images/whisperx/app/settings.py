@@ -7,8 +7,8 @@ from pathlib import Path
 
 from proxy_app.settings import setting
 
-# Measured with tests/bench/engine.py; see README.md of this image.
-SENKO_BYTES_PER_HOUR = 2_000_000_000
+# Measured: ../README.md, "Memory".
+SENKO_BYTES_PER_HOUR = 3_000_000_000
 # Users report 3 to 6 GB of host memory for an hour of audio with pyannote.
 PYANNOTE_BYTES_PER_HOUR = 6_000_000_000
 
@@ -67,7 +67,7 @@ class EngineSettings:
     )
     memory_per_hour_bytes: int | None = setting(
         None,
-        "Memory that an hour of audio needs, in bytes; by default 2000000000 with senko and "
+        "Memory that an hour of audio needs, in bytes; by default 3000000000 with senko and "
         "6000000000 with pyannote.",
         minimum=0,
     )

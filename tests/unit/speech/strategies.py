@@ -10,8 +10,33 @@ _ODD_TIMES = st.sampled_from([math.nan, math.inf, -math.inf, -1.0, 0.0, -0.0, 1e
 TIMES = st.one_of(st.floats(0, 60), _ODD_TIMES)
 TEXTS = st.one_of(
     st.sampled_from(
-        ["Hello,", " hello", "I", "'m", "n't", "don't", "...", ".", ' "', "(", "£", "13.60", " 4,9"]
-        + ["你好", "。", "ภาษา", "안녕", "-quality", " ", "", "\n", "l'", "👍", "é", "\ud800"]
+        [
+            "Hello,",
+            " hello",
+            "I",
+            "'m",
+            "n't",
+            "don't",
+            "...",
+            ".",
+            ' "',
+            "(",
+            "£",
+            "13.60",
+            " 4,9",
+            "你好",
+            "。",
+            "ภาษา",
+            "안녕",
+            "-quality",
+            " ",
+            "",
+            "\n",
+            "l'",
+            "👍",
+            "é",
+            "\ud800",
+        ]
     ),
     st.text(max_size=6),
 )
@@ -21,8 +46,23 @@ TOKENS = st.lists(
 TURNS = st.lists(st.builds(Turn, TIMES, TIMES, st.sampled_from("ABC")), max_size=12)
 
 _WORDS = st.sampled_from(
-    ["so", "then", "we", "talked,", "about.", "extraordinarily", "Donaudampfschifffahrtsgesellschaft"]
-    + ["我们今天讨论一下这个问题。", "これはペンです", "ヴァイオリン・ソナタ", "안녕하세요", "a" * 60, "ภาษาไทย", "-", "…"]
+    [
+        "so",
+        "then",
+        "we",
+        "talked,",
+        "about.",
+        "extraordinarily",
+        "Donaudampfschifffahrtsgesellschaft",
+        "我们今天讨论一下这个问题。",
+        "これはペンです",
+        "ヴァイオリン・ソナタ",
+        "안녕하세요",
+        "a" * 60,
+        "ภาษาไทย",
+        "-",
+        "…",
+    ]
 )
 
 

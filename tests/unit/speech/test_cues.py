@@ -1,4 +1,6 @@
 # ruff: noqa: RUF001 - typographic characters are what is tested
+from itertools import pairwise
+
 import pytest
 from hypothesis import given
 
@@ -41,8 +43,9 @@ def test_a_cue_that_fits_a_line_has_one() -> None:
 
 
 def test_times_come_from_the_words() -> None:
+    # The second stays for its 48 characters, a fraction longer than it is said.
     first, second = cues([said(SENTENCES, 10, 0.25)])
-    assert (first.start, first.end, second.start, second.end) == (10, 14.25, 14.25, 16.25)
+    assert (first.start, first.end, second.start, second.end) == (10, 14.25, 14.25, 16.4)
 
 
 def test_without_words_the_segments_time_is_shared_out_by_length() -> None:
@@ -81,9 +84,7 @@ def test_a_short_word_stays_for_a_second() -> None:
 
 def test_a_word_between_two_others_borrows_its_second_from_both_sides() -> None:
     found = cues([said("Yes.", 0, 2, "a"), said("No.", 2.2, 0.3, "b"), said("Oh.", 2.5, 2, "a")])
-    assert [(cue.start, round(cue.end, 3)) for cue in found] == [(0, 2), (2.2, 3.0), (3.0, 4.5)] or [
-        round(cue.end - cue.start, 3) >= 1 for cue in found
-    ] == [True] * 3
+    assert [(cue.start, cue.end) for cue in found] == [(0, 2), (2, 3), (3, 4.5)]
 
 
 def test_a_fast_exchange_never_drifts_far_from_the_speech() -> None:
@@ -102,7 +103,9 @@ def test_two_who_speak_at_once_get_cues_one_after_the_other() -> None:
 
 
 def test_segments_of_one_speaker_run_on_and_keep_their_spaces() -> None:
-    assert shown(cues([said("so we", 0, 0.3), said("went home.", 0.6, 0.3)])) == ["so we went home."]
+    assert shown(cues([said("so we", 0, 0.3), said("went home.", 0.6, 0.3)])) == [
+        "so we went home."
+    ]
     assert shown(cues([said("我们", 0, 0.6), said("走了。", 0.6, 0.6)])) == ["我们走了。"]
 
 
@@ -114,7 +117,9 @@ def test_a_label_goes_before_the_first_line_and_inside_its_limit() -> None:
 
 
 def test_chinese_lines_have_sixteen_characters_and_none_begins_with_a_comma() -> None:
-    text = "我们今天讨论的问题是如何让所有人都能听懂会议的内容，而不需要再听一遍录音。这很重要，对吗？"
+    text = (
+        "我们今天讨论的问题是如何让所有人都能听懂会议的内容，而不需要再听一遍录音。这很重要，对吗？"
+    )
     found = cues([Segment(0, 16, None, text)])
     lines = [line for cue in found for line in cue.lines]
     assert "".join(lines) == text
@@ -140,7 +145,7 @@ def test_whatever_is_said_the_limits_hold(spoken: list[Segment]) -> None:
         assert 1 <= len(cue.lines) <= 2
         assert all(line and line == line.strip() and width(line) <= LINE for line in cue.lines)
         assert 0.1 < cue.end - cue.start <= 7.000001
-    for before, behind in zip(found, found[1:], strict=False):
+    for before, behind in pairwise(found):
         assert before.end <= behind.start
 
 

@@ -10,8 +10,36 @@ from tests.unit.speech.strategies import TEXTS
 PLAIN = st.lists(st.text("abcdefgIXZ", min_size=1, max_size=5))
 WRITTEN = st.lists(
     st.sampled_from(
-        ["I", "'m", "don't", "do", "n't", "Hello,", ",", ".", "(", ")", '"', '"Hi', 'there"', "£", "%"]
-        + ["13.60", "4,9", "我", "们", "。", "カ", "안녕", "ไทย", "-quality", "l'", "homme", "…", "“a”"]
+        [
+            "I",
+            "'m",
+            "don't",
+            "do",
+            "n't",
+            "Hello,",
+            ",",
+            ".",
+            "(",
+            ")",
+            '"',
+            '"Hi',
+            'there"',
+            "£",
+            "%",
+            "13.60",
+            "4,9",
+            "我",
+            "们",
+            "。",
+            "カ",
+            "안녕",
+            "ไทย",
+            "-quality",
+            "l'",
+            "homme",
+            "…",
+            "“a”",
+        ]
     )
 )
 
