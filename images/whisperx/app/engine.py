@@ -36,9 +36,9 @@ FATAL_EXIT_CODE = 70
 FATAL_EXIT_AFTER_S = 1.0
 """Between a fatal fault and the end of the process, for the replies."""
 # What Whisper writes down words for. Over longer vowels it repeats itself, and tries again.
-_WHISPER_WARM_UP_S = 3.0
+WHISPER_WARM_UP_S = 3.0
 # Long enough for ten windows of senko's, the least that it clusters, and one of pyannote's.
-_DIARIZER_WARM_UP_S = 10.0
+DIARIZER_WARM_UP_S = 10.0
 _FATAL = (
     "A CUDA error made the GPU unusable for this process: only a new process helps. "
     "Restart the engine; its log has the error."
@@ -300,8 +300,8 @@ class Engine:
     def _load_whisper(self) -> None:
         def load() -> Transcriber:
             transcriber = self._loaders[0](self.settings, self._chosen_device())
-            sound = speech_like(_WHISPER_WARM_UP_S)
-            transcriber.transcribe(sound, _WHISPER_WARM_UP_S, Wish(language="en"), _no_checkpoint)
+            sound = speech_like(WHISPER_WARM_UP_S)
+            transcriber.transcribe(sound, WHISPER_WARM_UP_S, Wish(language="en"), _no_checkpoint)
             return transcriber
 
         self._load(self._whisper, load)
@@ -309,7 +309,7 @@ class Engine:
     def _load_diarizer(self) -> None:
         def load() -> Diarizer:
             diarizer = self._loaders[1](self.settings, self._chosen_device())
-            sound = speech_like(_DIARIZER_WARM_UP_S)
+            sound = speech_like(DIARIZER_WARM_UP_S)
             if not diarizer.diarize(sound, SpeakerCount(), _no_checkpoint):
                 log.warning("the warm-up sound is no speech to %s", diarizer.name)
             return diarizer
