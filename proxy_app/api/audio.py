@@ -16,6 +16,7 @@ def transcribe_with_speakers() -> Response:
     served = with_speakers(uploaded_file(), options())
     transcript = served.transcript
     speakers = {segment.speaker for segment in transcript.segments} - {None}
+    warnings = served.answer.get("warnings")
     response = jsonify(
         duration=round(transcript.duration, 3),
         language=transcript.language,
@@ -30,6 +31,7 @@ def transcribe_with_speakers() -> Response:
             for segment in transcript.segments
         ],
         models=served.answer.get("models", {}),
+        **({"warnings": warnings} if warnings else {}),
     )
     response.headers["x-served-by"] = served.service.name
     return response

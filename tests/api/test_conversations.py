@@ -30,6 +30,13 @@ def test_the_answer_has_the_speakers_and_the_true_length(gateway: Gateway) -> No
     }
 
 
+def test_what_the_engine_warns_of_reaches_the_client(gateway: Gateway, standin: StandIn) -> None:
+    said = {"duration": 5.0, "language": "en", "segments": [], "models": {}}
+    standin.behave("ok", said | {"warnings": ["The number given had no effect."]})
+    answer = gateway.transcribe(None, PATH, num_speakers="2").json()
+    assert answer["warnings"] == ["The number given had no effect."]
+
+
 def test_silence_has_no_speakers(gateway: Gateway, standin: StandIn) -> None:
     empty = {"duration": 5.0, "language": "en", "speakers_detected": 3, "segments": []}
     standin.behave("ok", empty | {"models": {}})
