@@ -1,6 +1,8 @@
-"""Run the test suites one after another and print the time of each: `make test`, `make check`.
+"""Run the test suites and print the time of each: `make test`, `make check`.
 
-All of them run, also after a failure. The last line sums up what pytest counted.
+All of them run, also after a failure, in two lanes: one for what computes, one for what mostly
+waits for models. A suite's output is printed when it ends. The last line sums up what pytest
+counted.
 """
 
 from __future__ import annotations
@@ -8,34 +10,59 @@ from __future__ import annotations
 import subprocess
 import sys
 import tempfile
+import threading
 import time
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
 ROOT = Path(__file__).resolve().parent.parent
 BIN = Path(sys.executable).parent
-CODE = ("proxy_app", "images", "tools", "tests")
 
 COMMANDS: dict[str, list[list[str]]] = {
     "lint": [
         [str(BIN / "ruff"), "check", "--quiet", "."],
         [str(BIN / "ruff"), "format", "--quiet", "--check", "."],
     ],
-    "types": [[str(BIN / "mypy"), *CODE]],
+    "types": [[str(BIN / "mypy"), "proxy_app", "images", "tools", "tests"]],
 }
-PYTEST = ("unit", "locks", "api", "engine", "e2e")
+LANES = (("lint", "types", "unit", "api", "locks"), ("engine", "e2e"))
+_print_lock = threading.Lock()
 
 
-def run(suite: str, report: Path) -> bool:
-    """Run one suite; REPORT is where pytest counts its tests."""
-    commands = COMMANDS.get(suite) or [
-        [sys.executable, "-m", "pytest", f"tests/{suite}", f"--junit-xml={report}"]
+@dataclass(frozen=True)
+class Result:
+    """How one suite went."""
+
+    suite: str
+    seconds: float
+    passed: bool
+
+
+def run(suite: str, reports: Path) -> Result:
+    """Run one suite; pytest's counts go to a file in REPORTS."""
+    report = f"--junit-xml={reports}/{suite}.xml"
+    commands = COMMANDS.get(suite) or [[sys.executable, "-m", "pytest", f"tests/{suite}", report]]
+    print(f"-- {suite}", flush=True)
+    started = time.monotonic()
+    done = [
+        subprocess.run(
+            command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False
+        )
+        for command in commands
     ]
-    statuses = [subprocess.call(command, cwd=ROOT) for command in commands]
-    return not any(statuses)
+    seconds = time.monotonic() - started
+    with _print_lock:
+        print(f"== {suite}", flush=True)
+        for one in done:
+            sys.stdout.buffer.write(one.stdout)
+        sys.stdout.flush()
+    return Result(suite, seconds, not any(one.returncode for one in done))
 
 
-def counts(reports: list[Path]) -> tuple[int, int, int]:
+def counts(reports: Iterable[Path]) -> tuple[int, int, int]:
     """How many tests passed, failed and were skipped."""
     total = failed = skipped = 0
     for report in reports:
@@ -46,22 +73,25 @@ def counts(reports: list[Path]) -> tuple[int, int, int]:
     return total - failed - skipped, failed, skipped
 
 
-def main(suites: list[str]) -> int:
-    """Run SUITES, or all of them."""
-    lines: list[str] = []
-    good = True
-    with tempfile.TemporaryDirectory() as folder:
-        for suite in suites or [*COMMANDS, *PYTEST]:
-            print(f"== {suite}", flush=True)
-            started = time.monotonic()
-            passed = run(suite, Path(folder) / f"{suite}.xml")
-            good &= passed
-            word = "ok" if passed else "FAILED"
-            lines.append(f"{suite:8} {time.monotonic() - started:6.1f} s  {word}")
-        passed_tests, failed, skipped = counts(sorted(Path(folder).glob("*.xml")))
-    print("\n" + "\n".join(lines))
-    print(f"tests: {passed_tests} passed, {failed} failed, {skipped} skipped", flush=True)
-    return 0 if good else 1
+def main(chosen: list[str]) -> int:
+    """Run the suites of CHOSEN, or all of them; returns the exit status."""
+    lanes = [[suite for suite in lane if suite in chosen or not chosen] for lane in LANES]
+    started = time.monotonic()
+    with tempfile.TemporaryDirectory() as folder, ThreadPoolExecutor(len(LANES)) as pool:
+        reports = Path(folder)
+
+        def run_lane(lane: list[str]) -> list[Result]:
+            return [run(suite, reports) for suite in lane]
+
+        results = [result for done in pool.map(run_lane, lanes) for result in done]
+        passed, failed, skipped = counts(reports.glob("*.xml"))
+    print()
+    for result in results:
+        word = "ok" if result.passed else "FAILED"
+        print(f"{result.suite:8} {result.seconds:6.1f} s  {word}")
+    print(f"{'in all':8} {time.monotonic() - started:6.1f} s")
+    print(f"tests: {passed} passed, {failed} failed, {skipped} skipped", flush=True)
+    return 0 if all(result.passed for result in results) else 1
 
 
 if __name__ == "__main__":

@@ -224,7 +224,9 @@ def _died(signal_number: int, limits: DecodeLimits) -> AudioError:
     if signal_number in (signal.SIGXCPU, signal.SIGALRM):
         return _too_complex(limits)
     return AudioError(
-        400, "decoder_failed", "The decoder crashed on this file. Convert it to WAV or MP3 first."
+        400,
+        "decoder_failed",
+        "The decoder crashed on this file or ran out of memory. Convert it to WAV or MP3 first.",
     )
 
 
