@@ -84,5 +84,5 @@ def test_the_merge_command_works(tmp_path: Path) -> None:
 
 
 def test_the_settings_of_set_up_are_all_in_the_readme() -> None:
-    named = set(re.findall(r"SETUP_[A-Z_]+", (ROOT / "tools/setup.py").read_text()))
+    named = set(re.findall(r"SETUP_[A-Z_]+", (ROOT / "tools/environments.py").read_text()))
     assert named == set(re.findall(r"`(SETUP_[A-Z_]+)`", README))

