@@ -17,8 +17,8 @@ demo: up ## send a conversation (FILE=your.mp3 for your own) and print who said 
 up: setup ## start the engine and the gateway in the background, and wait until both are ready
 	@$(GATEWAY) -m proxy_app up
 
-down: setup ## stop what `make up` started
-	@$(GATEWAY) -m proxy_app down
+down: ## stop what `make up` started
+	@if [ -x $(GATEWAY) ]; then $(GATEWAY) -m proxy_app down; else echo "Nothing is running."; fi
 
 check: ## lint, types and unit tests
 	@$(PYTHON) tools/setup.py dev

@@ -12,9 +12,11 @@ SETUP_WHEELHOUSE   folder of wheels looked at first; pip's find-links by default
 from __future__ import annotations
 
 import fcntl
+import functools
 import hashlib
 import os
 import platform
+import re
 import shutil
 import subprocess
 import sys
@@ -38,6 +40,19 @@ PORTABLE_BUILD = {
     "SKBUILD_CMAKE_BUILD_TYPE": "Portable",
     "CXXFLAGS": "-O3 -ffast-math -funroll-loops",
 }
+STEERING = (
+    "UV_INDEX",
+    "UV_EXTRA",
+    "UV_DEFAULT_INDEX",
+    "UV_FIND_LINKS",
+    "UV_TORCH",
+    "UV_CONFIG",
+    "UV_CONSTRAINT",
+    "UV_OVERRIDE",
+    "UV_EXCLUDE",
+    "UV_NO_BINARY",
+    "UV_PRERELEASE",
+)
 
 
 class SetupError(Exception):
@@ -51,8 +66,11 @@ def main(kinds: list[str]) -> int:
         with (VENV / ".lock").open("w") as lock:
             # Two `make` side by side must not install into the same folder.
             fcntl.flock(lock, fcntl.LOCK_EX)
-            for kind in kinds:
-                ensure(kind)
+            stale = [kind for kind in kinds if not is_current(kind)]
+            for kind in stale:
+                check_host(kind, platform.machine())
+            for kind in stale:
+                make(kind)
     except SetupError as error:
         print(f"setup: {error}", file=sys.stderr)
         return 1
@@ -66,23 +84,24 @@ def main(kinds: list[str]) -> int:
     return 0
 
 
-def ensure(kind: str) -> None:
-    """Create or renew one environment, unless it already is what its lock says."""
+def is_current(kind: str) -> bool:
+    """Whether an environment is what its lock says."""
+    stamp = VENV / kind / ".stamp"
+    return stamp.exists() and stamp.read_text() == fingerprint(kind)
+
+
+def make(kind: str) -> None:
+    """Create one environment anew."""
     folder = VENV / kind
-    stamp = folder / ".stamp"
-    wanted = fingerprint(kind)
-    if stamp.exists() and stamp.read_text() == wanted:
-        return
     print(f"Setting up .venv/{kind}: {KINDS[kind]}", flush=True)
-    check_host(kind, platform.machine())
     uv = ensure_uv()
-    run([uv, "venv", "--quiet", "--clear", "--python", sys.executable, folder])
+    run([uv, "venv", "--quiet", "--no-config", "--clear", "--python", sys.executable, folder])
     if kind in ("engine", "bench"):
         install_torch(uv, folder)
     install(uv, folder, ["--requirement", lock_of(kind)])
     if kind in ("engine", "bench"):
         disable_cuda_extension(folder)
-    stamp.write_text(wanted)
+    (folder / ".stamp").write_text(fingerprint(kind))
 
 
 def fingerprint(kind: str) -> str:
@@ -111,7 +130,8 @@ def check_host(kind: str, machine: str) -> None:
     if kind not in ("engine", "bench") or machine in ("x86_64", "AMD64"):
         return
     lacking = []
-    if not (os.environ.get("CXX") or shutil.which("c++")):
+    compiler = (os.environ.get("CXX") or "c++").split()[0]
+    if not shutil.which(compiler):
         lacking.append("a C++ compiler (Debian and Ubuntu: apt install g++)")
     if not (Path(sysconfig.get_path("include")) / "Python.h").exists():
         lacking.append("Python's headers (Debian and Ubuntu: apt install python3-dev)")
@@ -146,7 +166,8 @@ def install(
     uv: Path, folder: Path, what: list[object], environ: dict[str, str] | None = None
 ) -> None:
     """Install exactly WHAT: the locks are complete, so nothing is resolved here."""
-    command = [uv, "pip", "install", "--quiet", "--python", folder / "bin/python", "--no-deps"]
+    command = [uv, "pip", "install", "--quiet", "--no-config", "--no-deps"]
+    command += ["--python", folder / "bin/python"]
     run(command + what, {**PORTABLE_BUILD, **(sources() if environ is None else environ)})
 
 
@@ -169,7 +190,7 @@ def install_torch(uv: Path, folder: Path) -> None:
         index = os.environ.get("SETUP_TORCH_INDEX", TORCH_CPU_INDEX)
         print(f"  torch's CPU build from {index}", flush=True)
         try:
-            install(uv, folder, [torch, torchaudio], {"UV_DEFAULT_INDEX": index})
+            install(uv, folder, [torch, torchaudio], {**sources(), "UV_DEFAULT_INDEX": index})
         except subprocess.CalledProcessError:
             raise SetupError(
                 f"no CPU build of {torch} could be had from {index}. Set SETUP_TORCH_INDEX to an"
@@ -178,8 +199,8 @@ def install_torch(uv: Path, folder: Path) -> None:
             ) from None
     if torch_is_cuda(folder):
         raise SetupError(
-            "the wheelhouse holds a CUDA build of torch. Set SETUP_TORCH=cuda if that is what you"
-            " want, or put a CPU build there"
+            "what was found is a CUDA build of torch. Set SETUP_TORCH=cuda if you want that,"
+            " or let SETUP_WHEELHOUSE or SETUP_TORCH_INDEX have a CPU build"
         )
 
 
@@ -209,16 +230,28 @@ def disable_cuda_extension(folder: Path) -> None:
 
 def sources() -> dict[str, str]:
     """Where packages come from, as uv's variables: our settings, else pip's own."""
-    environ = os.environ
+    pip = pip_settings()
     found = {
-        "UV_DEFAULT_INDEX": environ.get("SETUP_INDEX_URL") or environ.get("PIP_INDEX_URL"),
-        "UV_FIND_LINKS": environ.get("SETUP_WHEELHOUSE") or environ.get("PIP_FIND_LINKS"),
-        "SSL_CERT_FILE": environ.get("SSL_CERT_FILE") or environ.get("PIP_CERT"),
+        "UV_DEFAULT_INDEX": os.environ.get("SETUP_INDEX_URL") or pip.get("index-url"),
+        "UV_FIND_LINKS": os.environ.get("SETUP_WHEELHOUSE") or pip.get("find-links"),
+        "SSL_CERT_FILE": os.environ.get("SSL_CERT_FILE") or pip.get("cert"),
     }
     return {name: value for name, value in found.items() if value}
 
 
+@functools.cache
+def pip_settings() -> dict[str, str]:
+    """What pip is told by its files and by PIP_* variables, which come last and win."""
+    command = [str(VENV / "setup/bin/python"), "-m", "pip", "config", "list"]
+    listed = subprocess.run(command, capture_output=True, text=True, check=False).stdout
+    # ":env:.find-links='/wheels'"
+    found = re.findall(r"^([^=\n]*)\.([a-z-]+)='(.*)'$", listed, re.MULTILINE)
+    found.sort(key=lambda setting: setting[0] == ":env:")
+    return {name: value.replace("\\n", " ").strip() for _where, name, value in found}
+
+
 def run(command: list[object], environ: dict[str, str] | None = None) -> None:
     """Run a command; its own output tells a failure's reason."""
-    environ = {**os.environ, **(environ or {})}
-    subprocess.run([str(part) for part in command], check=True, env=environ)
+    # The user's own settings of uv are for other projects, and its indexes may hold other builds.
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(STEERING)}
+    subprocess.run([str(part) for part in command], check=True, env={**kept, **(environ or {})})

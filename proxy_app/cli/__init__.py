@@ -27,11 +27,14 @@ def main(arguments: list[str]) -> int:
         if options.command == "settings":
             print(documentation.page(), end="")
             return 0
+        if options.command == "down":
+            supervised.down(_state_dir())
+            return 0
         config = load_config(os.environ)
         if options.command == "demo":
             demo.run(config, options.file)
         else:
-            {"up": supervised.up, "down": supervised.down}[options.command](config, os.environ)
+            supervised.up(config, os.environ)
     except SettingError as error:
         print(error, file=sys.stderr)
         return 2
@@ -41,3 +44,10 @@ def main(arguments: list[str]) -> int:
     except KeyboardInterrupt:
         return 130
     return 0
+
+
+def _state_dir() -> Path:
+    """The one setting that `down` needs: a wrong one elsewhere must not stop it."""
+    names = ("SPEECH_STATE_DIR", "SPEECH_STATE_DIR_FILE")
+    given = {name: os.environ[name] for name in names if name in os.environ}
+    return load_config(given).state_dir

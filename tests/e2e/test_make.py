@@ -1,41 +1,9 @@
 """The README's first command and its relatives, as a person runs them."""
 
-import os
 import re
-import signal
 import socket
-import subprocess
-import sys
-import time
-from collections.abc import Callable
-from pathlib import Path
 
-import requests
-
-from tests.e2e.conftest import Installation
-
-PATIENCE_S = 120
-
-
-def wait_for(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + PATIENCE_S
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.2)
-
-
-def answers(url: str) -> bool:
-    try:
-        return requests.get(url, timeout=10).ok
-    except requests.ConnectionError:
-        return False
-
-
-def engine_pid(installation: Installation) -> int:
-    for pid in installation.pids():
-        if b"images.whisperx.app" in Path(f"/proc/{pid}/cmdline").read_bytes():
-            return pid
-    return 0
+from tests.e2e.conftest import ROOT, Installation
 
 
 def spoken(output: str) -> dict[str, str]:
@@ -106,26 +74,23 @@ def test_an_engine_that_cannot_start_is_shown_with_the_end_of_its_log(
     assert not elsewhere.pids()
 
 
-def test_an_engine_that_is_killed_comes_back(installation: Installation) -> None:
-    health = f"http://127.0.0.1:{installation.environ['WHISPERX_PORT']}/health"
-    killed = engine_pid(installation)
-    os.kill(killed, signal.SIGKILL)
-    wait_for(lambda: engine_pid(installation) not in (0, killed))
-    wait_for(lambda: answers(health))
-    wait_for(lambda: requests.get(f"{installation.url}/readyz", timeout=10).ok)
+def test_an_engine_setting_that_the_gateway_would_not_know_of_is_refused(
+    elsewhere: Installation,
+) -> None:
+    done = elsewhere.make("up", ENGINE_PORT="9999")
+    assert done.returncode != 0
+    assert "ENGINE_PORT is for an engine that is started by itself" in done.stderr
+    assert not elsewhere.pids()
 
 
-def test_down_stops_exactly_what_up_started(installation: Installation) -> None:
-    bystander = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
-    try:
-        assert len(installation.pids()) >= 3
-        done = installation.make("down")
-        assert done.returncode == 0, done.stderr
-        assert done.stdout == "Stopped.\n"
-        assert not installation.pids()
-        assert bystander.poll() is None
-    finally:
-        bystander.communicate(b"\n")
-    again = installation.make("down")
-    assert again.stdout == "Nothing is running.\n"
-    assert installation.make("up").returncode == 0
+def test_a_state_folder_that_cannot_be_made_is_named(elsewhere: Installation) -> None:
+    done = elsewhere.make("up", SPEECH_STATE_DIR="/dev/null/state")
+    assert done.returncode != 0
+    assert "SPEECH_STATE_DIR='/dev/null/state' cannot be made" in done.stderr
+
+
+def test_a_wrong_setting_does_not_keep_down_from_stopping(installation: Installation) -> None:
+    done = installation.make("-n", "down", SPEECH_PORT="eighty")
+    assert done.returncode == 0
+    down = installation.make("down", SPEECH_PORT="eighty", SPEECH_STATE_DIR=f"{ROOT}/no-such")
+    assert (down.returncode, down.stdout) == (0, "Nothing is running.\n")

@@ -1,7 +1,9 @@
 """tools/setup.py refuses what cannot work, before it downloads anything."""
 
+import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -66,10 +68,68 @@ def test_a_cuda_build_beside_a_cpu_torch_loses_its_extension(tmp_path: Path) -> 
     assert not (site / "torchaudio/lib").exists()
 
 
+@pytest.fixture
+def no_pip_settings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Path]:
+    """A home of its own, and none of this machine's settings; what pip said is asked anew."""
+    for name in list(os.environ):
+        if name.startswith(("PIP_", "SETUP_", "SSL_CERT")):
+            monkeypatch.delenv(name)
+    monkeypatch.setenv("PIP_CONFIG_FILE", str(tmp_path / "pip.conf"))
+    environments.pip_settings.cache_clear()
+    yield tmp_path / "pip.conf"
+    environments.pip_settings.cache_clear()
+
+
 def test_packages_come_from_our_settings_before_those_of_pip(
-    monkeypatch: pytest.MonkeyPatch,
+    no_pip_settings: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    no_pip_settings.write_text("[global]\nindex-url = https://file.example/simple\n")
     monkeypatch.setenv("PIP_FIND_LINKS", "/wheels/of/pip")
-    assert environments.sources()["UV_FIND_LINKS"] == "/wheels/of/pip"
+    monkeypatch.setenv("PIP_CERT", "/certificates.pem")
+    assert environments.sources() == {
+        "UV_DEFAULT_INDEX": "https://file.example/simple",
+        "UV_FIND_LINKS": "/wheels/of/pip",
+        "SSL_CERT_FILE": "/certificates.pem",
+    }
     monkeypatch.setenv("SETUP_WHEELHOUSE", "/wheels/of/ours")
+    monkeypatch.setenv("SETUP_INDEX_URL", "https://ours.example/simple")
     assert environments.sources()["UV_FIND_LINKS"] == "/wheels/of/ours"
+    assert environments.sources()["UV_DEFAULT_INDEX"] == "https://ours.example/simple"
+
+
+def test_a_variable_of_pip_wins_over_its_file(
+    no_pip_settings: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    no_pip_settings.write_text("[global]\nfind-links = /wheels/of/the/file\n")
+    assert environments.sources()["UV_FIND_LINKS"] == "/wheels/of/the/file"
+    environments.pip_settings.cache_clear()
+    monkeypatch.setenv("PIP_FIND_LINKS", "/wheels/of/the/variable")
+    assert environments.sources()["UV_FIND_LINKS"] == "/wheels/of/the/variable"
+
+
+def test_torch_comes_from_its_own_index_whatever_uv_is_told(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(environments, "sources", lambda: {"SSL_CERT_FILE": "/certificates.pem"})
+    seen = tmp_path / "seen"
+    uv = tmp_path / "uv"
+    uv.write_text(f'#!/bin/sh\necho "$@" >> {seen}\nenv >> {seen}\n')
+    uv.chmod(0o755)
+    monkeypatch.setenv("UV_INDEX", "https://cuda.example/simple")
+    monkeypatch.setenv("UV_TORCH_BACKEND", "auto")
+    environments.install_torch(uv, tmp_path)
+    told = seen.read_text().splitlines()
+    assert f"UV_DEFAULT_INDEX={environments.TORCH_CPU_INDEX}" in told
+    assert "SSL_CERT_FILE=/certificates.pem" in told
+    assert not [line for line in told if line.startswith(("UV_INDEX=", "UV_TORCH_BACKEND="))]
+
+
+def test_what_a_host_lacks_is_named_before_anything_is_installed(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(environments, "VENV", tmp_path / ".venv")
+    monkeypatch.setattr("platform.machine", lambda: "aarch64")
+    monkeypatch.setenv("CXX", "no-such-compiler")
+    assert environments.main(["gateway", "engine"]) == 1
+    assert "a C++ compiler" in capsys.readouterr().err
+    assert [path.name for path in (tmp_path / ".venv").iterdir()] == [".lock"]

@@ -1,0 +1,82 @@
+"""What ends, by hand or by accident. The last file by name: it leaves nothing running."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import requests
+
+from tests.e2e.conftest import Installation
+
+PATIENCE_S = 120
+
+
+def wait_for(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + PATIENCE_S
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.2)
+
+
+def answers(url: str) -> bool:
+    try:
+        return requests.get(url, timeout=10).ok
+    except requests.ConnectionError:
+        return False
+
+
+def command_line(pid: int) -> bytes:
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes()
+    except OSError:
+        return b""
+
+
+def engine_pid(installation: Installation) -> int:
+    for pid in installation.pids():
+        if b"images.whisperx.app" in command_line(pid):
+            return pid
+    return 0
+
+
+def test_an_engine_that_is_killed_comes_back(installation: Installation) -> None:
+    health = f"http://127.0.0.1:{installation.environ['WHISPERX_PORT']}/health"
+    killed = engine_pid(installation)
+    os.kill(killed, signal.SIGKILL)
+    wait_for(lambda: engine_pid(installation) not in (0, killed))
+    wait_for(lambda: answers(health))
+    wait_for(lambda: requests.get(f"{installation.url}/readyz", timeout=10).ok)
+
+
+def test_down_stops_exactly_what_up_started(installation: Installation) -> None:
+    bystander = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+    try:
+        assert len(installation.pids()) >= 3
+        done = installation.make("down")
+        assert done.returncode == 0, done.stderr
+        assert done.stdout == "Stopped.\n"
+        assert not installation.pids()
+        assert bystander.poll() is None
+    finally:
+        bystander.communicate(b"\n")
+    again = installation.make("down")
+    assert again.stdout == "Nothing is running.\n"
+
+
+def test_two_ups_at_once_start_one_installation_which_ends_with_its_supervisor(
+    installation: Installation,
+) -> None:
+    with ThreadPoolExecutor(2) as pool:
+        key = {"ENGINE_API_KEY": "a key for both"}
+        both = list(pool.map(lambda _: installation.make("up", **key), range(2)))
+    assert [one.returncode for one in both] == [0, 0], [one.stderr for one in both]
+    assert installation.make("demo", **key).returncode == 0
+    supervisors = [pid for pid in installation.pids() if b"supervisord" in command_line(pid)]
+    assert len(supervisors) == 1
+    os.kill(supervisors[0], signal.SIGKILL)
+    wait_for(lambda: not installation.pids())
