@@ -46,6 +46,12 @@ def test_every_make_goal_of_the_documents_exists() -> None:
     assert named <= goals
 
 
+def test_the_tables_of_the_benchmarks_are_there() -> None:
+    measured = README.split("## Measured")[1].split("\n## ")[0]
+    titles = re.findall(r"^### (\w+)\n(?:.*\n)*?\|---", measured, re.MULTILINE)
+    assert titles == ["Merge", "Engine", "Gateway"]
+
+
 @pytest.mark.parametrize("command", commands("curl "))
 def test_a_curl_command_works(
     command: str, installation: Installation, call: Path, tmp_path: Path
