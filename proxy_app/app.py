@@ -13,7 +13,7 @@ from flask import Flask, Response, g, request
 from proxy_app import web
 from proxy_app.api import audio, errors, health, openai_v1, services, uploads
 from proxy_app.api.connection import ConnectionCare
-from proxy_app.api.errors import ApiError
+from proxy_app.api.errors import ApiError, is_api
 from proxy_app.config import Config, is_loopback, load_config
 from proxy_app.gateway import EXTENSION, make_gateway
 
@@ -53,7 +53,9 @@ def create_app(environ: Mapping[str, str] | None = None) -> Flask:
     for module in (audio, health, openai_v1, services, web):
         app.register_blueprint(module.bp)
     app.wsgi_app = ConnectionCare(  # type: ignore[method-assign]
-        app.wsgi_app, body_timeout_s=config.body_timeout_s
+        app.wsgi_app,
+        body_timeout_s=config.body_timeout_s,
+        body_bytes_per_s=config.body_bytes_per_s,
     )
     return app
 
@@ -72,7 +74,10 @@ def _check_site(config: Config) -> None:
     DNS tricks can make a name of another site mean this machine, and any page can make a browser
     post a form to it.
     """
-    if not _is_ours(request.environ.get("HTTP_HOST", ""), config):
+    host = request.environ.get("HTTP_HOST")
+    # A load balancer's simple probe names no host; a browser always does.
+    is_probe = host is None and request.path in ("/livez", "/readyz")
+    if not is_probe and not _is_ours(host or "", config):
         raise ApiError(
             "The gateway does not answer to this host name. SPEECH_ALLOWED_HOSTS lists more.",
             status=421,
@@ -101,6 +106,6 @@ def _add_headers(response: Response) -> Response:
     response.headers["x-request-id"] = g.get("request_id", "")
     for name, value in _HEADERS.items():
         response.headers.setdefault(name, value)
-    if request.path.startswith(("/v1/", "/api/")):
+    if is_api(request.path):
         response.headers.setdefault("Cache-Control", "no-store")
     return response

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import ipaddress
+import re
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from proxy_app.settings import SettingError, load, setting
 
 PREFIX = "SPEECH_"
 _MODELS = ("tiny", "base", "small", "medium", "large-v3")
+_HOST_NAME = re.compile(
+    r"(?=.{1,253}\Z)[a-zA-Z0-9_]([a-zA-Z0-9_-]*[a-zA-Z0-9])?(\.[a-zA-Z0-9_-]+)*"
+)
 
 
 @dataclass(frozen=True)
@@ -52,8 +56,20 @@ class Config:
     decode_memory_bytes: int = setting(
         1024**3, "Memory in bytes that decoding one file may take.", minimum=256 * 1024**2
     )
+    max_uploads: int = setting(
+        200,
+        "Uploads that one worker takes at the same time, being read or waiting for their turn; "
+        "more get 503.",
+        minimum=1,
+    )
     body_timeout_s: float = setting(
         60.0, "Seconds without a byte after which an upload is given up.", minimum=1
+    )
+    body_bytes_per_s: int = setting(
+        1024,
+        "Bytes per second that an upload brings on average, once SPEECH_BODY_TIMEOUT_S are over; "
+        "slower ones are given up.",
+        minimum=1,
     )
     places: int = setting(
         1, "Requests that one service works on at the same time.", minimum=1, maximum=256
@@ -107,6 +123,9 @@ class Config:
         8000, "Port of the LLM server.", env="LLM_PORT", minimum=1, maximum=65535
     )
 
+    given: frozenset[str] = field(default=frozenset(), repr=False)
+    """The names of the variables that are set; all others have their defaults."""
+
     @property
     def spool(self) -> Path:
         """Where uploads lie while they are in work."""
@@ -114,8 +133,8 @@ class Config:
 
     @property
     def names(self) -> frozenset[str]:
-        """The host names of `allowed_hosts`, in lower case."""
-        names = (name.strip().lower().rstrip(".") for name in self.allowed_hosts.split(","))
+        """The host names of `allowed_hosts`, in lower case, and addresses without brackets."""
+        names = (name.strip(" []").lower().rstrip(".") for name in self.allowed_hosts.split(","))
         return frozenset(name for name in names if name)
 
     @property
@@ -143,8 +162,15 @@ def load_config(environ: Mapping[str, str]) -> Config:
             "address (127.0.0.1, ::1, localhost) is served; SPEECH_INSECURE_PUBLIC=true opens the "
             "gateway to everyone who reaches the port"
         )
+    for name in config.names:
+        if not is_host(name):
+            raise SettingError(
+                f"SPEECH_ALLOWED_HOSTS={config.allowed_hosts!r}: {name!r} is no host name; "
+                "list names such as spark.local, separated by commas, without port or wildcard"
+            )
     return replace(
         config,
+        given=frozenset(name.removesuffix("_FILE") for name in environ),
         whisperx_host=config.whisperx_host or config.spark2_host,
         whisperx_user=config.whisperx_user or config.spark2_user,
     )
@@ -172,6 +198,15 @@ def is_loopback(host: str) -> bool:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return False
+
+
+def is_host(text: str) -> bool:
+    """Whether a text is a host name or an address, without brackets and port."""
+    try:
+        ipaddress.ip_address(text)
+    except ValueError:
+        return _HOST_NAME.fullmatch(text) is not None
+    return True
 
 
 def bracketed(host: str) -> str:

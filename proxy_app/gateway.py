@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from threading import BoundedSemaphore
 
 from flask import current_app
 
@@ -23,6 +24,8 @@ class Gateway:
     health: HealthCache
     places: Places
     spool: Spool
+    uploads: BoundedSemaphore
+    """Bounds the uploads that this process takes at the same time, and so their files."""
     whisperx: WhisperX
     decode_limits: DecodeLimits
 
@@ -41,6 +44,7 @@ def make_gateway(config: Config) -> Gateway:
         health=HealthCache(Probe(client)),
         places=Places(config.state_dir / "places"),
         spool=Spool(config.spool),
+        uploads=BoundedSemaphore(config.max_uploads),
         whisperx=WhisperX(client),
         decode_limits=DecodeLimits(
             max_audio_s=config.max_audio_s, memory_bytes=config.decode_memory_bytes

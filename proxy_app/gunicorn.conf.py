@@ -9,11 +9,14 @@ patches the standard library in each worker before it imports the application.
 # ruff: noqa: N999 - gunicorn's own name for such a file
 
 import os
+import resource
 import sys
 
 from proxy_app.config import bracketed, load_config, make_folders
 from proxy_app.services.registry import Registry
 from proxy_app.settings import SettingError
+
+_ENOUGH_FILES = 16384
 
 try:
     _config = load_config(os.environ)
@@ -31,8 +34,13 @@ if _config.public:
 
 bind = f"{bracketed(_config.host)}:{_config.port}"
 workers = _config.workers
-worker_class = "gevent"
-worker_connections = 200  # bounds the requests that wait for a place, and their files
+worker_class = "proxy_app.worker.Worker"
+# SPEECH_MAX_UPLOADS bounds the uploads; connections that send nothing useful cost little, and must
+# not keep others out. An upload takes a few files more than its connection.
+_most_files = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+_files = _most_files if 0 <= _most_files < _ENOUGH_FILES else _ENOUGH_FILES
+resource.setrlimit(resource.RLIMIT_NOFILE, (_files, _most_files))
+worker_connections = min(4000, _files // 2)
 keepalive = 5  # seconds; also the time for the headers of a request
 timeout = 120  # seconds without a sign of life of a worker's event loop, not of a request
 graceful_timeout = 30

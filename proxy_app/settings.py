@@ -1,9 +1,9 @@
 """Settings as data: one typed declaration reads the environment and writes the documentation.
 
-A process declares its settings as a frozen dataclass whose fields are made with `setting`; the
-name of a variable is the prefix and the field's name in capitals. `load` fills it from the
-environment, `describe` lists it for docs/settings.md. Every NAME can be given as NAME_FILE
-instead: the path of a file that holds the value, for secrets.
+A process declares its settings as a frozen dataclass whose fields are made with `setting` (other
+fields are passed over); the name of a variable is the prefix and the field's name in capitals.
+`load` fills it from the environment, `describe` lists it for docs/settings.md. Every NAME can be
+given as NAME_FILE instead: the path of a file that holds the value, for secrets.
 """
 
 from __future__ import annotations
@@ -62,7 +62,8 @@ def setting(
         choices: the only values accepted, for text.
         minimum: the smallest number accepted.
         maximum: the largest number accepted.
-        secret: never show the value in an error or in repr().
+        secret: never show the value in an error or in repr(). A secret text is printable ASCII,
+            as it has to fit into a header.
     """
     metadata = {
         "help": help,
@@ -119,7 +120,7 @@ def _shown(value: object) -> str:
 
 def _declared(declared: type[Any], prefix: str) -> Iterator[tuple[str, type, bool, Field[Any]]]:
     hints = get_type_hints(declared)
-    for item in fields(declared):
+    for item in (item for item in fields(declared) if "help" in item.metadata):
         kind, optional = _plain(hints[item.name])
         yield item.metadata["env"] or f"{prefix}{item.name.upper()}", kind, optional, item
 
@@ -164,6 +165,8 @@ def _parse(name: str, text: str, kind: type, metadata: Mapping[str, Any]) -> obj
         if too_small or too_large or not math.isfinite(number):
             raise refuse(f"a {_KINDS[kind]}{_bounds(low, high)}")
         return number
+    if metadata["secret"] and not (text.isascii() and text.isprintable()):
+        raise refuse("one line of printable ASCII characters")
     if metadata["choices"] and text not in metadata["choices"]:
         raise refuse(f"one of {', '.join(metadata['choices'])}")
     return kind(text)

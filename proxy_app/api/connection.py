@@ -13,48 +13,54 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import gevent
 from gevent.socket import wait_read
+from gunicorn.http.errors import ParseException
 from werkzeug.wsgi import ClosingIterator
 
 from proxy_app.api.errors import ApiError, BadRequestError, ClientGoneError
+from proxy_app.api.linger import linger
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
 
 T = TypeVar("T")
 
-LINGER_S = 30.0
-"""How long the rest of a refused upload is read and thrown away, so that its sender, busy sending,
-gets to read why; nginx's lingering_time."""
-_LINGER_SILENCE_S = 5.0
 _PIECE = 256 * 1024
 
 
 class Body:
-    """A request's body that knows how far it was read."""
+    """A request's body that knows how far it was read.
 
-    def __init__(self, environ: WSGIEnvironment) -> None:
+    Args:
+        environ: the request's.
+        timeout_s: how long it may take on top of what `bytes_per_s` allows.
+        bytes_per_s: how much must come per second on average.
+    """
+
+    def __init__(self, environ: WSGIEnvironment, timeout_s: float, bytes_per_s: float) -> None:
         self._stream = environ["wsgi.input"]
         chunked = "chunked" in environ.get("HTTP_TRANSFER_ENCODING", "").lower()
         self._remaining = None if chunked else int(environ.get("CONTENT_LENGTH") or 0)
         self.complete = self._remaining == 0
         """All of it was read: the connection can take another request."""
-        self.broken = False
-        """There is no point in reading on."""
+        self._broken = False
+        self._bytes_per_s = bytes_per_s
+        self._due = time.monotonic() + timeout_s
 
     def read(self, size: int = -1) -> bytes:
         """Up to `size` bytes; b"" at the end.
 
         Raises:
             ClientGoneError: the client hung up before the end.
-            ApiError: it fell silent (408), or the framing is broken (400).
+            ApiError: it fell silent or is too slow (408), or the framing is broken (400).
         """
-        if self.complete or self.broken:
+        if self.complete or self._broken:
             return b""
         try:
             data = self._read(_PIECE if size < 0 else size)
         except ApiError:
-            self.broken = True
+            self._broken = True
             raise
+        self._due += len(data) / self._bytes_per_s
         if self._remaining is None:
             self.complete = not data
         else:
@@ -63,34 +69,48 @@ class Body:
         return data
 
     def _read(self, size: int) -> bytes:
+        # The read ends when all of `size` is there, so the time for all of it is given.
+        left = self._due + size / self._bytes_per_s - time.monotonic()
+        slow = gevent.Timeout(max(0.0, left))
         try:
-            data: bytes = self._stream.read(size)
+            with slow:
+                data: bytes = self._stream.read(size)
         except TimeoutError:
-            raise ApiError(
-                "The upload stopped: no byte came for too long.", status=408, code="upload_timeout"
-            ) from None
+            raise _too_slow("The upload stopped: no byte came for too long.") from None
+        except gevent.Timeout as timeout:
+            if timeout is not slow:
+                raise
+            raise _too_slow("The upload is too slow.") from None
         except ConnectionError:
             raise ClientGoneError from None
-        except OSError:  # gunicorn's own errors are of this kind
+        except (OSError, ParseException):  # gunicorn's, for a body that ends early or is no chunks
             raise BadRequestError("The request's body is broken.", code="broken_body") from None
         if not data and self._remaining is not None:
             raise ClientGoneError
         return data
 
 
-class ConnectionCare:
-    """WSGI middleware: times out silent uploads, and lingers after an early refusal."""
+def _too_slow(message: str) -> ApiError:
+    return ApiError(message, status=408, code="upload_timeout")
 
-    def __init__(self, app: WSGIApplication, *, body_timeout_s: float) -> None:
+
+class ConnectionCare:
+    """WSGI middleware: ends silent and slow uploads, and lingers after an early refusal."""
+
+    def __init__(
+        self, app: WSGIApplication, *, body_timeout_s: float, body_bytes_per_s: float
+    ) -> None:
         self._app = app
         self._body_timeout_s = body_timeout_s
+        self._body_bytes_per_s = body_bytes_per_s
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         """Serve one request."""
         client = client_socket(environ)
         if client is None:
             return self._app(environ, start_response)
-        body = environ["wsgi.input"] = Body(environ)
+        body = Body(environ, self._body_timeout_s, self._body_bytes_per_s)
+        environ["wsgi.input"] = body
         client.settimeout(self._body_timeout_s)
 
         def start(status: str, headers: list[tuple[str, str]], *rest: Any) -> Any:  # noqa: ANN401
@@ -101,7 +121,7 @@ class ConnectionCare:
             return start_response(status, headers, *rest)
 
         answer = self._app(environ, start)
-        return ClosingIterator(answer, [lambda: _linger(client, body)])
+        return ClosingIterator(answer, [lambda: None if body.complete else linger(client)])
 
 
 def client_socket(environ: WSGIEnvironment) -> socket.socket | None:
@@ -153,17 +173,3 @@ def _wait_for_hang_up(client: socket.socket) -> None:
         # The next request is already here (pipelining): the socket stays readable, so look again
         # from time to time only.
         gevent.sleep(0.5)
-
-
-def _linger(client: socket.socket, body: Body) -> None:
-    """Throw the rest of the body away: closing with unread data would destroy the answer."""
-    if body.complete or body.broken:
-        return
-    try:
-        client.shutdown(socket.SHUT_WR)
-        client.settimeout(_LINGER_SILENCE_S)
-        until = time.monotonic() + LINGER_S
-        while time.monotonic() < until and client.recv(_PIECE):
-            gevent.sleep(0)
-    except OSError:
-        pass

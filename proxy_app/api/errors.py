@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import errno
 import logging
+import re
 from collections.abc import Mapping
 
 from flask import Flask, Response, jsonify, render_template, request
@@ -37,6 +38,14 @@ _HTTP_CODES = {
     ),
     405: ("method_not_allowed", "This address does not take that method."),
 }
+
+
+_API_PATH = re.compile(r"/(v1|api)(/|$)")
+
+
+def is_api(path: str) -> bool:
+    """Whether programs call it, and not people."""
+    return _API_PATH.match(path) is not None
 
 
 class ApiError(Exception):
@@ -141,7 +150,11 @@ def _of_upstream(error: UpstreamError) -> ApiError:
         if error.retry_after and error.retry_after.isdigit():
             headers["Retry-After"] = error.retry_after
         return ApiError(
-            error.message, status=error.status, code="upstream_rejected", headers=headers
+            error.message,
+            status=error.status,
+            code=error.code or "upstream_rejected",
+            param=error.param,
+            headers=headers,
         )
     if isinstance(error, TimeLimitError):
         return ApiError(
@@ -161,7 +174,7 @@ def _of_upstream(error: UpstreamError) -> ApiError:
 def _of_http(error: HTTPException) -> Response:
     """Flask's and werkzeug's own errors: unknown paths, wrong methods, bodies over the limits."""
     status = error.code or 500
-    if not request.path.startswith(("/v1/", "/api/")) and request.method in ("GET", "HEAD"):
+    if not is_api(request.path) and request.method in ("GET", "HEAD"):
         page = render_template("error.html", status=status, name=error.name)
         return Response(page, status=status, mimetype="text/html")
     code, message = _HTTP_CODES.get(

@@ -20,19 +20,20 @@ def readyz() -> Response:
     """200 once conversations can be transcribed, else 503 and why not; `?verbose` lists all."""
     gateway = current()
     registered = gateway.registry.read()
-    speakers = registered.first("speakers")
-    if speakers is None:
-        return _lines(503, "no speakers service is registered")
-    health = gateway.health.of(speakers)
-    told = "ok" if health.ready else f"{speakers.name} is {health.state}: {health.detail}"
-    lines = [told]
+    speakers = registered.first("speakers", "whisperx")
+    health = gateway.health.of(speakers) if speakers else None
+    is_ready = health is not None and health.ready
+    if speakers is None or health is None:
+        lines = ["no service that tells speakers apart is registered"]
+    else:
+        lines = ["ok" if is_ready else f"{speakers.name} is {health.state}: {health.detail}"]
     if "verbose" in request.args:
         healths = gateway.health.of_all(registered.services)
         for service, its in zip(registered.services, healths, strict=True):
             mark = "+" if its.ready else "-"
             lines.append(f"[{mark}] {service.name} {its.state} {its.detail}".rstrip())
         lines += [f"[!] {bad.file} is skipped: {bad.reason}" for bad in registered.malformed]
-    return _lines(200 if health.ready else 503, *lines)
+    return _lines(200 if is_ready else 503, *lines)
 
 
 def _lines(status: int, *lines: str) -> Response:

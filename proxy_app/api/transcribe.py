@@ -22,6 +22,8 @@ from proxy_app.upstreams import Options
 T = TypeVar("T")
 
 _DECODERS = os.cpu_count() or 1
+DECODER = "the decoder"
+"""Its places; with the blank, no service can be called so."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +43,7 @@ def with_speakers(upload: Path, options: Options) -> Served:
         ApiError, AudioError, QueueFullError, UpstreamError: each carries what the client gets.
     """
     gateway = current()
-    service = _service(gateway, "speakers")
+    service = _service(gateway)
 
     def ask(wav: Path, limit_s: float) -> tuple[dict[str, Any], Transcript]:
         return gateway.whisperx.converse(service, wav, options, limit_s=limit_s)
@@ -57,7 +59,7 @@ def without_speakers(upload: Path, options: Options) -> Served:
         ApiError, AudioError, QueueFullError, UpstreamError: each carries what the client gets.
     """
     gateway = current()
-    service = _service(gateway, "speakers")
+    service = _service(gateway)
 
     def ask(wav: Path, limit_s: float) -> Transcript:
         return gateway.whisperx.transcribe(service, wav, options, limit_s=limit_s)
@@ -66,10 +68,10 @@ def without_speakers(upload: Path, options: Options) -> Served:
     return Served(replace(transcript, duration=duration_s), service, {})
 
 
-def _service(gateway: Gateway, kind: str) -> Service:
+def _service(gateway: Gateway) -> Service:
     """The registered service for the work; a file that nobody can work on is not decoded."""
-    service = gateway.registry.read().first(kind)
-    if service is None or service.api != "whisperx":
+    service = gateway.registry.read().first("speakers", "whisperx")
+    if service is None:
         raise ApiError(
             "No speech service is registered. The gateway's page says how to register one.",
             status=503,
@@ -99,7 +101,7 @@ def _decode(gateway: Gateway, upload: Path, wav: Path) -> float:
     """Make the service's WAV; return the true length. As many at once as there are processors."""
     info = copy_canonical(upload, wav, gateway.decode_limits)
     if info is None:
-        with gateway.places.hold("decoder", _DECODERS, gateway.config.queue_deadline_s):
+        with gateway.places.hold(DECODER, _DECODERS, gateway.config.queue_deadline_s):
             info = to_wav(upload, wav, gateway.decode_limits)
     upload.unlink(missing_ok=True)  # the disk is needed, and the answer may take an hour
     return info.duration_s

@@ -13,7 +13,7 @@ from flask import Flask, Request, current_app, request
 from werkzeug.exceptions import RequestEntityTooLarge
 from werkzeug.formparser import FormDataParser
 
-from proxy_app.api.errors import ApiError, BadRequestError, TooLargeError
+from proxy_app.api.errors import RETRY_SOON, ApiError, BadRequestError, TooLargeError
 from proxy_app.gateway import current
 from proxy_app.upstreams import Options
 
@@ -38,6 +38,22 @@ class SpoolingRequest(Request):
         self._stem: Path | None = None
         self._uploads: list[_SpoolFile] = []
         self._paths: list[Path] = []
+        self._has_place = False
+
+    def take_place(self) -> None:
+        """Count as one of the uploads that this worker takes at the same time.
+
+        Raises:
+            ApiError: there are too many.
+        """
+        self._has_place = current().uploads.acquire(blocking=False)
+        if not self._has_place:
+            raise ApiError(
+                "Too many uploads at the same time. Try again in a moment.",
+                status=503,
+                code="too_many_uploads",
+                headers=RETRY_SOON,
+            )
 
     def _get_file_stream(self, *_about: object, **_more: object) -> IO[bytes]:
         self._uploads.append(_SpoolFile(self.spool_path(f"upload-{len(self._uploads)}")))
@@ -56,12 +72,15 @@ class SpoolingRequest(Request):
         self._paths.append(self._stem.with_name(f"{self._stem.name}-{name}"))
         return self._paths[-1]
 
-    def remove_files(self) -> None:
-        """Close and remove all of it, also what a form that broke off left open."""
+    def end(self) -> None:
+        """Close and remove all files, also what a form that broke off left open."""
         for file in self._uploads:
             file.close()
         for path in self._paths:
             path.unlink(missing_ok=True)
+        if self._has_place:
+            self._has_place = False
+            current().uploads.release()
 
 
 class _SpoolFile(io.FileIO):
@@ -90,7 +109,7 @@ def init_app(app: Flask, max_upload_bytes: int) -> None:
     app.config["MAX_FORM_MEMORY_SIZE"] = TEXT_BYTES
     app.config["MAX_FORM_PARTS"] = PARTS
     app.before_request(_refuse_at_the_door)
-    app.teardown_request(_remove_files)
+    app.teardown_request(_end)
 
 
 def uploaded_file() -> Path:
@@ -117,11 +136,18 @@ def uploaded_file() -> Path:
 
 
 def _parse_form() -> None:
+    if request.content_length is None and not request.headers.get("Transfer-Encoding"):
+        raise ApiError(
+            f"The request has no body: neither Content-Length nor chunks came with it. {_HOW}",
+            status=411,
+            code="length_required",
+        )
     if request.mimetype != "multipart/form-data":
         sent = request.mimetype or "no content type"
         raise BadRequestError(
             f"The request is {sent}. {_HOW}", status=415, code="unsupported_media_type"
         )
+    cast(SpoolingRequest, request).take_place()
     try:
         request.form  # noqa: B018 - werkzeug parses on first use
     except RequestEntityTooLarge:
@@ -211,5 +237,5 @@ def _refuse_at_the_door() -> None:
         )
 
 
-def _remove_files(_error: BaseException | None) -> None:
-    cast(SpoolingRequest, request).remove_files()
+def _end(_error: BaseException | None) -> None:
+    cast(SpoolingRequest, request).end()

@@ -20,6 +20,12 @@ import av.error
 
 WAV_HEADER = 44
 SAMPLE = 2
+WORDS = {
+    errno.ENOMEM: "memory",
+    errno.ENOSPC: "storage",
+    errno.EDQUOT: "storage",
+    errno.EFBIG: "too_long",
+}
 
 
 class RefusedError(Exception):
@@ -130,15 +136,14 @@ def main() -> None:
         answer = {"error": refused.word, "detail": refused.detail}
     except MemoryError:
         answer = {"error": "memory"}
-    except OSError as error:  # PyAV's errors are OSErrors as well
-        words = {
-            errno.ENOMEM: "memory",
-            errno.ENOSPC: "storage",
-            errno.EDQUOT: "storage",
-            errno.EFBIG: "too_long",
-        }
-        answer = {"error": words.get(error.errno or 0, "invalid")}
-    except ValueError:  # PyAV: an unknown decoder, a format it cannot set up
+    except (av.error.FFmpegError, OSError) as error:
+        # Not every error of FFmpeg's is an OSError. Where one that is none of FFmpeg's has no word
+        # here, a file could not be read or written: that is no fault of the recording.
+        word = WORDS.get(error.errno or 0)
+        if word is None and not isinstance(error, av.error.FFmpegError):
+            raise
+        answer = {"error": word or "invalid"}
+    except (ValueError, EOFError):  # PyAV: an unknown decoder, a format it cannot set up
         answer = {"error": "invalid"}
     print(json.dumps(answer))  # noqa: T201 - this is the answer
 

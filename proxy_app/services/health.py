@@ -46,11 +46,17 @@ class Health:
 class _Entry:
     lock: threading.Lock = field(default_factory=threading.Lock)
     health: Health | None = None
+    began: float = 0.0
+    """When the service was asked for it."""
     until: float = 0.0
 
 
 class HealthCache:
-    """Asks a service at most once in `keep_s` seconds, however many want to know."""
+    """Asks a service at most once in `keep_s` seconds while it is ready, however many want to know.
+
+    A service that is not ready is asked again by whoever wants to know, so that no worker says
+    "not ready" after another has said "ready". Those who ask meanwhile share one answer.
+    """
 
     def __init__(self, probe: Callable[[Service], Health], *, keep_s: float = 2.0) -> None:
         self._probe = probe
@@ -59,11 +65,13 @@ class HealthCache:
 
     def of(self, service: Service) -> Health:
         """How the service is; waits for the probe where nothing fresh is known."""
+        asked = time.monotonic()
         entry = self._entries.setdefault(service, _Entry())
         with entry.lock:
-            if entry.health is None or time.monotonic() >= entry.until:
+            if entry.health is None or asked > max(entry.began, entry.until):
+                entry.began = time.monotonic()
                 entry.health = self._probe(service)
-                entry.until = time.monotonic() + self._keep_s
+                entry.until = time.monotonic() + self._keep_s if entry.health.ready else 0.0
             return entry.health
 
     def of_all(self, services: tuple[Service, ...]) -> list[Health]:

@@ -9,14 +9,16 @@ from __future__ import annotations
 
 import ipaddress
 import json
+import os
 import re
+import stat
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
-from proxy_app.config import Config, bracketed
+from proxy_app.config import Config, bracketed, is_host
 from proxy_app.settings import SettingError
 
 KINDS = ("speakers", "asr", "diarize", "tts", "llm")
@@ -24,9 +26,6 @@ APIS = ("whisperx", "parakeet", "riva", "magpie", "openai")
 ENVIRONMENT = "environment"
 _NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
 _CONTAINER = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]{0,127}")
-_HOST_NAME = re.compile(
-    r"(?=.{1,253}\Z)[a-zA-Z0-9_]([a-zA-Z0-9_-]*[a-zA-Z0-9])?(\.[a-zA-Z0-9_-]+)*"
-)
 _LARGEST_FILE = 64 * 1024
 _LONGEST_TEXT = 1000
 
@@ -71,10 +70,11 @@ class Registered:
     services: tuple[Service, ...]
     malformed: tuple[Malformed, ...]
 
-    def first(self, *kinds: str) -> Service | None:
-        """The first service of these kinds: the environment's before the files'."""
+    def first(self, kind: str, api: str) -> Service | None:
+        """The first service that does this by this API: the environment's before the files'."""
         ranked = sorted(self.services, key=lambda service: service.source != ENVIRONMENT)
-        return next((service for service in ranked if service.kind in kinds), None)
+        fitting = (service for service in ranked if (service.kind, service.api) == (kind, api))
+        return next(fitting, None)
 
 
 class Registry:
@@ -112,7 +112,7 @@ def parse(name: str, fields: Mapping[str, Any], *, source: str) -> Service:
     """Check a registration field by field.
 
     Raises:
-        ValueError: naming the field, its value and what is expected.
+        ValueError: naming the field and what is expected.
     """
     _refuse_unknown(fields)
     if not _NAME.fullmatch(name):
@@ -165,28 +165,30 @@ def _of_environment(config: Config) -> list[Service]:
         try:
             base_url, _ = _base_url(f"http://{bracketed(host)}:{port}")
         except ValueError:
+            is_default = name == "whisperx" and host == config.spark2_host
+            variable = "SPARK2_HOST" if is_default else f"{name.upper()}_HOST"
             raise SettingError(
-                f"{name.upper()}_HOST={host!r}: expected a host name or an IP address"
+                f"{variable}={host!r}: expected a host name or an IP address"
             ) from None
-        is_whisperx = name == "whisperx"
-        services.append(
-            Service(
-                name=name,
-                title=title,
-                kind=kind,
-                api=api,
-                base_url=base_url,
-                host=host,
-                container=config.whisperx_container if is_whisperx else None,
-                model=config.whisperx_model if is_whisperx else None,
-                api_key=config.whisperx_api_key if is_whisperx else None,
-            )
-        )
+        service = Service(name, title, kind, api, base_url, host)
+        services.append(_whisperx(service, config) if name == "whisperx" else service)
     return services
 
 
+def _whisperx(service: Service, config: Config) -> Service:
+    """Add what more the variables say; their defaults tell what an install makes, not what runs."""
+    return replace(
+        service,
+        container=config.whisperx_container if "WHISPERX_CONTAINER" in config.given else None,
+        model=config.whisperx_model if "WHISPERX_MODEL" in config.given else None,
+        api_key=config.whisperx_api_key,
+    )
+
+
 def _read(path: Path) -> Mapping[str, Any]:
-    with path.open("rb") as file:
+    with open(path, "rb", opener=_open_at_once) as file:
+        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+            raise ValueError("no regular file")
         data = file.read(_LARGEST_FILE + 1)
     if len(data) > _LARGEST_FILE:
         raise ValueError(f"larger than {_LARGEST_FILE} bytes")
@@ -201,6 +203,11 @@ def _read(path: Path) -> Mapping[str, Any]:
     return fields
 
 
+def _open_at_once(path: str, flags: int) -> int:
+    """Open a file; opening a pipe would otherwise wait for its writer."""
+    return os.open(path, flags | os.O_NONBLOCK)
+
+
 def _reason(error: Exception) -> str:
     if isinstance(error, OSError):
         return f"cannot be read: {error.strerror or error}"
@@ -209,29 +216,31 @@ def _reason(error: Exception) -> str:
 
 def _base_url(url: str) -> tuple[str, str]:
     """Check a service's address; return it without a slash at the end, and its host."""
+    # The refusal is on the page, and the value may hold a password.
+    expected = "base_url: expected http://HOST:PORT, without user, password, path or query"
     try:
         parts = urlsplit(url)
         host, _port = parts.hostname, parts.port
-    except ValueError as error:
-        raise ValueError(f"base_url={url!r}: {error}") from None
+    except ValueError:
+        raise ValueError(expected) from None
     plain = parts.username is None and parts.path in ("", "/") and not parts.query + parts.fragment
     if parts.scheme not in ("http", "https") or host is None or not plain:
-        raise ValueError(f"base_url={url!r}: expected http://HOST:PORT")
-    _refuse_host(url, host)
+        raise ValueError(expected)
+    _refuse_host(host)
     return f"{parts.scheme}://{parts.netloc}", host
 
 
-def _refuse_host(url: str, host: str) -> None:
+def _refuse_host(host: str) -> None:
     """Refuse addresses that reach something else than a service of one's own network."""
     try:
         address = ipaddress.ip_address(host)
     except ValueError:
         # A name of digits and dots only is another spelling of an IP address (2130706433, 127.1).
-        if not _HOST_NAME.fullmatch(host) or re.fullmatch(r"[0-9.]+|0x[0-9a-f.x]+", host.lower()):
-            raise ValueError(f"base_url={url!r}: {host!r} is no host name") from None
+        if not is_host(host) or re.fullmatch(r"[0-9.]+|0x[0-9a-f.x]+", host.lower()):
+            raise ValueError(f"base_url: {host!r} is no host name") from None
         return
     if address.is_link_local or address.is_unspecified or address.is_multicast:
-        raise ValueError(f"base_url={url!r}: {host} is no address of a service")
+        raise ValueError(f"base_url: {host} is no address of a service")
 
 
 def _typed(
@@ -241,7 +250,7 @@ def _typed(
     if value is None:
         raise ValueError(f"{name} is missing")
     if not isinstance(value, kind):
-        raise ValueError(f"{name}={value!r}: expected {expected}")  # noqa: TRY004 - as above
+        raise ValueError(f"{name}: expected {expected}")  # noqa: TRY004 - as above
     return value
 
 

@@ -13,12 +13,30 @@ class UpstreamError(Exception):
 
 
 class RejectedError(UpstreamError):
-    """The service refused this request (a 4xx): sending it again does not help."""
+    """The service refused this request (a 4xx): sending it again does not help.
 
-    def __init__(self, service: str, status: int, message: str, retry_after: str | None) -> None:
+    Attributes:
+        status: the HTTP status.
+        retry_after: the header, as it came.
+        param: the field of the request that is to blame, if the service names one.
+        code: the service's word for it, if it has one.
+    """
+
+    def __init__(
+        self,
+        service: str,
+        status: int,
+        message: str,
+        *,
+        retry_after: str | None = None,
+        param: str | None = None,
+        code: str | None = None,
+    ) -> None:
         super().__init__(service, message)
         self.status = status
         self.retry_after = retry_after
+        self.param = param
+        self.code = code
 
 
 class UnavailableError(UpstreamError):

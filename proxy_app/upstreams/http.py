@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -27,6 +28,8 @@ CONNECT_S = 5.0
 _LARGEST_ANSWER = 64 * 1024 * 1024
 """Bytes; the words of a day's recording take a tenth of it."""
 _LONGEST_MESSAGE = 500
+_WORD = re.compile(r"[A-Za-z0-9_.\[\]-]{1,64}")
+"""What a service may call a field or an error."""
 _SEND_BYTES = 256 * 1024
 _CLIENTS_FAULT = frozenset({400, 408, 413, 415, 422, 429})
 """The statuses that speak of the request. Other 4xx speak of how we called the service."""
@@ -139,8 +142,14 @@ def _failures(service: Service) -> Iterator[None]:
     except (requests.RequestException, HTTPError, OSError) as error:
         what = "cannot be reached" if _is_connecting(error) else "broke off the connection"
         raise UnavailableError(
-            service.name, f"{service.title} {what}; it may be starting again.", log=repr(error)
+            service.name, f"{service.title} {what}; it may be starting again.", log=_kinds(error)
         ) from error
+
+
+def _kinds(error: BaseException) -> str:
+    """What happened, for the log: no error's own text, which may quote a header and its key."""
+    told = f"{type(error).__name__}({(isinstance(error, OSError) and error.strerror) or ''})"
+    return told if error.__context__ is None else f"{told} after {_kinds(error.__context__)}"
 
 
 def _is_connecting(error: Exception) -> bool:
@@ -160,12 +169,14 @@ def _answer(service: Service, response: requests.Response) -> dict[str, Any]:
             log=f"status {status}: {_message(_json(_read(service, response)))}",
         )
     if status in _CLIENTS_FAULT:
-        message = _message(_json(_read(service, response)))
+        answer = _json(_read(service, response))
         raise RejectedError(
             service.name,
             status,
-            message or f"{service.title} refused the request (status {status}).",
-            response.headers.get("Retry-After"),
+            _message(answer) or f"{service.title} refused the request (status {status}).",
+            retry_after=response.headers.get("Retry-After"),
+            param=_word(answer, "param"),
+            code=_word(answer, "code"),
         )
     if status != 200:  # noqa: PLR2004
         reason = "refuses the gateway's key" if status in (401, 403) else f"answered {status}"
@@ -201,6 +212,13 @@ def _message(answer: Any) -> str:  # noqa: ANN401 - JSON
     if isinstance(answer, Mapping):
         answer = answer.get("message")
     return answer[:_LONGEST_MESSAGE] if isinstance(answer, str) else ""
+
+
+def _word(answer: Any, name: str) -> str | None:  # noqa: ANN401 - JSON
+    """`param` or `code` of OpenAI's error object."""
+    error = answer.get("error") if isinstance(answer, Mapping) else None
+    word = error.get(name) if isinstance(error, Mapping) else None
+    return word if isinstance(word, str) and _WORD.fullmatch(word) else None
 
 
 def _key(service: Service) -> dict[str, str]:

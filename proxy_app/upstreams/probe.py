@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from typing import Any
 
@@ -9,6 +10,8 @@ from proxy_app.services import Health, Service
 from proxy_app.services.health import READY, SUSPECT, UNREACHABLE, WARMING
 from proxy_app.upstreams.errors import TimeLimitError, UpstreamError
 from proxy_app.upstreams.http import Client
+
+log = logging.getLogger(__name__)
 
 TIMEOUT_S = 2.0
 _PATHS = {
@@ -37,6 +40,10 @@ class Probe:
             return Health(UNREACHABLE, f"{path} gave no answer within {TIMEOUT_S:g} s.")
         except UpstreamError as error:
             return Health(UNREACHABLE, error.message)
+        except Exception as error:  # noqa: BLE001 - one service must not hide the others
+            # The error's text may quote what was sent, the key included.
+            log.error("asking %s failed: %s", service.name, type(error).__name__)  # noqa: TRY400
+            return Health(SUSPECT, f"{path} cannot be asked for: {type(error).__name__}.")
         if service.api == "whisperx":
             return _whisperx(status, answer)
         return _plain(status, path)

@@ -162,13 +162,15 @@ def gateway(session_gateway: Gateway, standin: StandIn) -> Iterator[Gateway]:
 
 @pytest.fixture(scope="session")
 def strict_gateway(engine: StandIn, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
-    """One worker that gives services and silent senders a second."""
+    """One worker that gives services and silent or slow senders a second, and takes 40 uploads."""
     state = tmp_path_factory.mktemp("strict")
     limits = {
         "SPEECH_WORKERS": "1",
         "SPEECH_TIME_LIMIT_FLOOR_S": "1",
         "SPEECH_TIME_LIMIT_FACTOR": "0",
         "SPEECH_BODY_TIMEOUT_S": "1",
+        "SPEECH_BODY_BYTES_PER_S": "1000000",
+        "SPEECH_MAX_UPLOADS": "40",
     }
     with running(state, engine.port, **limits) as gateway:
         yield gateway

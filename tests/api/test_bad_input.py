@@ -1,6 +1,8 @@
 """What clients send by mistake or on purpose: a clear error, nothing left, the next one served."""
 
+import contextlib
 import io
+import json
 import os
 import socket
 from collections.abc import Iterator
@@ -12,7 +14,7 @@ from requests_toolbelt import MultipartEncoder
 
 from proxy_app.api import uploads
 from proxy_app.app import create_app
-from tests.api.conftest import Gateway, eventually
+from tests.api.conftest import Gateway, eventually, running
 from tests.api.recordings import PLAYLIST, canonical_wav, claiming, encoded
 from tests.standins.upstream_whisperx import StandIn
 
@@ -230,6 +232,45 @@ def test_a_client_that_falls_silent_gets_408(strict_gateway: Gateway) -> None:
     assert eventually(lambda: not strict_gateway.files())
 
 
+def test_a_client_that_drips_gets_408(strict_gateway: Gateway) -> None:
+    with strict_gateway.connect() as client:
+        client.sendall(f"{HEAD}Content-Length: 1000\r\n\r\n{PART}".encode())
+        client.settimeout(0.1)  # never silent for long
+        answer = b""
+        while not answer:
+            client.sendall(b"x")
+            with contextlib.suppress(TimeoutError):
+                answer = client.recv(1)
+        client.settimeout(10)
+        answer += read_all(client).encode()
+    assert answer.startswith(b"HTTP/1.1 408 ")
+    assert b"too slow" in answer
+    assert eventually(lambda: not strict_gateway.files())
+
+
+def test_half_sent_uploads_close_neither_the_gateway_nor_its_health(
+    standin: StandIn, tmp_path: Path
+) -> None:
+    settings = {"SPEECH_WORKERS": "1", "SPEECH_MAX_UPLOADS": "20"}
+    start = f"{HEAD}Content-Length: 100000\r\n\r\n{PART}".encode()
+    with running(tmp_path, standin.port, **settings) as gateway, contextlib.ExitStack() as clients:
+        for _ in range(450):
+            clients.enter_context(gateway.connect()).sendall(start)
+        assert gateway.get("/livez").status_code == 200
+        refused = gateway.transcribe()
+        assert_error(refused, 503, "too_many_uploads")
+        assert int(refused.headers["Retry-After"]) > 0
+        clients.close()
+        assert eventually(lambda: gateway.transcribe().status_code == 200)
+        assert eventually(lambda: not gateway.files())
+
+
+def test_every_upload_gives_its_place_back(strict_gateway: Gateway, standin: StandIn) -> None:
+    for _ in range(41):
+        assert_error(strict_gateway.transcribe(b"no recording"), 400, "unsupported_format")
+    assert strict_gateway.transcribe().status_code == 200
+
+
 def test_a_full_disk_is_said(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     class FullDisk(uploads._SpoolFile):
         """Every write to this device fails as on a full disk."""
@@ -258,17 +299,57 @@ def test_slow_clients_do_not_keep_others_waiting(strict_gateway: Gateway, standi
             client.close()
 
 
+@pytest.mark.parametrize("chunks", ["zz\r\nabc\r\n", "-5\r\nabc\r\n", "3\r\nabcXX", "3;\x01\r\n"])
+def test_broken_chunks_are_refused(gateway: Gateway, chunks: str) -> None:
+    with gateway.connect() as client:
+        client.sendall(f"{HEAD}Transfer-Encoding: chunked\r\n\r\n{chunks}".encode())
+        answer = read_all(client)
+    assert answer.startswith("HTTP/1.1 400 ")
+    assert "broken_body" in answer
+    assert "Traceback" not in gateway.log.read_text()
+
+
+def test_a_request_without_a_body_is_told_so(gateway: Gateway) -> None:
+    with gateway.connect() as client:
+        client.sendall(f"{HEAD}Connection: close\r\n\r\n".encode())
+        answer = read_all(client)
+    assert answer.startswith("HTTP/1.1 411 ")
+    assert "neither Content-Length nor chunks" in answer
+
+
 @pytest.mark.parametrize(
-    "head",
+    ("head", "status"),
     [
-        "Content-Length: 5\r\nTransfer-Encoding: chunked\r\n",
-        "Content-Length: 5\r\nContent-Length: 6\r\n",
-        "Transfer-Encoding: xchunked\r\n",
-        "Content-Length: -1\r\n",
+        ("Content-Length: 5\r\nTransfer-Encoding: chunked\r\n", 400),
+        ("Content-Length: 5\r\nContent-Length: 6\r\n", 400),
+        ("Content-Length: -1\r\n", 400),
+        ("Transfer-Encoding: xchunked\r\n", 501),
+        ("Expect: hunter2\r\n", 417),
+        ("x: y\r\n" * 150, 431),
+        ("x: " + "y" * 200_000 + "\r\n", 431),
     ],
+    ids=["TE+CL", "two-CL", "negative", "coding", "expect", "many-headers", "long-header"],
 )
-def test_ambiguous_framing_is_refused(gateway: Gateway, head: str) -> None:
+def test_what_is_no_usable_http_is_refused_in_the_same_shape(
+    gateway: Gateway, head: str, status: int
+) -> None:
     with gateway.connect() as client:
         client.sendall(f"{HEAD}{head}\r\nhello".encode())
         client.shutdown(socket.SHUT_WR)
-        assert client.recv(4096).startswith((b"HTTP/1.1 400 ", b"HTTP/1.1 501 "))
+        assert_raw_error(read_all(client), status)
+    assert "hunter2" not in gateway.log.read_text()
+
+
+def test_a_long_first_line_is_refused_in_the_same_shape(gateway: Gateway) -> None:
+    with gateway.connect() as client:
+        client.sendall(f"GET /{'x' * 100_000} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
+        assert_raw_error(read_all(client), 414)
+
+
+def assert_raw_error(answer: str, status: int) -> None:
+    head, _, body = answer.partition("\r\n\r\n")
+    assert head.startswith(f"HTTP/1.1 {status} ")
+    assert "Connection: close" in head
+    error = json.loads(body)["error"]
+    assert sorted(error) == ["code", "message", "param", "type"]
+    assert error["code"] == "invalid_http"

@@ -104,6 +104,26 @@ def test_many_questions_are_one_probe(client: FlaskClient, standin: StandIn) -> 
     assert client.get("/readyz").status_code == 200, "the answer was not remembered"
 
 
+def test_a_service_that_has_become_ready_is_ready_at_once(
+    client: FlaskClient, standin: StandIn
+) -> None:
+    standin.health = (200, health(whisper_loaded=False))
+    assert client.get("/readyz").status_code == 503
+    standin.health = (200, HEALTHY)
+    assert client.get("/readyz").status_code == 200
+
+
+def test_a_service_that_cannot_be_used_does_not_stand_for_one_that_can(
+    client: FlaskClient, tmp_path: Path
+) -> None:
+    folder = tmp_path / "services.d"
+    folder.mkdir()
+    (folder / "a.json").write_text(
+        '{"kind": "speakers", "api": "riva", "base_url": "http://127.0.0.1:1"}'
+    )
+    assert client.get("/readyz").status_code == 200
+
+
 def test_the_key_goes_to_the_service(client: FlaskClient, standin: StandIn) -> None:
     data = {"file": (BytesIO(canonical_wav(1)), "a.wav")}
     assert client.post("/v1/audio/transcriptions", data=data).status_code == 200

@@ -34,6 +34,23 @@ def test_a_service_and_its_state_are_in_the_page_itself(tmp_path: Path) -> None:
     assert "0 of 1 ready" in page
 
 
+def test_defaults_are_not_shown_as_facts(tmp_path: Path) -> None:
+    app = client(tmp_path, WHISPERX_HOST="127.0.0.1", WHISPERX_PORT="1")
+    for path in ("/", "/api/services"):
+        assert "medium" not in app.get(path).text
+        assert "whisperx-asr" not in app.get(path).text
+
+
+def test_a_password_in_a_registration_is_shown_nowhere(tmp_path: Path) -> None:
+    service = {"kind": "llm", "api": "openai", "base_url": "http://user:hunter2@127.0.0.1:1"}
+    register(tmp_path, "bad.json", json.dumps(service))
+    app = client(tmp_path)
+    for path in ("/", "/readyz?verbose", "/api/services"):
+        answer = app.get(path).text
+        assert "bad.json" in answer
+        assert "hunter2" not in answer
+
+
 def test_a_malformed_file_is_shown_with_the_reason(tmp_path: Path) -> None:
     register(tmp_path, "odd.json", '{"kind": "tea", "api": "openai", "base_url": "http://x"}')
     page = client(tmp_path).get("/").text

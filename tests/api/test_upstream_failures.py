@@ -46,27 +46,51 @@ def test_an_answer_that_makes_no_sense_is_503(
 
 
 @pytest.mark.parametrize(
-    ("status", "answer", "message"),
+    ("status", "answer", "expected"),
     [
         (
             413,
-            {"error": {"message": "needs 40 GB of memory", "code": "x"}},
-            "needs 40 GB of memory",
+            {"error": {"message": "needs 40 GB of memory", "code": "too_long"}},
+            ("needs 40 GB of memory", None, "too_long"),
         ),
-        (400, {"detail": "language not known"}, "language not known"),
-        (422, {"error": "text of an error"}, "text of an error"),
-        (429, {"detail": [{"loc": ["x"]}]}, "refused the request (status 429)"),
+        (
+            400,
+            {"error": {"message": "no", "param": "language", "code": "unsupported_language"}},
+            ("no", "language", "unsupported_language"),
+        ),
+        (
+            400,
+            {"error": {"message": "no", "param": {"x": 1}, "code": "x" * 65}},
+            ("no", None, "upstream_rejected"),
+        ),
+        (
+            400,
+            {"error": {"message": "no", "param": "a\nb", "code": 7}},
+            ("no", None, "upstream_rejected"),
+        ),
+        (400, {"detail": "not known"}, ("not known", None, "upstream_rejected")),
+        (422, {"error": "text of an error"}, ("text of an error", None, "upstream_rejected")),
+        (
+            429,
+            {"detail": [{"loc": ["x"]}]},
+            ("refused the request (status 429)", None, "upstream_rejected"),
+        ),
     ],
 )
 def test_what_the_service_refuses_keeps_its_status_and_words(
-    gateway: Gateway, standin: StandIn, status: int, answer: object, message: str
+    gateway: Gateway,
+    standin: StandIn,
+    status: int,
+    answer: object,
+    expected: tuple[str, str | None, str],
 ) -> None:
     standin.behave(str(status), answer)
     response = gateway.transcribe()
     error = response.json()["error"]
     assert response.status_code == status
+    message, *rest = expected
     assert message in error["message"]
-    assert error["code"] == "upstream_rejected"
+    assert [error["param"], error["code"]] == rest
 
 
 def test_a_refusal_before_the_upload_ended_is_understood(

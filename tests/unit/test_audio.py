@@ -1,6 +1,7 @@
 """Any file becomes 16 kHz mono 16-bit WAV, or an error that says why not."""
 
 import os
+import random
 import signal
 import struct
 import subprocess
@@ -10,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from proxy_app.audio import AudioError, AudioInfo, DecodeLimits, decode, to_wav
+from proxy_app.audio import AudioError, AudioInfo, DecodeLimits, decode, sniff, to_wav
 from tests.api.recordings import PLAYLIST, canonical_wav, claiming, encoded
 from tests.data import test_data
 
@@ -255,6 +256,46 @@ def test_the_child_sees_none_of_our_secrets(
         convert(tmp_path, STEREO)
     assert "LC_ALL" in str(raised.value)
     assert "HF_TOKEN" not in str(raised.value)
+
+
+MAGICS = {
+    "wav": b"RIFF\0\1\0\0WAVE",
+    "avi": b"RIFF\0\1\0\0AVI ",
+    "aiff": b"FORM\0\0\1\0AIFF",
+    "flac": b"fLaC",
+    "ogg": b"OggS",
+    "matroska": b"\x1a\x45\xdf\xa3",
+    "mov": b"\0\0\0\x20ftyp",
+    "amr": b"#!AMR\n",
+    "caf": b"caff",
+    "au": b".snd",
+    "wv": b"wvpk",
+    "flv": b"FLV\x01",
+    "asf": bytes.fromhex("3026b2758e66cf11"),
+    "mpeg": b"\0\0\1\xba",
+    "aac": b"\xff\xf1",
+    "mp3": b"\xff\xfb",
+}
+JUNK = random.Random(7).randbytes(5000)
+DAMAGED = {name: magic + JUNK for name, magic in MAGICS.items()}
+DAMAGED["mpegts"] = b"".join(b"\x47" + JUNK[at : at + 187] for at in range(0, 4000, 187))
+
+
+def test_every_known_format_is_tried_with_junk() -> None:
+    assert set(DAMAGED) == {name for _magic, name in sniff._CONTAINERS}
+
+
+@pytest.mark.parametrize("name", DAMAGED)
+def test_junk_behind_a_known_beginning_is_the_senders_fault(tmp_path: Path, name: str) -> None:
+    error = refused(tmp_path, DAMAGED[name])
+    assert (error.status, error.code in ("invalid_audio", "no_audio")) == (400, True)
+
+
+def test_a_fault_of_the_installation_is_not_blamed_on_the_file(tmp_path: Path) -> None:
+    source = tmp_path / "source.wav"
+    source.write_bytes(STEREO)
+    with pytest.raises(RuntimeError, match="No such file or directory"):
+        to_wav(source, tmp_path / "no-such-folder" / "target.wav")
 
 
 def test_a_real_recording_keeps_its_length(tmp_path: Path) -> None:

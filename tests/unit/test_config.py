@@ -45,3 +45,16 @@ def test_the_services_key_stays_out_of_repr() -> None:
 
 def test_allowed_hosts_are_compared_in_lower_case() -> None:
     assert load_config({"SPEECH_ALLOWED_HOSTS": "Spark.Local, b."}).names == {"spark.local", "b"}
+
+
+@pytest.mark.parametrize(
+    "names", ["*", "*.spark.local", "spark.local:8080", "http://spark", "a b", "spark,-x"]
+)
+def test_an_allowed_host_that_can_never_match_is_refused(names: str) -> None:
+    with pytest.raises(SettingError, match=r"SPEECH_ALLOWED_HOSTS=.* is no host name"):
+        load_config({"SPEECH_ALLOWED_HOSTS": names})
+
+
+def test_an_allowed_host_may_be_an_address() -> None:
+    config = load_config({"SPEECH_ALLOWED_HOSTS": "10.0.0.7, [FD00::1]"})
+    assert config.names == {"10.0.0.7", "fd00::1"}

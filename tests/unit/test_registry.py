@@ -1,12 +1,16 @@
 """Registrations: files, the environment, and what is wrong with them."""
 
 import json
+import os
+import socket
 from pathlib import Path
 
 import pytest
 
+from proxy_app.api.transcribe import DECODER
 from proxy_app.config import load_config
 from proxy_app.services import Registered, Registry
+from proxy_app.services.registry import parse
 from proxy_app.settings import SettingError
 
 GOOD = {"kind": "speakers", "api": "whisperx", "base_url": "http://spark:8002"}
@@ -52,16 +56,16 @@ def test_a_new_file_is_seen_without_a_restart(tmp_path: Path) -> None:
         (GOOD | {"name": "other"}, "name='other'"),
         (GOOD | {"title": ""}, "title"),
         (GOOD | {"title": "a\nb"}, "title"),
-        (GOOD | {"title": 7}, "title=7"),
-        (GOOD | {"auto_restart": "yes"}, "auto_restart='yes'"),
+        (GOOD | {"title": 7}, "title: expected text"),
+        (GOOD | {"auto_restart": "yes"}, "auto_restart: expected true or false"),
         (GOOD | {"container": "a; rm -rf"}, "container="),
         (GOOD | {"token": "x"}, "unknown field 'token'"),
-        (GOOD | {"base_url": "spark:8002"}, "base_url="),
-        (GOOD | {"base_url": "file:///etc/passwd"}, "base_url="),
-        (GOOD | {"base_url": "http://a:b@spark"}, "base_url="),
-        (GOOD | {"base_url": "http://spark/path"}, "base_url="),
-        (GOOD | {"base_url": "http://spark:99999"}, "base_url="),
-        (GOOD | {"base_url": "http://[::1"}, "base_url="),
+        (GOOD | {"base_url": "spark:8002"}, "expected http://HOST:PORT"),
+        (GOOD | {"base_url": "file:///etc/passwd"}, "expected http://HOST:PORT"),
+        (GOOD | {"base_url": "http://a:b@spark"}, "without user, password"),
+        (GOOD | {"base_url": "http://spark/path"}, "expected http://HOST:PORT"),
+        (GOOD | {"base_url": "http://spark:99999"}, "expected http://HOST:PORT"),
+        (GOOD | {"base_url": "http://[::1"}, "expected http://HOST:PORT"),
         (GOOD | {"base_url": "http://169.254.169.254"}, "no address of a service"),
         (GOOD | {"base_url": "http://0.0.0.0:80"}, "no address of a service"),
         (GOOD | {"base_url": "http://0"}, "no host name"),
@@ -92,6 +96,38 @@ def test_a_folder_in_place_of_a_file_is_skipped(tmp_path: Path) -> None:
     assert "cannot be read" in read(tmp_path).malformed[0].reason
 
 
+def test_what_is_no_file_at_all_is_skipped_and_holds_nobody_up(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.json")
+    (tmp_path / "zero.json").symlink_to("/dev/zero")
+    register(tmp_path, "good.json", GOOD)
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind(str(tmp_path / "socket.json"))
+        registered = read(tmp_path)
+    assert [service.name for service in registered.services] == ["good"]
+    reasons = {malformed.file: malformed.reason for malformed in registered.malformed}
+    assert list(reasons) == ["pipe.json", "socket.json", "zero.json"]
+    assert reasons["pipe.json"] == reasons["zero.json"] == "no regular file"
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://user:hunter2@h:1",
+        "http://user:hunter2@[::1",
+        "http://user:hunter2@h:99999",
+        "http://user:hunter2#x@h",
+        "http://h:1/?token=hunter2",
+        "user:hunter2@h",
+        ["http://user:hunter2@h:1"],
+    ],
+)
+def test_a_password_in_an_address_is_not_repeated(tmp_path: Path, url: object) -> None:
+    register(tmp_path, "bad.json", GOOD | {"base_url": url})
+    (malformed,) = read(tmp_path).malformed
+    assert malformed.reason.startswith("base_url: expected")
+    assert "hunter2" not in malformed.reason
+
+
 def test_the_environment_takes_the_place_of_a_file_and_says_so(tmp_path: Path) -> None:
     register(tmp_path, "whisperx.json", GOOD)
     (service,) = read(tmp_path, WHISPERX_HOST="10.0.0.7", WHISPERX_PORT="9").services
@@ -108,11 +144,39 @@ def test_every_service_of_the_environment_is_registered(tmp_path: Path) -> None:
 
 def test_a_host_of_the_environment_that_is_none_stops_the_start(tmp_path: Path) -> None:
     with pytest.raises(SettingError, match="WHISPERX_HOST='a b'"):
-        read(tmp_path, WHISPERX_HOST="a b")
+        read(tmp_path, WHISPERX_HOST="a b", SPARK2_HOST="spark")
+
+
+def test_a_default_that_is_no_host_is_blamed_on_the_variable_that_was_set(tmp_path: Path) -> None:
+    with pytest.raises(SettingError, match="SPARK2_HOST='a b'"):
+        read(tmp_path, SPARK2_HOST="a b")
+
+
+def test_what_an_install_would_make_is_not_told_of_a_service_that_was_only_named(
+    tmp_path: Path,
+) -> None:
+    (named,) = read(tmp_path, WHISPERX_HOST="spark").services
+    assert (named.model, named.container) == (None, None)
+    told = {"WHISPERX_MODEL": "medium", "WHISPERX_CONTAINER": "asr"}
+    (described,) = read(tmp_path, WHISPERX_HOST="spark", **told).services
+    assert (described.model, described.container) == ("medium", "asr")
 
 
 def test_the_environments_service_is_asked_before_the_files(tmp_path: Path) -> None:
     register(tmp_path, "another.json", GOOD)
-    first = read(tmp_path, WHISPERX_HOST="spark").first("speakers")
+    first = read(tmp_path, WHISPERX_HOST="spark").first("speakers", "whisperx")
     assert first is not None
     assert first.name == "whisperx"
+
+
+def test_a_service_of_an_api_that_is_not_wanted_is_not_the_first(tmp_path: Path) -> None:
+    register(tmp_path, "another.json", GOOD | {"api": "riva"})
+    register(tmp_path, "whisperx.json", GOOD)
+    first = read(tmp_path).first("speakers", "whisperx")
+    assert first is not None
+    assert first.name == "whisperx"
+
+
+def test_no_service_can_have_the_name_of_the_decoders_places() -> None:
+    with pytest.raises(ValueError, match="file name"):
+        parse(DECODER, GOOD, source="x.json")

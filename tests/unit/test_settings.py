@@ -17,6 +17,7 @@ class Sample:
     folder: Path = setting(Path("here"), "A folder.")  # noqa: RUF009
     host: str | None = setting(None, "A host.", env="OTHER_HOST")
     key: str | None = setting(None, "A key.", secret=True)
+    computed: str = "no setting"
 
 
 def read(**environ: str) -> Sample:
@@ -106,6 +107,13 @@ def test_a_secret_shows_neither_in_errors_nor_in_repr() -> None:
         load(Secret, {"S_PIN": "hunter2"}, prefix="S_")
     assert "hunter2" not in str(raised.value)
     assert "1234" not in repr(load(Secret, {"S_PIN": "1234"}, prefix="S_"))
+
+
+@pytest.mark.parametrize("value", ["hunter2\nx", "hunter2\r", "hünter2", "hunter2\x7f", "\t"])
+def test_a_secret_that_fits_into_no_header_is_refused_unseen(value: str) -> None:
+    with pytest.raises(SettingError, match=r"S_KEY=\(hidden\): expected .*ASCII") as raised:
+        read(S_KEY=value)
+    assert "nter2" not in str(raised.value)
 
 
 def test_a_misspelt_variable_is_refused_with_the_right_name() -> None:

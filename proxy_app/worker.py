@@ -1,0 +1,83 @@
+"""gunicorn's gevent worker, whose refusals look like all other errors of the gateway."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import secrets
+import socket
+from typing import Any
+
+from gunicorn.http import errors
+from gunicorn.http.message import Request
+from gunicorn.workers.ggevent import GeventWorker
+
+from proxy_app.api.linger import linger
+
+_KINDS = (
+    (errors.LimitRequestLine, "414 URI Too Long", "The request's first line is too long."),
+    (errors.ExpectationFailed, "417 Expectation Failed", "Only 100-continue may be expected."),
+    (
+        errors.LimitRequestHeaders,
+        "431 Request Header Fields Too Large",
+        "The request's headers are too many or too long.",
+    ),
+    (
+        errors.UnsupportedTransferCoding,
+        "501 Not Implemented",
+        "The only transfer coding that is known here is chunked.",
+    ),
+    (
+        errors.ParseException,
+        "400 Bad Request",
+        "The request is no valid HTTP: its first line, its headers or the length of its body.",
+    ),
+)
+_NOT_THE_CLIENTS = (
+    errors.ConfigurationProblem,
+    errors.InvalidResponseHeader,  # type: ignore[attr-defined] # newer than gunicorn's types
+    errors.InvalidResponseHeaderName,  # type: ignore[attr-defined]
+)
+
+
+class Worker(GeventWorker):
+    """Answers what is no usable HTTP, and never reaches the application, as JSON."""
+
+    def handle_error(
+        self,
+        req: Request | None,
+        client: socket.socket,
+        addr: str | int | tuple[str, int],
+        exc: BaseException,
+    ) -> None:
+        """Say what is wrong with a request; gunicorn closes the connection afterwards."""
+        if not isinstance(exc, errors.ParseException) or isinstance(exc, _NOT_THE_CLIENTS):
+            super().handle_error(req, client, addr, exc)
+            return
+        status, message = next((s, message) for kind, s, message in _KINDS if isinstance(exc, kind))
+        request_id = secrets.token_hex(8)
+        # Not the error's text, which quotes the client.
+        self.log.warning("%s to %s: %s id=%s", status, addr, type(exc).__name__, request_id)
+        with contextlib.suppress(OSError):
+            client.sendall(_answer(status, message, request_id))
+        linger(client)
+
+
+def _answer(status: str, message: str, request_id: str) -> bytes:
+    server_error = status.startswith("5")
+    error: dict[str, Any] = {
+        "message": message,
+        "type": "server_error" if server_error else "invalid_request_error",
+        "param": None,
+        "code": "invalid_http",
+    }
+    body = json.dumps({"error": error})
+    head = (
+        f"HTTP/1.1 {status}",
+        "Connection: close",
+        "Content-Type: application/json",
+        f"Content-Length: {len(body)}",
+        "X-Content-Type-Options: nosniff",
+        f"x-request-id: {request_id}",
+    )
+    return "\r\n".join((*head, "", body)).encode()

@@ -1,0 +1,66 @@
+"""What is remembered of a service's health, and for whom."""
+
+import threading
+import time
+from collections.abc import Callable
+from types import SimpleNamespace
+
+import pytest
+
+from proxy_app.services import Health, HealthCache, Service, health
+from proxy_app.services.health import READY, UNREACHABLE
+
+SERVICE = Service("asr", "ASR", "asr", "parakeet", "http://127.0.0.1:1", "127.0.0.1")
+
+
+class Asked:
+    """A service that tells what it is told to, and counts."""
+
+    def __init__(self, state: str, before: Callable[[], object] = lambda: None) -> None:
+        self.state = state
+        self.count = 0
+        self._before = before
+
+    def __call__(self, _service: Service) -> Health:
+        self.count += 1
+        self._before()
+        return Health(self.state)
+
+
+def test_a_ready_service_is_asked_once() -> None:
+    asked = Asked(READY)
+    cache = HealthCache(asked, keep_s=1e6)
+    assert [cache.of(SERVICE).state for _ in range(3)] == [READY] * 3
+    assert asked.count == 1
+
+
+def test_a_service_that_has_become_ready_is_ready_at_once() -> None:
+    asked = Asked(UNREACHABLE)
+    cache = HealthCache(asked, keep_s=1e6)
+    assert cache.of(SERVICE).state == UNREACHABLE
+    asked.state = READY
+    assert cache.of(SERVICE).state == READY
+
+
+def test_those_who_wait_for_a_silent_service_share_one_answer(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    looks = threading.Semaphore(0)
+    go_on = threading.Event()
+
+    def look_at_the_clock() -> float:
+        looks.release()
+        return time.perf_counter()
+
+    monkeypatch.setattr(health, "time", SimpleNamespace(monotonic=look_at_the_clock))
+    asked = Asked(UNREACHABLE, lambda: go_on.wait(10))
+    cache = HealthCache(asked)
+    threads = [threading.Thread(target=cache.of, args=(SERVICE,)) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for _ in range(len(threads) + 1):  # each looks when it asks, and the first when it begins
+        assert looks.acquire(timeout=10)
+    go_on.set()
+    for thread in threads:
+        thread.join()
+    assert asked.count == 2
