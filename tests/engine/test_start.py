@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -11,8 +12,8 @@ from images.whisperx.app.diarization import check_diarizer
 from images.whisperx.app.hub import explain
 from images.whisperx.app.settings import EngineSettings
 from images.whisperx.app.transcription import NAMES, find_model
-from proxy_app.settings import SettingError
-from tests.engine.conftest import Running, start
+from proxy_app.settings import SettingError, load
+from tests.engine.conftest import Running, start, wait_for
 from tests.engine.made_audio import silence
 
 TRANSCRIPTIONS = "/v1/audio/transcriptions"
@@ -51,13 +52,24 @@ def test_a_port_that_is_taken_is_named_and_its_owner_s_files_are_left_alone(
     assert engine.spool.is_dir()
 
 
-def test_a_signal_ends_the_process_and_its_spool(engine_python: Path, tmp_path: Path) -> None:
-    running = start(engine_python, tmp_path, module="tests.standins.engine_faults")
-    try:
-        running.wait_until("ready")
-        assert running.spool.is_dir()
-    finally:
-        running.stop()
+def test_a_signal_ends_the_process_its_spool_and_the_request_at_hand(
+    engine_python: Path, tmp_path: Path
+) -> None:
+    running = start(engine_python, tmp_path, module="tests.standins.engine_slow")
+    with ThreadPoolExecutor() as client:
+        try:
+            running.wait_until("ready")
+            request = client.submit(running.post, TRANSCRIPTIONS, silence(1))
+            wait_for(lambda: running.health()["progress"] is not None)
+            assert running.left_files()
+        finally:
+            running.stop()
+        answer = request.result()
+    assert (answer.status_code, answer.json()["error"]["code"]) == (503, "engine_stopping")
+    assert int(answer.headers["Retry-After"]) > 0
+    log = running.log.read_text()
+    assert "the engine stops" in log
+    assert "Traceback" not in log
     assert not running.spool.exists()
 
 
@@ -115,6 +127,18 @@ def test_an_unknown_model_is_answered_with_a_list_of_those_there_are() -> None:
         find_model(EngineSettings(model="gigantic"))
 
 
+@pytest.mark.parametrize("model", ["", "~nosuchuser", "~nosuchuser/model"])
+def test_a_model_s_folder_that_cannot_be_is_refused_by_its_name(model: str) -> None:
+    with pytest.raises(SettingError, match=f"ENGINE_MODEL={model!r}: expected bundled, a folder"):
+        find_model(EngineSettings(model=model))
+
+
+@pytest.mark.parametrize("threads", ["-1", "1025", "1000000000"])
+def test_a_number_of_threads_that_no_machine_has_is_refused(threads: str) -> None:
+    with pytest.raises(SettingError, match=f"ENGINE_THREADS='{threads}'.*from 0 to 1024"):
+        load(EngineSettings, {"ENGINE_THREADS": threads}, prefix="ENGINE_")
+
+
 def test_a_folder_without_a_model_is_refused_by_what_it_lacks(tmp_path: Path) -> None:
     (tmp_path / "config.json").touch()
     with pytest.raises(SettingError, match=r"model\.bin not found"):
@@ -132,7 +156,7 @@ def test_pyannote_needs_a_token_or_a_model() -> None:
     )
 
 
-@pytest.mark.parametrize("model", ["/nowhere", "./here", "~/there", "nothing"])
+@pytest.mark.parametrize("model", ["/nowhere", "./here", "~/there", "~nosuchuser/there", "nothing"])
 def test_a_pyannote_folder_must_be_there(model: str) -> None:
     with pytest.raises(SettingError, match="ENGINE_PYANNOTE_MODEL"):
         check_diarizer(EngineSettings(pyannote_model=model))

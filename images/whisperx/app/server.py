@@ -20,7 +20,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from images.whisperx.app import errors, work
 from images.whisperx.app.diarization import SpeakerCount
-from images.whisperx.app.engine import Engine, Health, Job, Unwanted
+from images.whisperx.app.engine import RETRY_AFTER_S, Engine, Health, Job, Unwanted
 from images.whisperx.app.errors import ApiError
 from images.whisperx.app.forms import (
     CommonFields,
@@ -126,6 +126,7 @@ async def serve(
     try:
         with engine.place(), tempfile.TemporaryDirectory(dir=spool) as name:
             form = await read_form(request, Path(name), settings.max_upload_bytes)
+            engine.refuse_if_fatal()  # the upload may have taken minutes
             todo = plan(check_fields(kind, form.fields))
             hung_up = asyncio.create_task(_hung_up(request))
             try:
@@ -137,6 +138,11 @@ async def serve(
     except (ClientDisconnect, Unwanted):
         log.info("%s: the client hung up", request.url.path)
         return Response(status_code=_CLIENT_GONE)
+    except asyncio.CancelledError:
+        # Only the server does this, when it stops and has waited long enough.
+        log.info("%s: given up, because the engine stops", request.url.path)
+        message = "The engine is being stopped. Try again in a moment."
+        raise ApiError(503, "engine_stopping", message, retry_after_s=RETRY_AFTER_S) from None
     took_s = time.monotonic() - began
     log.info("%s: %.1f s of audio, %.1f s", request.url.path, duration_s, took_s)
     return JSONResponse(body)

@@ -41,7 +41,10 @@ class EngineSettings:
         choices=("auto", "int8", "int8_float16", "int8_float32", "float16", "bfloat16", "float32"),
     )
     threads: int = setting(
-        0, "CPU threads for inference; 0 is one for each core this process may use.", minimum=0
+        0,
+        "CPU threads for inference; 0 is one for each core this process may use.",
+        minimum=0,
+        maximum=1024,
     )
 
     diarizer: str = setting(
@@ -102,3 +105,11 @@ class EngineSettings:
         if self.memory_per_hour_bytes is not None:
             return self.memory_per_hour_bytes
         return PYANNOTE_BYTES_PER_HOUR if self.uses_pyannote else SENKO_BYTES_PER_HOUR
+
+
+def folder_at(path: str) -> Path:
+    """The folder that a setting names; with a ~ of nobody's it stands as it is, and is none."""
+    try:
+        return Path(path).expanduser()
+    except RuntimeError:
+        return Path(path)

@@ -10,7 +10,7 @@ from typing import Any, Protocol
 
 from images.whisperx.app import hub
 from images.whisperx.app.probe_audio import RATE, Samples
-from images.whisperx.app.settings import EngineSettings
+from images.whisperx.app.settings import EngineSettings, folder_at
 from proxy_app.settings import SettingError
 from proxy_app.speech import Decoding, Segment, Token, Word
 
@@ -91,8 +91,8 @@ def find_model(settings: EngineSettings) -> str:
     wanted = settings.model
     if wanted == "bundled" or wanted in NAMES:
         return wanted
-    folder = Path(wanted).expanduser()
-    if not folder.is_dir():
+    folder = folder_at(wanted)
+    if not wanted or not folder.is_dir():  # nothing would be the working folder
         raise SettingError(
             f"ENGINE_MODEL={wanted!r}: expected bundled, a folder, or one of {', '.join(NAMES)}"
         )

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from images.whisperx.app.diarization import SpeakerCount
+from images.whisperx.app.diarization import Diarizer, SpeakerCount
 from images.whisperx.app.engine import Engine, Job
 from images.whisperx.app.preflight import available_memory, refuse_what_cannot_fit
 from images.whisperx.app.probe_audio import Samples
@@ -75,11 +75,21 @@ def transcribe_with_speakers(
         },
         words=words,
     )
-    if count.is_given and not engine.diarizer.obeys_count:
-        body["warnings"] = [
-            f"{engine.diarizer.name} counts the speakers itself; the number given had no effect."
-        ]
-    return body
+    warnings = _count_warnings(count, body["speakers_detected"], engine.diarizer)
+    return body | {"warnings": warnings} if warnings else body
+
+
+def _count_warnings(count: SpeakerCount, found: int, diarizer: Diarizer) -> list[str]:
+    """What became of the number of speakers that was asked for, where that was not done."""
+    warnings = []
+    if count.is_given and not diarizer.obeys_count:
+        warnings.append(
+            f"{diarizer.name} counts the speakers itself; the number given had no effect."
+        )
+    if count.is_given and not count.allows(found):
+        was = "was" if found == 1 else "were"
+        warnings.append(f"Asked for {count}; {found or 'none'} {was} found in this recording.")
+    return warnings
 
 
 def _read(engine: Engine, job: Job, path: Path) -> Samples:

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Protocol
 
 from images.whisperx.app.probe_audio import Samples
-from images.whisperx.app.settings import EngineSettings
+from images.whisperx.app.settings import EngineSettings, folder_at
 from images.whisperx.app.transcription import Checkpoint
 from proxy_app.settings import SettingError
 from proxy_app.speech import Turn
@@ -25,6 +24,24 @@ class SpeakerCount:
     def is_given(self) -> bool:
         """Whether the client said anything."""
         return (self.exactly, self.minimum, self.maximum) != (None, None, None)
+
+    def allows(self, found: int) -> bool:
+        """Whether so many speakers are what the client expects."""
+        if self.exactly is not None:
+            return found == self.exactly
+        return (self.minimum or 0) <= found <= (found if self.maximum is None else self.maximum)
+
+    def __str__(self) -> str:
+        """The words for it in "Asked for 2 speakers"; for a count that is given."""
+        if self.exactly is not None:
+            asked = f"{self.exactly}"
+        elif self.maximum is None:
+            asked = f"at least {self.minimum}"
+        elif self.minimum is None:
+            asked = f"at most {self.maximum}"
+        else:
+            asked = f"{self.minimum} to {self.maximum}"
+        return f"{asked} speaker{'' if asked.split()[-1] == '1' else 's'}"
 
 
 class Diarizer(Protocol):
@@ -57,7 +74,7 @@ def check_diarizer(settings: EngineSettings) -> None:
             "hub are gated"
         )
     is_hub_id = model is not None and model.count("/") == 1 and model[0] not in "/.~"
-    if model and not is_hub_id and not (Path(model).expanduser() / "config.yaml").is_file():
+    if model and not is_hub_id and not (folder_at(model) / "config.yaml").is_file():
         raise SettingError(
             f"ENGINE_PYANNOTE_MODEL={model!r}: expected a hub id such as "
             "pyannote/speaker-diarization-community-1, or a folder with a config.yaml"

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import warnings
-from pathlib import Path
 from typing import Any
 
 from images.whisperx.app import hub
 from images.whisperx.app.diarization import SpeakerCount
 from images.whisperx.app.probe_audio import RATE, Samples
-from images.whisperx.app.settings import EngineSettings
+from images.whisperx.app.settings import EngineSettings, folder_at
 from images.whisperx.app.transcription import Checkpoint
 from proxy_app.speech import Turn
 
@@ -21,6 +21,8 @@ warnings.filterwarnings("ignore", message=r"\s*torchcodec is not installed corre
 
 import torch  # noqa: E402
 from pyannote.audio import Pipeline  # noqa: E402
+
+log = logging.getLogger(__name__)
 
 DEFAULT_MODEL = "pyannote/speaker-diarization-community-1"
 """Better than 3.1 on nearly all of pyannote's own benchmarks, and 3.1 needs its PLDA anyway."""
@@ -47,7 +49,7 @@ class Pyannote:
                 "torch sees no GPU: install a CUDA build of torch, or set ENGINE_DEVICE=cpu"
             )
         wanted = settings.pyannote_model or DEFAULT_MODEL
-        folder = Path(wanted).expanduser()
+        folder = folder_at(wanted)
         local = folder.is_dir()
         try:
             pipeline = Pipeline.from_pretrained(
@@ -79,13 +81,20 @@ class Pyannote:
         # numbers, unless they are flushed to zero. The switch belongs to the thread.
         torch.set_flush_denormal(True)
         audio = {"waveform": torch.from_numpy(samples)[None], "sample_rate": RATE}
-        found = self._pipeline(
-            audio,
-            num_speakers=count.exactly,
-            min_speakers=count.minimum,
-            max_speakers=count.maximum,
-            hook=hook,
-        )
+        wanted = {
+            "num_speakers": count.exactly,
+            "min_speakers": count.minimum,
+            "max_speakers": count.maximum,
+        }
+        try:
+            found = self._pipeline(audio, hook=hook, **wanted)
+        except ValueError:
+            # A short clip cannot be clustered into as many speakers as were asked for, and pyannote
+            # fails instead of finding fewer. The answer says what it found instead.
+            if not count.is_given:
+                raise
+            log.info("pyannote finds no %s here; it is asked again without a number", count)
+            found = self._pipeline(audio, hook=hook)
         return tuple(
             Turn(float(turn.start), float(turn.end), str(speaker))
             for turn, _track, speaker in found.exclusive_speaker_diarization.itertracks(

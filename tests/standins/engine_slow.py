@@ -1,0 +1,26 @@
+"""A stand-in for long work: `python -m tests.standins.engine_slow` is the engine's process with a
+Whisper that is still at work when the process is told to end, and little patience.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+
+from images.whisperx.app.engine import Engine
+from images.whisperx.app.settings import EngineSettings
+from tests.standins.engine_models import StandInTranscriber, make_engine
+
+
+def slow_engine(settings: EngineSettings) -> Engine:
+    """An engine that finishes no request."""
+    return make_engine(settings, StandInTranscriber(gate=threading.Event()))
+
+
+if __name__ == "__main__":
+    # uvicorn is in the engine's environment only.
+    from images.whisperx.app import __main__ as program
+
+    program._STOP_WITHIN_S = 1
+    sys.exit(program.main(os.environ, slow_engine))
