@@ -169,6 +169,11 @@ def _parse(name: str, text: str, kind: type, metadata: Mapping[str, Any]) -> obj
         raise refuse("one line of printable ASCII characters")
     if metadata["choices"] and text not in metadata["choices"]:
         raise refuse(f"one of {', '.join(metadata['choices'])}")
+    if kind is Path:
+        try:
+            return Path(text).expanduser()
+        except RuntimeError:  # ~somebody
+            raise refuse("a path; there is no such user") from None
     return kind(text)
 
 

@@ -70,6 +70,13 @@ def test_an_empty_variable_unsets_an_optional_setting() -> None:
     assert read(OTHER_HOST="").host is None
 
 
+def test_a_path_may_begin_with_a_home(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", "/home/ann")
+    assert read(S_FOLDER="~/speech").folder == Path("/home/ann/speech")
+    with pytest.raises(SettingError, match="S_FOLDER='~nosuchuser/x': expected a path"):
+        read(S_FOLDER="~nosuchuser/x")
+
+
 def test_a_value_can_come_from_a_file(tmp_path: Path) -> None:
     file = tmp_path / "key"
     file.write_text("hunter2\n")
