@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TypeVar
 
@@ -26,9 +26,15 @@ from proxy_app.speech import (
 
 T = TypeVar("T")
 
+_STDIN, _STDOUT, _STDERR = 0, 1, 2
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Print the merged conversation; returns the exit code, 2 if the input cannot be used."""
+    """Print the merged conversation.
+
+    Returns:
+        The exit code: 2 if the input cannot be used, 1 if the output cannot be written.
+    """
     parser = _parser()
     options = parser.parse_args(arguments)
     if options.words and options.format != "json":
@@ -47,7 +53,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     unusable = {dropped.turn for dropped in merged.dropped_turns}
     ends = [turn.end for turn in turns if turn not in unusable]
     ends += [segment.end for segment in merged.segments]
-    _print(_rendered(merged, max(ends, default=0.0), options))
+    try:
+        _print(_rendered(merged, max(ends, default=0.0), options))
+    except OSError as error:
+        _say(f"standard output: {error.strerror}")
+        return 1
     return 0
 
 
@@ -79,7 +89,7 @@ def _read(name: str, parse: Callable[[str], T]) -> T:
         FormatError: it cannot be read or is of another form; begins with the file's name.
     """
     try:
-        data = sys.stdin.buffer.read() if name == "-" else Path(name).read_bytes()
+        data = _standard_input() if name == "-" else Path(name).read_bytes()
         return parse(data.decode("utf-8-sig"))
     except OSError as error:
         raise FormatError(f"{name}: {error.strerror or error}") from None
@@ -87,6 +97,11 @@ def _read(name: str, parse: Callable[[str], T]) -> T:
         raise FormatError(f"{name}: not UTF-8 at byte {error.start}") from None
     except ValueError as error:
         raise FormatError(f"{name}: {error}") from None
+
+
+def _standard_input() -> bytes:
+    with open(_STDIN, "rb", closefd=False) as stdin:  # sys.stdin is None where it is closed
+        return stdin.read()
 
 
 def _rendered(merged: Merged, duration: float, options: argparse.Namespace) -> str:
@@ -108,16 +123,25 @@ def _rendered(merged: Merged, duration: float, options: argparse.Namespace) -> s
 
 
 def _print(text: str) -> None:
-    """Write UTF-8 whatever the locale; a reader that has had enough is no error."""
-    try:
-        sys.stdout.buffer.write(text.encode(errors="replace"))
-        sys.stdout.flush()
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    """Write UTF-8 whatever the locale; a reader that has had enough is no error.
+
+    Not through sys.stdout, which is None where it is closed, and which would try once more at the
+    interpreter's end what has failed here.
+
+    Raises:
+        OSError: the disk is full, or standard output is closed.
+    """
+    with (
+        suppress(BrokenPipeError),
+        open(_STDOUT, "wb", closefd=False) as stdout,
+    ):
+        stdout.write(text.encode(errors="replace"))
 
 
 def _say(message: str) -> None:
-    sys.stderr.write(f"proxy_app.speech: {message}\n")
+    """Write a line to standard error if anybody is there to read it."""
+    with suppress(OSError), open(_STDERR, "wb", closefd=False) as stderr:
+        stderr.write(f"proxy_app.speech: {message}\n".encode(errors="backslashreplace"))
 
 
 if __name__ == "__main__":

@@ -10,9 +10,10 @@ from __future__ import annotations
 
 import math
 import re
+from bisect import bisect_right
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from itertools import groupby, pairwise
+from itertools import accumulate, groupby, pairwise
 
 from proxy_app.speech.joining import pieces
 from proxy_app.speech.model import Segment
@@ -22,6 +23,7 @@ from proxy_app.speech.timing import Unit, timed_units
 LINE = 336
 """Parts in a line: 42 narrow characters, or 16 wide ones."""
 _NARROW, _WIDE = 8, 21
+_LONGEST_NAME = LINE // 2  # a speaker's, in a label; what is over becomes …
 _PARTS_A_SECOND = 20 * _NARROW
 
 SHORTEST_S, LONGEST_S = 1.0, 7.0
@@ -55,13 +57,13 @@ def cues(
 
     Args:
         segments: of any length; consecutive ones of one speaker run on.
-        label: the text that goes before the first line of a speaker's cue; the lines with it keep
-            to the limits.
+        label: the text that goes before the first line of a speaker's cue, from the speaker's
+            name, which is shortened to half a line; the lines with it keep to the limits.
     """
     spoken = []
     ordered = sorted(segments, key=lambda segment: segment.start)
     for speaker, run in groupby(ordered, key=lambda segment: segment.speaker):
-        prefix = label(speaker) if speaker is not None else ""
+        prefix = label(_shortened(speaker)) if speaker is not None else ""
         units = _units(list(run), LINE - width(prefix))
         for units_of_stretch in _stretches(units):
             stretch = _Stretch(units_of_stretch, prefix)
@@ -72,6 +74,14 @@ def cues(
 def width(text: str) -> int:
     """The parts of a line that a text takes."""
     return sum(_WIDE if is_wide(char) else _NARROW for char in text)
+
+
+def _shortened(name: str) -> str:
+    """A name that leaves room for words beside it."""
+    if width(name) <= _LONGEST_NAME:
+        return name
+    kept = bisect_right(list(accumulate(map(width, name))), _LONGEST_NAME - _NARROW)
+    return name[:kept].rstrip() + "…"
 
 
 def _units(run: Sequence[Segment], limit: int) -> list[Unit]:

@@ -7,6 +7,10 @@ Recognisers mark words in two ways. Whisper writes the space that goes before a 
 letters have one. Only then does a missing space mean "the same word goes on", and not even then
 before a capital or after the end of a clause: Whisper's segments often start bare. The first
 token's own space tells nothing.
+
+A point, colon or comma that is a token of its own between two of digits belongs to a number (3 . 5,
+10 : 30, 1 , 000). But a comma beside more than three digits does not (July 4 , 2019), nor does
+anything where the digits behind it are marked and it is not (" 3" "," " 5").
 """
 
 from __future__ import annotations
@@ -27,15 +31,25 @@ CLOSING = frozenset(".,;:!?%‰°…、。，！？：；）」』】》،؛؟�
 OPENING = frozenset("([{¿¡“‘„‚«‹「『（【《")
 _SIGILS = frozenset("$£€¥₹₩₽₿#")
 _APOSTROPHES = frozenset("'’")
+_CONNECTORS = _APOSTROPHES | frozenset("-‐‑/&@_+")
+_POINTS = frozenset(".,:")
 
 # Endings that the Penn Treebank and some recognisers split off: I 'm, do n't, Bob 's.
 _SUFFIX = re.compile(r"(?:['’](?:s|m|re|ve|ll|d|t)|n['’]t)\b", re.IGNORECASE)
 _CONTRACTED = re.compile(r"['’](?:s|m|re|ve|ll|d|t)$", re.IGNORECASE)
 _SUFFIX_LETTERS = re.compile(r"(?:s|m|re|ve|ll|d|t)\b", re.IGNORECASE)
-# French and Italian words that lose their vowel before the next one: l' homme, qu' il, dell' anno.
-_ELIDED = re.compile(r"(?:[cdjlmnst]|\w*qu|(?:a|da|de|ne|su)ll|un)['’]", re.IGNORECASE)
+# French and Italian words that lose their vowel before the next one (l' homme, qu' il, dell' anno)
+# and English ones that are written like them; here and below \n is where two tokens meet.
+_SEAM = r"(?:['’]\n|\n['’])"
+_ELIDED = re.compile(
+    rf"(?:[cdjlmnst]|\w*qu|(?:a|da|de|ne|su)ll|un){_SEAM}[^\W\d_]"
+    rf"|o{_SEAM}clock\b|y{_SEAM}all\b|(?-i:O{_SEAM}[A-Z])",
+    re.IGNORECASE,
+)
 _SPOKEN_DOT = re.compile(r"\.+[^\W_]")  # .com, .5, ...and
-_HYPHENED = re.compile(r"[-‐‑][^\W\d_]")  # -quality, but not -5
+_INITIALS = re.compile(r"(?:^|\.)[A-Z]\n\.[A-Z](?!\w)")  # U .S, but not C .NET
+_NUMBER = re.compile(r"[0-9][.:]\n[0-9]|(?<![0-9])[0-9]{1,3},\n[0-9]{1,3}(?!\w)")
+_TIED = re.compile(r"[-‐‑&][^\W\d_]")  # -quality and &T, but not -5
 
 
 def join(tokens: Iterable[str | Token]) -> str:
@@ -52,8 +66,17 @@ def pieces(texts: Sequence[str]) -> list[str]:
     result = [" ".join(text.split()) for text in texts]
     indexes = [index for index, word in enumerate(result) if word]
     shapes = _with_curled_quotes([result[index] for index in indexes])
-    wanting = [n for n in range(1, len(shapes)) if _wants_space(shapes[n - 1], shapes[n])]
-    marked = {n for n in wanting if _is_marked(texts, indexes[n - 1], indexes[n])}
+    marked = {n for n in range(1, len(shapes)) if _is_marked(texts, indexes[n - 1], indexes[n])}
+    wanting = [
+        n
+        for n in range(1, len(shapes))
+        if _wants_space(shapes[n - 1], shapes[n])
+        and not (
+            n > 1
+            and _is_split_at(shapes[n - 1], shapes[n - 2], shapes[n])
+            and (n not in marked or n - 1 in marked)
+        )
+    ]
     telling = [n for n in wanting if _is_between_words(shapes[n - 1], shapes[n])]
     is_marked_list = 2 * len(marked.intersection(telling)) > len(telling)
     for n in wanting:
@@ -65,6 +88,13 @@ def pieces(texts: Sequence[str]) -> list[str]:
 def _is_marked(texts: Sequence[str], left: int, right: int) -> bool:
     """Whether the tokens themselves have white space between two words."""
     return right - left > 1 or texts[left][-1].isspace() or texts[right][0].isspace()
+
+
+def _is_split_at(mark: str, left: str, right: str) -> bool:
+    """Whether the tokens around a mark are one word with it: 1 , 000 and O ' Brien."""
+    if mark in _APOSTROPHES:
+        return is_wordlike(left[-1]) and _contracts(left + mark, right)
+    return mark in _POINTS and _NUMBER.search(f"{left}{mark}\n{right}") is not None
 
 
 def _is_between_words(left: str, right: str) -> bool:
@@ -100,7 +130,7 @@ def _wants_space(left: str, right: str) -> bool:
         or (is_south_east_asian(first) and is_south_east_asian(last))
         or (last in _SIGILS and first.isdigit())
         or _contracts(left, right)
-        or (_HYPHENED.match(right) is not None and is_wordlike(last))
+        or (_TIED.match(right) is not None and is_wordlike(last))
     )
 
 
@@ -115,26 +145,30 @@ def _opens(word: str) -> bool:
 
 
 def _continues_with_dot(left: str, right: str) -> bool:
-    """3 .14 and example .com, but not "to .NET" and "so ...and"."""
-    return right[1].islower() or (right[1].isdigit() and left[-1].isdigit())
+    """3 .14, example .com and U .S, but not "to .NET" and "so ...and"."""
+    return (
+        right[1].islower()
+        or (right[1].isdigit() and left[-1].isdigit())
+        or _INITIALS.search(f"{left}\n{right}") is not None
+    )
 
 
 def _contracts(left: str, right: str) -> bool:
-    """Whether two words are halves of one by an apostrophe: I 'm, I ' m, do n't, l' homme."""
-    if is_wordlike(left[-1]):
-        return right in _APOSTROPHES or _SUFFIX.match(right) is not None
+    """Whether two words are halves of one by an apostrophe: I 'm, do n't, l' homme, O 'Brien."""
     if left in _APOSTROPHES:
         return _SUFFIX_LETTERS.match(right) is not None
-    return right[0].isalpha() and _ELIDED.fullmatch(left.lstrip("“(«")) is not None
+    if is_wordlike(left[-1]) and (right in _APOSTROPHES or _SUFFIX.match(right)):
+        return True
+    return _ELIDED.match("\n".join((left.lstrip("“(«"), right))) is not None
 
 
 def _goes_on(left: str, right: str) -> bool:
     """Whether, in a marked list, a bare token may be the rest of the word before it."""
     last, first = left[-1], right[0]
-    if first.isupper() or _CONTRACTED.search(left):
+    if (first.isupper() and left not in _CONNECTORS) or _CONTRACTED.search(left):
         return False
-    if last in ".,:":
+    if last in _POINTS:
         return first.isdigit()
     if is_wordlike(last):
-        return is_wordlike(first) or first in "'’-‐‑/&@_+."
-    return last in "'’-‐‑/&@_+" and is_wordlike(first)
+        return is_wordlike(first) or first in _CONNECTORS or first == "."
+    return last in _CONNECTORS and is_wordlike(first)

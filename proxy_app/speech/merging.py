@@ -15,7 +15,8 @@ def merge(tokens: Iterable[Token], turns: Iterable[Turn], *, max_gap_s: float = 
 
     No word is dropped, whatever its times: proxy_app.speech.repair says what becomes of unusable
     ones, proxy_app.speech.attribution how a speaker is found. Where there are words but no usable
-    turns everything is said by Speaker_0. Takes O((W + T) log T) steps for W words and T turns.
+    turns everything is said by Speaker_0. Takes O((W + T) log T) steps for W words and T turns, as
+    in a crowd only a few turns (attribution.CROWD) count for a word.
 
     Args:
         tokens: the words in the recogniser's order; one without text carries no word.

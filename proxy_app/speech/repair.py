@@ -45,9 +45,9 @@ def repair(tokens: Iterable[Token], first: float, last: float) -> list[TimedWord
     """Every token that has text, in order of time, each with 0 <= start <= end.
 
     Tokens with a time are sorted by it (stable); those without stay behind the token before them
-    and get times between their neighbours. Where no token has a time they are spread from `first`
-    to `last`. A word that lasts longer than it can be said ends earlier: recognisers stretch the
-    last word before a silence.
+    and get times between their neighbours. Where no token has a time their starts are spread from
+    `first` to `last`. A word that lasts longer than it can be said ends earlier: recognisers
+    stretch the last word before a silence.
     """
     spoken = _in_order([_checked(token) for token in tokens if token.text.strip()])
     texts = pieces([item.text for item in spoken])
@@ -93,6 +93,11 @@ def _end(text: str, start: float, end: float | None, following: float) -> float:
     if end is None:
         end = start + _usual(text)
         return min(end, following) if following > start else end
+    return _capped(text, start, end)
+
+
+def _capped(text: str, start: float, end: float) -> float:
+    """The end of a word, or the latest that it can have."""
     if end <= start + _LONGEST_BASE:
         return end
     digits = sum(map(str.isdigit, text))
@@ -111,14 +116,14 @@ def _between(texts: Sequence[str], after: float | None, before: float) -> list[T
 
 
 def _laid_out(texts: Sequence[str], start: float, end: float | None) -> list[TimedWord]:
-    """Words one after the other, by length; without an end each as long as usual."""
+    """Words that begin one after the other, by length; without an end each lasts as usual."""
     total = sum(map(_usual, texts))
     scale = 1.0 if end is None else (end - start) / total if total else 0.0
     words = []
     for text in texts:
-        stop = start + scale * _usual(text)
-        words.append(TimedWord(text, start, stop))
-        start = stop
+        following = start + scale * _usual(text)
+        words.append(TimedWord(text, start, _capped(text, start, following)))
+        start = following
     return words
 
 

@@ -61,7 +61,8 @@ def _segment(segment: Segment, words: bool) -> dict[str, Any]:
 def from_conversation(answer: Mapping[str, Any]) -> Transcript:
     """Read the answer of transcribe-with-speakers, with or without words.
 
-    A segment without text is passed over, one without times follows the one before it.
+    A segment without text is passed over, one without times follows the one before it. White space
+    in a text or a speaker's name becomes one space.
 
     Raises:
         FormatError: the segments are no list of objects, or a text is no text.
@@ -77,7 +78,7 @@ def from_conversation(answer: Mapping[str, Any]) -> Transcript:
             None if end_ms is None else end_ms / 1000,
             segments[-1].end if segments else 0.0,
         )
-        speaker = read_text(entry, "speaker") or None
+        speaker = " ".join(read_text(entry, "speaker").split()) or None
         words = read_words(entry.get("words"), speaker)
         segments.append(Segment(start, end, speaker, text, words))
     language = read_text(answer, "language")

@@ -59,7 +59,7 @@ def read_words(entries: object, speaker: str | None = None) -> tuple[Word, ...]:
         )
         if not isinstance(text, str) or start is None or end is None or not 0 <= start <= end:
             return ()
-        words.append(Word(text.strip(), start, end, speaker))
+        words.append(Word(" ".join(text.split()), start, end, speaker))
     return tuple(words)
 
 

@@ -35,6 +35,18 @@ def call(*arguments: str | Path, stdin: str = "") -> subprocess.CompletedProcess
     )
 
 
+def shell(command: str, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
+    """Run a line of shell in which "$@" is the merge of the arguments."""
+    merge = [sys.executable, "-m", "proxy_app.speech", "merge", *map(str, arguments)]
+    return subprocess.run(
+        ["sh", "-c", command, "sh", *merge],
+        cwd=ROOT,
+        capture_output=True,
+        check=False,
+        encoding="utf-8",
+    )
+
+
 def test_json_is_the_answer_of_transcribe_with_speakers(files: Path) -> None:
     done = call("merge", files / "words.json", files / "turns.rttm")
     assert (done.returncode, done.stderr) == (0, "")
@@ -95,7 +107,7 @@ def test_a_dropped_turn_is_named_and_the_rest_is_merged(files: Path) -> None:
         ("{", RTTM, "words.json: not JSON"),
         ("{}", RTTM, "words.json: a list of {word, start, end} is expected"),
         ('["a"]', RTTM, 'words.json: entry 1: an object with a text "word" is expected'),
-        (json.dumps(WORDS), "SPEAKER a 1 0 1", "turns.rttm: line 1: a SPEAKER line has 8 fields"),
+        (json.dumps(WORDS), "SPEAKER a 1 0 1", "turns.rttm: line 1: a SPEAKER line has 8 to 10 f"),
         (b"\xff\xfe", RTTM, "words.json: not UTF-8 at byte 0"),
     ],
 )
@@ -124,6 +136,31 @@ def test_bad_options_are_refused(files: Path, arguments: list[str], message: str
     done = call("merge", files / "words.json", files / "turns.rttm", *arguments)
     assert done.returncode == 2
     assert message in done.stderr
+
+
+@pytest.mark.parametrize("redirection", ["> /dev/full", ">&-"])
+def test_output_that_cannot_be_written_is_one_line_and_an_exit_code(
+    files: Path, redirection: str
+) -> None:
+    done = shell(f'"$@" {redirection}', files / "words.json", files / "turns.rttm")
+    assert done.returncode == 1
+    assert done.stderr.startswith("proxy_app.speech: standard output: ")
+    assert len(done.stderr.splitlines()) == 1
+
+
+@pytest.mark.parametrize("reader", ["head -n 1", "true"])
+def test_a_reader_that_has_had_enough_is_no_error(files: Path, reader: str) -> None:
+    words = [{"word": "word", "start": n, "end": n + 0.5} for n in range(5000)]
+    (files / "many.json").write_text(json.dumps(words))
+    command = f'{{ "$@"; echo $? >&2; }} | {reader}'
+    done = shell(command, files / "many.json", files / "turns.rttm")
+    assert done.stderr == "0\n"
+
+
+def test_closed_standard_streams_are_no_traceback(files: Path) -> None:
+    done = shell('"$@" <&-', "-", files / "turns.rttm")
+    assert (done.returncode, done.stderr) == (2, "proxy_app.speech: -: Bad file descriptor\n")
+    assert shell('"$@" 2>&-', files / "none.json", files / "turns.rttm").returncode == 2
 
 
 def test_standard_input_cannot_be_both_files() -> None:

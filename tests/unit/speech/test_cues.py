@@ -1,11 +1,15 @@
 # ruff: noqa: RUF001 - typographic characters are what is tested
+import math
+from dataclasses import replace
 from itertools import pairwise
+from unicodedata import east_asian_width
 
 import pytest
 from hypothesis import given
+from hypothesis import strategies as st
 
 from proxy_app.speech import Segment, Word
-from proxy_app.speech.cues import LINE, Cue, cues, width
+from proxy_app.speech.cues import Cue, cues
 from tests.unit.speech.strategies import segments
 
 SENTENCES = (
@@ -138,15 +142,68 @@ def test_an_accent_stays_with_its_letter_when_a_word_is_split() -> None:
     assert not any(line.startswith("\u0301") for cue in found for line in cue.lines)
 
 
-@given(segments())
-def test_whatever_is_said_the_limits_hold(spoken: list[Segment]) -> None:
-    found = cues(spoken, "{}: ".format)
+@given(segments(), st.sampled_from(["{}: ", "{} of a name that is longer than a line: "]))
+def test_whatever_is_said_the_limits_hold(spoken: list[Segment], label: str) -> None:
+    named = [replace(s, speaker=s.speaker and label.format(s.speaker)) for s in spoken]
+    found = cues(named, "{}: ".format)
     for cue in found:
         assert 1 <= len(cue.lines) <= 2
-        assert all(line and line == line.strip() and width(line) <= LINE for line in cue.lines)
+        for line in cue.lines:
+            assert line == line.strip() != ""
+            wide = sum(east_asian_width(char) in "WF" for char in line)
+            assert wide / 16 + (len(line) - wide) / 42 <= 1 + 1e-9
         assert 0.1 < cue.end - cue.start <= 7.000001
     for before, behind in pairwise(found):
         assert before.end <= behind.start
+
+
+def needed(cue: Cue) -> float:
+    """Seconds to read a cue: a second at least, else twenty characters of 42 a line in each."""
+    wide = sum(east_asian_width(char) in "WF" for line in cue.lines for char in line)
+    narrow = sum(map(len, cue.lines)) - wide
+    return min(max(1.0, (wide * 42 / 16 + narrow) / 20), 7.0)
+
+
+@given(segments())
+def test_whatever_is_said_a_cue_lasts_until_it_is_read_or_the_next_begins(
+    spoken: list[Segment],
+) -> None:
+    found = cues(spoken, "{}: ".format)
+    starts = [cue.start for cue in found[1:]] + [math.inf] * bool(found)
+    for cue, following in zip(found, starts, strict=True):
+        assert cue.end == following or cue.end - cue.start >= needed(cue) - 1e-6
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.sampled_from([0.0, 0.1, 0.6, 1.2, 3.0]),  # silence before
+            st.sampled_from([0.2, 0.3, 0.7, 1.5, 6.0]),  # length
+            st.sampled_from(["Yes.", "Well, of course.", "I never said that he was there."]),
+        )
+    )
+)
+def test_whatever_is_said_a_cue_has_its_time_where_its_neighbours_leave_it(
+    exchange: list[tuple[float, float, str]],
+) -> None:
+    spoken = []
+    clock = 1.0
+    for n, (silence, length, text) in enumerate(exchange):
+        clock += silence
+        spoken.append(Segment(clock, clock + length, f"{n % 2}", text))
+        clock += length
+    found = cues(spoken)
+    assert [cue.speaker for cue in found] == [segment.speaker for segment in spoken]
+    shown_until = 0.0
+    for n, (cue, segment) in enumerate(zip(found, spoken, strict=True)):
+        following = spoken[n + 1].start if n + 1 < len(spoken) else math.inf
+        # From its speech on, it is read before the next speech begins, if that leaves the time.
+        room = following - max(segment.start, shown_until)
+        assert cue.end - cue.start >= min(needed(cue), room) - 1e-6
+        # For its second it comes early and makes the next come late, half a second each.
+        room = following + 0.5 - max(segment.start - 0.5, shown_until)
+        assert cue.end - cue.start >= min(1.0, room) - 1e-6
+        shown_until = cue.end
 
 
 @given(segments())

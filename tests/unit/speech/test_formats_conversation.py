@@ -10,6 +10,7 @@ from proxy_app.speech import (
     conversation,
     from_conversation,
     merge,
+    to_rttm,
     to_srt,
     to_vtt,
 )
@@ -65,6 +66,24 @@ def test_what_is_missing_is_made_up_for_or_left_empty() -> None:
     assert from_conversation(answer) == Transcript(
         (Segment(0.5, 0.9, None, "So we"), Segment(0.9, 0.9, "Speaker_1", "went.")), 0.9
     )
+
+
+def test_the_names_of_another_server_break_no_line_and_no_limit() -> None:
+    name = "Jo\n\nAnn " + "x" * 50
+    answer = {
+        "segments": [
+            {"start_ms": 0, "end_ms": 5000, "speaker": name, "text": "Hello there,\nmy friend."},
+            {"start_ms": 5000, "end_ms": 9000, "speaker": "\u2028 ", "text": "Hi."},
+        ]
+    }
+    transcript = from_conversation(answer)
+    assert [segment.speaker for segment in transcript.segments] == ["Jo Ann " + "x" * 50, None]
+    assert to_srt(transcript).splitlines()[2:4] == [
+        "Jo Ann xxxxxxxxxxxxx…: Hello there,",
+        "my friend.",
+    ]
+    assert to_vtt(transcript).splitlines()[3] == (f"<v Jo Ann {'x' * 50}>Hello there, my friend.")
+    assert to_rttm(transcript).count("\n") == 2
 
 
 def test_an_answer_of_another_shape_is_refused() -> None:

@@ -8,6 +8,7 @@ from proxy_app.speech import (
     Token,
     Transcript,
     Turn,
+    merge,
     parse_rttm,
     parse_words,
     to_rttm,
@@ -33,9 +34,32 @@ def test_odd_numbers_are_left_to_the_merge() -> None:
 
 
 @pytest.mark.parametrize(
+    ("times", "reason"),
+    [
+        ("<NA> 1.0", "its start, nan, is not a time in seconds"),
+        ("1.0 <NA>", "its end, nan, is not a time in seconds"),
+    ],
+)
+def test_a_turn_whose_time_is_missing_is_dropped_and_the_file_is_used(
+    times: str, reason: str
+) -> None:
+    turns = parse_rttm(f"SPEAKER a 1 {times} <NA> <NA> x\nSPEAKER a 1 0 1 <NA> <NA> y\n")
+    merged = merge([Token("Hello", 0, 1)], turns)
+    assert [(d.turn.speaker, d.reason) for d in merged.dropped_turns] == [("x", reason)]
+    assert merged.labels == {"Speaker_0": "y"}
+
+
+@pytest.mark.parametrize(
     ("line", "message"),
     [
-        ("SPEAKER a 1 0.0 1.0 <NA> <NA>", "line 2: a SPEAKER line has 8 fields or more, .* has 7"),
+        ("SPEAKER a 1 0.0 1.0 <NA> <NA>", "line 2: a SPEAKER line has 8 to 10 fields .* has 7"),
+        ("SPEAKER a 1 0 1 <NA> <NA> Jo Ann <NA> <NA>", "line 2: .* no spaces .* this one has 11"),
+        ("SPEAKER my call 1 0 1 <NA> <NA> x <NA> <NA>", "line 2: .* no spaces .* this one has 11"),
+        ("SPEAKER my call 1 0 1 <NA> <NA> x", "line 2: field 8 is the speaker, not <NA>; a space"),
+        (
+            "SPEAKER b 1 0.0 1.0 <NA> <NA> x",
+            "line 2: the file has turns of a and b: merge one recording at a time",
+        ),
         ("SPEAKER a 1 zero 1.0 <NA> <NA> x", "line 2: fields 4 and 5 .* 'zero' and '1.0'"),
         ('{"start": 0}', "line 2: .* is not a line of RTTM"),
         ("speaker a 1 0.0 1.0 <NA> <NA> x", "line 2: .* is not a line of RTTM"),
@@ -55,6 +79,13 @@ def test_what_is_written_is_read_back() -> None:
     turns = [(t.start, round(t.end, 3), t.speaker) for t in parse_rttm(text)]
     assert turns == [(6.69, 7.12, "Speaker_0"), (7.55, 8.35, "Speaker_0")]
     assert all(isinstance(turn, Turn) for turn in parse_rttm(text))
+
+
+def test_a_name_with_spaces_is_one_field() -> None:
+    transcript = Transcript((Segment(0, 1, "Jo\nAnn  B", "Hi."), Segment(1, 2, " ", "Hi.")), 2.0)
+    text = to_rttm(transcript, "my call")
+    assert text.startswith("SPEAKER my_call 1 ")
+    assert [turn.speaker for turn in parse_rttm(text)] == ["Jo_Ann_B", "Speaker_0"]
 
 
 def test_words_may_lack_times() -> None:

@@ -39,9 +39,38 @@ WRITTEN = st.lists(
             "homme",
             "…",
             "“a”",
+            "1",
+            "000",
+            "2019",
+            ":",
+            "$",
+            "&T",
+            "O",
+            "'Brien",
+            "y",
+            "'all",
+            "'",
+            "U",
+            ".S",
         ]
     )
 )
+
+ONE_WORD = {
+    "1,000": ["1", ",", "000"],
+    "12,345,678": ["12", ",", "345", ",", "678"],
+    "10:30": ["10", ":", "30"],
+    "3.5%": ["3", ".", "5", "%"],
+    "$1,000.50": ["$", "1", ",", "000", ".", "50"],
+    "O'Brien": ["O", "'Brien"],
+    "o’clock": ["o", "’clock"],
+    "d'Angelo": ["d", "'Angelo"],
+    "y'all": ["y", "'all"],
+    "U.S.": ["U", ".S", "."],
+    "U.S.A.": ["U", ".S", ".A", "."],
+    "AT&T": ["AT", "&T"],
+    "don't": ["do", "n't"],
+}
 
 
 @pytest.mark.parametrize(
@@ -74,6 +103,11 @@ WRITTEN = st.lists(
         (["well", "-", "known", "—", "yes"], "well - known — yes"),
         (["我", "喜欢", "machine", "learning", "。"], "我喜欢machine learning。"),
         (["2024", "年", "、", "Python", "を"], "2024年、Pythonを"),
+        (["at", "3", ",", "5", "people", "came"], "at 3,5 people came"),
+        (["on", "July", "4", ",", "2019"], "on July 4, 2019"),
+        (["plan", "C", ".NET", "said", "'all", "aboard'"], "plan C .NET said 'all aboard'"),
+        (["O", "'", "Brien", "y", "'", "all", "l", "'", "homme"], "O'Brien y'all l'homme"),
+        (["the", "dogs'", "re-entry"], "the dogs' re-entry"),
         (["안녕", "하세요", "여러분"], "안녕 하세요 여러분"),
         (["ภา", "ษา", "ไทย", "hello"], "ภาษาไทย hello"),
         (["क", "्या"], "क्या"),
@@ -99,10 +133,24 @@ def test_tokens_make_the_text_that_a_person_would_write(tokens: list[str], text:
         ([" 안녕", "하세요", " 여러분", " 네"], "안녕하세요 여러분 네"),
         ([" now", ".", "Then", " we", " go", " on"], "now. Then we go on"),
         ([" so", "Then", " we", " go"], "so Then we go"),
+        ([" AT", "&", "T", " is"], "AT&T is"),
+        ([" Jean", "-", "Luc", " is"], "Jean-Luc is"),
+        ([" at", " 3", ",", " 5", " people", " came"], "at 3, 5 people came"),
+        ([" at", " 10", ":", " 30", " people", " came"], "at 10: 30 people came"),
     ],
 )
 def test_in_a_list_that_marks_words_a_bare_token_goes_on(tokens: list[str], text: str) -> None:
     assert join(tokens) == text
+
+
+@given(st.lists(st.sampled_from([*ONE_WORD, "so", "we"])))
+@example(["$1,000.50"])
+def test_a_word_in_parts_is_whole_in_bare_and_in_marked_lists(words: list[str]) -> None:
+    text = " ".join(["well", *words, "then"])
+    bare = [["well"], *([*ONE_WORD.get(word, [word])] for word in words), ["then"]]
+    assert join(part for parts in bare for part in parts) == text
+    marked = [[" " + first, *rest] for first, *rest in bare]
+    assert join(part for parts in marked for part in parts) == text
 
 
 def test_tokens_with_times_are_joined_like_strings() -> None:
