@@ -48,13 +48,16 @@ class Config:
         Path("services.d"), "Folder whose NAME.json files register services."
     )
     max_upload_bytes: int = setting(
-        2 * 1024**3, "Largest request in bytes; larger ones get 413.", minimum=1
+        2 * 1024**3, "Largest request in bytes; larger ones get 413.", minimum=1, maximum=2**50
     )
     max_audio_s: float = setting(
-        4 * 3600.0, "Longest recording in seconds; longer ones get 413.", minimum=1
+        4 * 3600.0, "Longest recording in seconds; longer ones get 413.", minimum=1, maximum=1e6
     )
     decode_memory_bytes: int = setting(
-        1024**3, "Memory in bytes that decoding one file may take.", minimum=256 * 1024**2
+        1024**3,
+        "Memory in bytes that decoding one file may take.",
+        minimum=256 * 1024**2,
+        maximum=2**50,
     )
     max_uploads: int = setting(
         200,
@@ -75,13 +78,22 @@ class Config:
         1, "Requests that one service works on at the same time.", minimum=1, maximum=256
     )
     queue_deadline_s: float = setting(
-        120.0, "Seconds a request waits for its place before it gets 429.", minimum=0
+        120.0,
+        "Seconds a request waits for its place before it gets 429.",
+        minimum=0,
+        maximum=86_400,
     )
     time_limit_floor_s: float = setting(
-        120.0, "Seconds that any request may take once a service works on it.", minimum=1
+        120.0,
+        "Seconds that any request may take once a service works on it.",
+        minimum=1,
+        maximum=1e6,
     )
     time_limit_factor: float = setting(
-        2.5, "The same as a multiple of the recording's length; the larger one counts.", minimum=0
+        2.5,
+        "The same as a multiple of the recording's length; the larger one counts.",
+        minimum=0,
+        maximum=1e3,
     )
 
     spark2_host: str | None = setting(None, "Default of WHISPERX_HOST.", env="SPARK2_HOST")

@@ -162,7 +162,7 @@ def _parse(name: str, text: str, kind: type, metadata: Mapping[str, Any]) -> obj
             raise refuse(f"a {_KINDS[kind]}{_bounds(low, high)}") from None
         too_small = low is not None and number < low
         too_large = high is not None and number > high
-        if too_small or too_large or not math.isfinite(number):
+        if too_small or too_large or (kind is float and not math.isfinite(number)):
             raise refuse(f"a {_KINDS[kind]}{_bounds(low, high)}")
         return number
     if metadata["secret"] and not (text.isascii() and text.isprintable()):

@@ -247,7 +247,19 @@ def is_running(state: Path) -> bool:
             rpc.supervisor.getPID()
     except OSError:
         return False
+    except xmlrpc.client.Fault:  # it is shutting down
+        wait_until_gone(state)
+        return False
     return True
+
+
+def wait_until_gone(state: Path) -> None:
+    """Wait for a supervisord that was told to stop; its socket goes last."""
+    deadline = time.monotonic() + STOPPED_WITHIN_S
+    while socket_path(state).exists():
+        if time.monotonic() > deadline:
+            raise CommandError(f"supervisord did not stop in {STOPPED_WITHIN_S} s")
+        time.sleep(0.1)
 
 
 def wait_until_ready(config: Config, state: Path) -> None:
@@ -278,8 +290,11 @@ def why_not_ready(config: Config) -> str:
 
 def raise_if_ended(state: Path) -> None:
     """Raise when supervisord has given a process up, with the end of its log."""
-    with supervisor(state) as rpc:
-        infos = rpc.supervisor.getAllProcessInfo()
+    try:
+        with supervisor(state) as rpc:
+            infos = rpc.supervisor.getAllProcessInfo()
+    except (OSError, xmlrpc.client.Fault):
+        raise CommandError("stopped meanwhile, by `make down` or by a signal") from None
     for info in infos:
         if info["statename"] in ("FATAL", "EXITED"):
             log = Path(info["stdout_logfile"])

@@ -44,7 +44,9 @@ class Health:
 
 @dataclass(slots=True)
 class _Entry:
-    lock: threading.Lock = field(default_factory=threading.Lock)
+    # Looked up when an entry is made: gunicorn imports this file before gevent has patched the
+    # standard library, and a native lock would stop the whole worker.
+    lock: threading.Lock = field(default_factory=lambda: threading.Lock())  # noqa: PLW0108
     health: Health | None = None
     began: float = 0.0
     """When the service was asked for it."""

@@ -1,6 +1,7 @@
 """/livez, /readyz and /api/services."""
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ import pytest
 from flask.testing import FlaskClient
 
 from proxy_app.app import create_app
+from tests.api.conftest import Gateway
 from tests.api.recordings import canonical_wav
 from tests.standins.upstream_whisperx import HEALTHY, StandIn
 
@@ -128,3 +130,11 @@ def test_the_key_goes_to_the_service(client: FlaskClient, standin: StandIn) -> N
     data = {"file": (BytesIO(canonical_wav(1)), "a.wav")}
     assert client.post("/v1/audio/transcriptions", data=data).status_code == 200
     assert standin.received[0].headers["authorization"] == "Bearer hunter2"
+
+
+def test_look_ups_that_overlap_hold_up_nothing(gateway: Gateway, standin: StandIn) -> None:
+    standin.health_takes_s = 0.3
+    paths = ["/readyz", "/api/services", "/", "/livez"] * 5
+    with ThreadPoolExecutor(len(paths)) as pool:
+        answers = list(pool.map(gateway.get, paths))
+    assert [answer.status_code for answer in answers] == [200] * len(paths)

@@ -80,3 +80,17 @@ def test_two_ups_at_once_start_one_installation_which_ends_with_its_supervisor(
     assert len(supervisors) == 1
     os.kill(supervisors[0], signal.SIGKILL)
     wait_for(lambda: not installation.pids())
+
+
+def test_down_twice_at_once_and_up_behind_them_end_in_order(elsewhere: Installation) -> None:
+    # A service elsewhere: only the gateway is started, and it need not be ready to be stopped.
+    settings = {"WHISPERX_HOST": "127.0.0.1"}
+    with ThreadPoolExecutor(3) as pool:
+        first = pool.submit(elsewhere.make, "up", **settings)
+        wait_for(lambda: answers(f"{elsewhere.url}/livez"))
+        downs = [pool.submit(elsewhere.make, "down", **settings) for _ in range(2)]
+        done = [one.result() for one in downs]
+    assert [one.returncode for one in done] == [0, 0], [one.stderr for one in done]
+    assert first.result().returncode != 0
+    assert "stopped meanwhile" in first.result().stderr
+    assert not elsewhere.pids()

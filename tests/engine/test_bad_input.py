@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
 from collections.abc import Iterator
 from pathlib import Path
@@ -27,7 +28,7 @@ def served_afterwards(engine: Running) -> Iterator[None]:
     """After each of these nothing is left of it, and the next request is served."""
     yield
     engine.wait_until_idle()
-    assert engine.left_files() == []
+    wait_for(lambda: engine.left_files() == [])
     assert engine.post(SPEAKERS, silence(1)).status_code == 200
     assert engine.health()["status"] == "ready"
 
@@ -99,6 +100,17 @@ def test_an_unknown_response_format(engine: Running) -> None:
     error = answer.json()["error"]
     assert (answer.status_code, error["param"]) == (400, "response_format")
     assert "docx" in error["message"]
+
+
+def test_half_sent_uploads_do_not_close_the_engine(engine: Running) -> None:
+    head = f"POST {SPEAKERS} HTTP/1.1\r\nHost: engine\r\nContent-Length: 9000000\r\n"
+    form = "Content-Type: multipart/form-data; boundary=b\r\n\r\n--b\r\n"
+    with contextlib.ExitStack() as stack:
+        for _ in range(12):  # more than ENGINE_QUEUE and one
+            client = stack.enter_context(connected(engine))
+            client.sendall((head + form).encode())
+        wait_for(lambda: len(engine.left_files()) == 12)
+        assert engine.post(SPEAKERS, silence(1)).status_code == 200
 
 
 def test_a_client_that_hangs_up_in_the_middle_of_its_upload(engine: Running) -> None:

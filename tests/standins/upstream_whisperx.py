@@ -12,6 +12,7 @@ import socket
 import struct
 import sys
 import threading
+import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from io import BytesIO
 from types import TracebackType
@@ -115,6 +116,7 @@ class StandIn:
         self.behaviour = "ok"
         self.answer: Any = None
         self.health: tuple[int, Any] = (200, HEALTHY)
+        self.health_takes_s = 0.0
         self.received: list[Received] = []
         self.working = 0
         self.most_at_once = 0
@@ -166,6 +168,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         """Tell how it is."""
+        time.sleep(self.server.standin.health_takes_s)
         status, answer = self.server.standin.health
         self._send(status if self.path == "/health" else 404, answer)
 

@@ -70,6 +70,13 @@ def test_an_empty_variable_unsets_an_optional_setting() -> None:
     assert read(OTHER_HOST="").host is None
 
 
+def test_a_number_of_any_length_is_refused_in_a_sentence() -> None:
+    with pytest.raises(SettingError, match=r"S_PORT='9+': expected a whole number from 1 to 65535"):
+        read(S_PORT="9" * 400)
+    with pytest.raises(SettingError, match="S_RATIO='1e999': expected a number of at least 0"):
+        read(S_RATIO="1e999")
+
+
 def test_a_path_may_begin_with_a_home(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOME", "/home/ann")
     assert read(S_FOLDER="~/speech").folder == Path("/home/ann/speech")

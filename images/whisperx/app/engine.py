@@ -27,6 +27,8 @@ log = logging.getLogger(__name__)
 T = TypeVar("T")
 M = TypeVar("M")
 
+MAX_UPLOADS = 100
+"""Half-sent uploads take no place in the queue; so many may hang before new ones are refused."""
 RETRY_AFTER_S = 10
 """What clients are told while the models load or the queue is full."""
 LOAD_AGAIN_S = 60.0
@@ -122,6 +124,7 @@ class Engine:
         self._fatal = False
         self._started = time.monotonic()
         self._stopping = threading.Event()
+        self._uploads = 0
         self._places = 0
         self._running: Job | None = None
         self._steps = 0
@@ -183,12 +186,37 @@ class Engine:
             raise ApiError(503, "engine_fatal", _FATAL)
 
     @contextlib.contextmanager
+    def upload(self) -> Iterator[None]:
+        """Bound the uploads that are being read, kept on disk or answered, apart from the places.
+
+        Raises:
+            ApiError: 503, when there are too many; 429, when no place is free in any case.
+        """
+        if self._uploads >= MAX_UPLOADS:
+            message = f"{self._uploads} uploads are being read already. Try again later."
+            raise ApiError(503, "too_many_uploads", message, retry_after_s=RETRY_AFTER_S)
+        self._refuse_when_full()
+        self._uploads += 1
+        try:
+            yield
+        finally:
+            self._uploads -= 1
+
+    @contextlib.contextmanager
     def place(self) -> Iterator[None]:
-        """One of the places in the house, from the first byte of a request to its answer.
+        """One of the places in the house, from a request's last byte to its answer.
 
         Raises:
             ApiError: 429, when all are taken.
         """
+        self._refuse_when_full()
+        self._places += 1
+        try:
+            yield
+        finally:
+            self._places -= 1
+
+    def _refuse_when_full(self) -> None:
         if self._places > self.settings.queue:
             raise ApiError(
                 429,
@@ -196,11 +224,6 @@ class Engine:
                 f"{self._places} requests are here already (ENGINE_QUEUE). Try again later.",
                 retry_after_s=RETRY_AFTER_S,
             )
-        self._places += 1
-        try:
-            yield
-        finally:
-            self._places -= 1
 
     async def run(self, job: Job, work: Callable[[], T], gone: asyncio.Future[None]) -> T:
         """Do a job's work when its turn comes.

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -35,6 +36,8 @@ if TYPE_CHECKING:
 
 IDLE_S = 60.0
 """A client that sends nothing for this long is given up."""
+LEAST_BYTES_PER_S = 1024
+"""What an upload must bring on average, once IDLE_S are over."""
 _FIELDS_BYTES = 64 * 1024
 """All fields and part headers of a form together; a file's content is not counted."""
 _MAX_SPEAKERS = 50
@@ -90,6 +93,7 @@ async def read_form(request: Request, folder: Path, limit: int) -> Form:
 
 async def _feed(request: Request, write: Callable[[bytes], int], limit: int) -> None:
     received = 0
+    began = time.monotonic()
     stream = request.stream()
     while True:
         try:
@@ -101,6 +105,10 @@ async def _feed(request: Request, write: Callable[[bytes], int], limit: int) -> 
             message = f"Nothing came for {IDLE_S:.0f} s in the middle of the upload."
             raise ApiError(408, "upload_stalled", message) from None
         received += len(chunk)
+        took_s = time.monotonic() - began
+        if took_s > IDLE_S and received < took_s * LEAST_BYTES_PER_S:
+            message = f"The upload is too slow: under {LEAST_BYTES_PER_S} bytes per second."
+            raise ApiError(408, "upload_too_slow", message)
         if received > limit:
             raise _too_large(limit)
         # In a thread: the disk may be slow, and others are waiting.

@@ -124,17 +124,18 @@ async def serve(
     began = time.monotonic()
     settings = engine.settings
     try:
-        with engine.place(), tempfile.TemporaryDirectory(dir=spool) as name:
+        with engine.upload(), tempfile.TemporaryDirectory(dir=spool) as name:
             form = await read_form(request, Path(name), settings.max_upload_bytes)
             engine.refuse_if_fatal()  # the upload may have taken minutes
             todo = plan(check_fields(kind, form.fields))
-            hung_up = asyncio.create_task(_hung_up(request))
-            try:
-                duration_s = await _decoded(form.file, settings.max_audio_s)
-                job = Job(duration_s)
-                body = await engine.run(job, lambda: todo(job, form.file), hung_up)
-            finally:
-                hung_up.cancel()
+            with engine.place():
+                hung_up = asyncio.create_task(_hung_up(request))
+                try:
+                    duration_s = await _decoded(form.file, settings.max_audio_s)
+                    job = Job(duration_s)
+                    body = await engine.run(job, lambda: todo(job, form.file), hung_up)
+                finally:
+                    hung_up.cancel()
     except (ClientDisconnect, Unwanted):
         log.info("%s: the client hung up", request.url.path)
         return Response(status_code=_CLIENT_GONE)

@@ -63,10 +63,16 @@ class EngineSettings:
     )
 
     max_upload_bytes: int = setting(
-        2 * 1024**3, "The largest request body, in bytes; more is answered with 413.", minimum=1
+        2 * 1024**3,
+        "The largest request body, in bytes; more is answered with 413.",
+        minimum=1,
+        maximum=2**50,
     )
     max_audio_s: float = setting(
-        4 * 3600.0, "The longest audio, in seconds; more is answered with 413.", minimum=1
+        4 * 3600.0,
+        "The longest audio, in seconds; more is answered with 413.",
+        minimum=1,
+        maximum=1e6,
     )
     memory_per_hour_bytes: int | None = setting(
         None,
