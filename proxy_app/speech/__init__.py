@@ -7,21 +7,18 @@
 `python -m proxy_app.speech merge WORDS.json TURNS.rttm` does the same from files.
 """
 
-from proxy_app.speech.formats import (
-    FormatError,
-    conversation,
-    from_conversation,
+from proxy_app.speech.formats.conversation import conversation, from_conversation
+from proxy_app.speech.formats.errors import FormatError
+from proxy_app.speech.formats.openai import (
     from_verbose_json,
-    parse_rttm,
-    parse_words,
     to_diarized_json,
     to_json,
-    to_rttm,
-    to_srt,
     to_text,
     to_verbose_json,
-    to_vtt,
 )
+from proxy_app.speech.formats.reading import parse_words
+from proxy_app.speech.formats.rttm import parse_rttm, to_rttm
+from proxy_app.speech.formats.subtitles import to_srt, to_vtt
 from proxy_app.speech.joining import join
 from proxy_app.speech.languages import LANGUAGES, language_code, language_name
 from proxy_app.speech.merging import merge

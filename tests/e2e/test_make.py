@@ -3,7 +3,7 @@
 import re
 import socket
 
-from tests.e2e.conftest import ROOT, Installation
+from tests.e2e.conftest import Installation
 
 
 def spoken(output: str) -> dict[str, str]:
@@ -87,10 +87,3 @@ def test_a_state_folder_that_cannot_be_made_is_named(elsewhere: Installation) ->
     done = elsewhere.make("up", SPEECH_STATE_DIR="/dev/null/state")
     assert done.returncode != 0
     assert "SPEECH_STATE_DIR='/dev/null/state' cannot be made" in done.stderr
-
-
-def test_a_wrong_setting_does_not_keep_down_from_stopping(installation: Installation) -> None:
-    done = installation.make("-n", "down", SPEECH_PORT="eighty")
-    assert done.returncode == 0
-    down = installation.make("down", SPEECH_PORT="eighty", SPEECH_STATE_DIR=f"{ROOT}/no-such")
-    assert (down.returncode, down.stdout) == (0, "Nothing is running.\n")

@@ -57,7 +57,7 @@ def test_down_stops_exactly_what_up_started(installation: Installation) -> None:
     bystander = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
     try:
         assert len(installation.pids()) >= 3
-        done = installation.make("down")
+        done = installation.make("down", SPEECH_PORT="a wrong setting must not keep it running")
         assert done.returncode == 0, done.stderr
         assert done.stdout == "Stopped.\n"
         assert not installation.pids()

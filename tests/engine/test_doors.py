@@ -257,6 +257,29 @@ def test_a_client_that_stops_sending_is_given_up(
     assert refusal(ask(tmp_path, content=body(), headers=FORM), 408)["code"] == "upload_stalled"
 
 
+def test_a_client_that_sends_too_slowly_is_given_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("images.whisperx.app.forms.IDLE_S", 0.2)
+
+    async def body() -> AsyncIterator[bytes]:
+        yield b"--B\r\n"
+        while True:  # never silent for long
+            await asyncio.sleep(0.02)
+            yield b"C"
+
+    assert refusal(ask(tmp_path, content=body(), headers=FORM), 408)["code"] == "upload_too_slow"
+
+
+def test_more_uploads_than_may_be_read_at_once_are_turned_away(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("images.whisperx.app.engine.MAX_UPLOADS", 0)
+    answer = ask(tmp_path, files=upload(silence(1)))
+    assert refusal(answer, 503)["code"] == "too_many_uploads"
+    assert int(answer.headers["Retry-After"]) > 0
+
+
 @pytest.mark.parametrize(
     ("content", "headers"),
     [

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from images.whisperx.app.device import choose_compute_type
 from images.whisperx.app.diarization import check_diarizer
 from images.whisperx.app.hub import explain
 from images.whisperx.app.settings import EngineSettings
@@ -36,6 +37,13 @@ def test_cuda_that_is_not_there_is_refused_instead_of_running_on_the_cpu(
     line = refusal(engine_python, tmp_path, ENGINE_DEVICE="cuda", CUDA_VISIBLE_DEVICES="")
     assert "ENGINE_DEVICE='cuda'" in line
     assert "sees no GPU" in line
+
+
+def test_the_arithmetic_fits_the_device_unless_it_is_given() -> None:
+    chosen = [choose_compute_type(EngineSettings(), device) for device in ("cuda", "cpu")]
+    assert chosen == ["float16", "int8"]
+    given = EngineSettings(compute_type="float32")
+    assert [choose_compute_type(given, device) for device in ("cuda", "cpu")] == ["float32"] * 2
 
 
 def test_a_setting_that_makes_no_sense_is_named(engine_python: Path, tmp_path: Path) -> None:

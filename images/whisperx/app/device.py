@@ -1,4 +1,4 @@
-"""Which device the models run on."""
+"""Which device the models run on, and in which arithmetic."""
 
 from __future__ import annotations
 
@@ -35,3 +35,10 @@ def choose_device(settings: EngineSettings) -> str:
     if _DRIVER.exists():
         log.warning("there is an NVIDIA driver, but CTranslate2 sees no GPU: running on the CPU")
     return "cpu"
+
+
+def choose_compute_type(settings: EngineSettings, device: str) -> str:
+    """CTranslate2's arithmetic. On CUDA never int8 by itself: Blackwell's cuBLAS lacks it."""
+    if settings.compute_type != "auto":
+        return settings.compute_type
+    return "float16" if device == "cuda" else "int8"

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from images.whisperx.app import hub
+from images.whisperx.app.device import choose_compute_type
 from images.whisperx.app.probe_audio import RATE, Samples
 from images.whisperx.app.settings import EngineSettings, folder_at
 from proxy_app.settings import SettingError
@@ -124,13 +125,10 @@ class FasterWhisper:
 
         found = find_model(settings)
         name, folder = _fetch(found, settings.hf_token)
-        compute_type = settings.compute_type
-        if compute_type == "auto":
-            compute_type = "float16" if device == "cuda" else "int8"
         model = WhisperModel(
             folder,
             device=device,
-            compute_type=compute_type,
+            compute_type=choose_compute_type(settings, device),
             cpu_threads=settings.threads or len(os.sched_getaffinity(0)),
         )
         return cls(model, name)
