@@ -66,7 +66,9 @@ class Config:
         minimum=1,
     )
     body_timeout_s: float = setting(
-        60.0, "Seconds without a byte after which an upload is given up.", minimum=1
+        60.0,
+        "Seconds without a byte after which an upload is given up, or an answer that nobody takes.",
+        minimum=1,
     )
     body_bytes_per_s: int = setting(
         1024,
@@ -75,17 +77,24 @@ class Config:
         minimum=1,
     )
     places: int = setting(
-        1, "Requests that one service works on at the same time.", minimum=1, maximum=256
+        33,
+        "Requests that one service may have at the same time; the WhisperX server queues them "
+        "itself, short clips first.",
+        minimum=1,
+        maximum=256,
     )
     queue_deadline_s: float = setting(
-        120.0,
-        "Seconds a request waits for its place before it gets 429.",
+        600.0,
+        "Seconds a request waits for its place before it gets 429. The work may take as much "
+        "longer, as it includes the wait in the service's own queue; OpenAI's clients wait for so "
+        "long.",
         minimum=0,
         maximum=86_400,
     )
     time_limit_floor_s: float = setting(
         120.0,
-        "Seconds that any request may take once a service works on it.",
+        "Seconds that any request may take in a service, its wait there (SPEECH_QUEUE_DEADLINE_S) "
+        "left out.",
         minimum=1,
         maximum=1e6,
     )
@@ -149,6 +158,11 @@ class Config:
         """The host names of `allowed_hosts`, in lower case, and addresses without brackets."""
         names = (name.strip(" []").lower().rstrip(".") for name in self.allowed_hosts.split(","))
         return frozenset(name for name in names if name)
+
+    def time_limit_s(self, duration_s: float) -> float:
+        """How long a service may have a recording of so many seconds, its own queue included."""
+        work_s = max(self.time_limit_floor_s, self.time_limit_factor * duration_s)
+        return self.queue_deadline_s + work_s
 
     @property
     def url(self) -> str:

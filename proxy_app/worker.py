@@ -43,6 +43,20 @@ _NOT_THE_CLIENTS = (
 class Worker(GeventWorker):
     """Answers what is no usable HTTP, and never reaches the application, as JSON."""
 
+    def handle_request(
+        self,
+        listener_name: str | int | tuple[str, int],
+        req: Request,
+        sock: Any,  # noqa: ANN401 - gevent's socket, which it does not name
+        addr: str | int | tuple[str, int],
+    ) -> bool:
+        """As gunicorn, but a client that takes nothing of its answer is one line in the log."""
+        try:
+            return super().handle_request(listener_name, req, sock, addr)
+        except TimeoutError:
+            self.log.warning("%s took nothing of its answer for too long and is dropped", addr)
+            raise StopIteration from None  # gunicorn's sign to close the connection
+
     def handle_error(
         self,
         req: Request | None,

@@ -1,4 +1,4 @@
-"""The client's end of the connection: bodies that stop, answers nobody waits for, early refusals.
+"""The client's end of the connection: bodies that stop, early refusals.
 
 Everything here needs the socket, which gunicorn puts into the environment; without it (tests, in
 process) these functions do the plain thing.
@@ -8,11 +8,10 @@ from __future__ import annotations
 
 import socket
 import time
-from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, Any, TypeVar
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
 
 import gevent
-from gevent.socket import wait_read
 from gunicorn.http.errors import ParseException
 from werkzeug.wsgi import ClosingIterator
 
@@ -21,8 +20,6 @@ from proxy_app.api.linger import linger
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
-
-T = TypeVar("T")
 
 _PIECE = 256 * 1024
 
@@ -127,49 +124,3 @@ class ConnectionCare:
 def client_socket(environ: WSGIEnvironment) -> socket.socket | None:
     """The client's socket, where a real server is in front."""
     return environ.get("gunicorn.socket")
-
-
-def while_connected(environ: WSGIEnvironment, work: Callable[[], T]) -> T:
-    """Do `work`, and stop it when the client hangs up, running its `finally` blocks.
-
-    Raises:
-        ClientGoneError: it hung up; the work has ended.
-    """
-    client = client_socket(environ)
-    if client is None:
-        return work()
-    results: list[T] = []
-    errors: list[Exception] = []
-
-    def run() -> None:
-        try:
-            results.append(work())
-        except Exception as error:  # noqa: BLE001 - raised again, in the greenlet that waits
-            errors.append(error)
-
-    worker = gevent.spawn(run)
-    watcher = gevent.spawn(_wait_for_hang_up, client)
-    both: list[gevent.Greenlet[..., None]] = [worker, watcher]
-    try:
-        gevent.wait(both, count=1)
-        if not worker.ready():
-            raise ClientGoneError
-    finally:
-        gevent.killall(both)
-    if errors:
-        raise errors[0]
-    return results[0]
-
-
-def _wait_for_hang_up(client: socket.socket) -> None:
-    """Return when the client has closed its side."""
-    while True:
-        wait_read(client.fileno())
-        try:
-            if client.recv(1, socket.MSG_PEEK) == b"":
-                return
-        except OSError:
-            return
-        # The next request is already here (pipelining): the socket stays readable, so look again
-        # from time to time only.
-        gevent.sleep(0.5)

@@ -84,6 +84,16 @@ class ApiError(Exception):
         fallback = "server_error" if self.status >= 500 else "invalid_request_error"  # noqa: PLR2004
         return _TYPES.get(self.status, fallback)
 
+    @property
+    def body(self) -> dict[str, str | None]:
+        """OpenAI's error object."""
+        return {
+            "message": self.message,
+            "type": self.type,
+            "param": self.param,
+            "code": self.code,
+        }
+
 
 class BadRequestError(ApiError):
     """The request cannot be understood; `param` names the field."""
@@ -111,30 +121,32 @@ class ClientGoneError(ApiError):
 
 def init_app(app: Flask) -> None:
     """Answer every error below /v1 and /api, and of the probes, as JSON; others as a page."""
-    app.register_error_handler(ApiError, _respond)
-    app.register_error_handler(AudioError, lambda error: _respond(_of_audio(error)))
-    app.register_error_handler(UpstreamError, lambda error: _respond(_of_upstream(error)))
-    app.register_error_handler(QueueFullError, lambda error: _respond(_of_queue(error)))
     app.register_error_handler(HTTPException, _of_http)
-    app.register_error_handler(OSError, lambda error: _respond(_of_os(error)))
-    app.register_error_handler(Exception, lambda error: _respond(_unexpected(error)))
+    app.register_error_handler(Exception, lambda error: _respond(as_api_error(error)))
+
+
+def as_api_error(error: Exception) -> ApiError:
+    """What the client is told of anything that went wrong; the log is told the rest."""
+    match error:
+        case ApiError():
+            return error
+        case AudioError():
+            return ApiError(error.message, status=error.status, code=error.code, param="file")
+        case UpstreamError():
+            return _of_upstream(error)
+        case QueueFullError():
+            return _of_queue(error)
+        case OSError(errno=errno.ENOSPC | errno.EDQUOT):
+            return _of_full_disk()
+    log.error("unexpected error", exc_info=error)
+    return ApiError("Something went wrong inside the gateway; its log has the details.")
 
 
 def _respond(error: ApiError) -> Response:
-    body = {
-        "message": error.message,
-        "type": error.type,
-        "param": error.param,
-        "code": error.code,
-    }
-    response = jsonify(error=body)
+    response = jsonify(error=error.body)
     response.status_code = error.status
     response.headers.update(error.headers)
     return response
-
-
-def _of_audio(error: AudioError) -> ApiError:
-    return ApiError(error.message, status=error.status, code=error.code, param="file")
 
 
 def _of_queue(error: QueueFullError) -> ApiError:
@@ -184,19 +196,11 @@ def _of_http(error: HTTPException) -> Response:
     return _respond(ApiError(message or error.name, status=status, code=code, headers=headers))
 
 
-def _of_os(error: OSError) -> ApiError:
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        log.error("the spool folder's disk is full")
-        return ApiError(
-            "The server's disk is full. Try again later.",
-            status=507,
-            code="storage_full",
-            headers=RETRY_IN_A_MINUTE,
-        )
-    return _unexpected(error)
-
-
-def _unexpected(error: Exception) -> ApiError:
-    """The traceback is for the log; the client learns that it was not its fault."""
-    log.error("unexpected error", exc_info=error)
-    return ApiError("Something went wrong inside the gateway; its log has the details.")
+def _of_full_disk() -> ApiError:
+    log.error("the spool folder's disk is full")
+    return ApiError(
+        "The server's disk is full. Try again later.",
+        status=507,
+        code="storage_full",
+        headers=RETRY_IN_A_MINUTE,
+    )

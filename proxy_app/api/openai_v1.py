@@ -12,8 +12,9 @@ from collections.abc import Callable
 from flask import Blueprint, Response, jsonify, request
 
 from proxy_app.api.errors import BadRequestError
-from proxy_app.api.transcribe import with_speakers, without_speakers
-from proxy_app.api.uploads import options, uploaded_file
+from proxy_app.api.streams import OpenAIEvents, stream
+from proxy_app.api.transcribe import follow, transcribe
+from proxy_app.api.uploads import flag, options, uploaded_file
 from proxy_app.speech import (
     Transcript,
     to_diarized_json,
@@ -29,8 +30,8 @@ bp = Blueprint("openai_v1", __name__, url_prefix="/v1")
 
 _FORMATS = ("json", "text", "verbose_json", "diarized_json", "rttm", "srt", "vtt")
 _WITH_SPEAKERS = ("diarized_json", "rttm")
+_STREAMED = ("json", "text", "diarized_json")
 _GRANULARITIES = ("segment", "word")
-_TRUE = ("true", "1", "yes", "on")
 
 
 @bp.post("/audio/transcriptions")
@@ -43,10 +44,10 @@ def transcriptions() -> Response:
     upload = uploaded_file()
     wanted = _response_format()
     granularities = _granularities()
-    _refuse_stream()
     speakers = wanted in _WITH_SPEAKERS or "diarize" in request.form.get("model", "").lower()
-    work = with_speakers if speakers else without_speakers
-    served = work(upload, options(words=True))
+    if _is_streamed(wanted):
+        return stream(follow(upload, options(), speakers=speakers), OpenAIEvents())
+    served = transcribe(upload, options(words=True), speakers=speakers)
     response = _render(served.transcript, wanted, granularities)
     response.headers["x-served-by"] = served.service.name
     return response
@@ -73,18 +74,18 @@ def _granularities() -> frozenset[str]:
     return frozenset(values or ["segment"])
 
 
-def _refuse_stream() -> None:
-    """Refuse server-sent events, except for whisper-1, for which OpenAI ignores the field too.
-
-    A client that asked for events would read a plain answer as an empty transcript.
-    """
-    asked = request.form.get("stream", "").strip().lower() in _TRUE
-    if asked and request.form.get("model", "") != "whisper-1":
+def _is_streamed(wanted: str) -> bool:
+    """Whether events are wanted. Like OpenAI's, ours are not for whisper-1, which gets no error."""
+    if not flag("stream") or request.form.get("model", "") == "whisper-1":
+        return False
+    if wanted not in _STREAMED:
         raise BadRequestError(
-            "stream=true is not supported yet: leave it out and the answer comes in one piece.",
+            f"response_format={wanted} cannot be streamed, only {', '.join(_STREAMED)} can. Leave "
+            "stream out, and the answer comes in one piece.",
             param="stream",
             code="unsupported_value",
         )
+    return True
 
 
 def _render(transcript: Transcript, wanted: str, granularities: frozenset[str]) -> Response:

@@ -3,23 +3,22 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, TypeVar, cast
+from typing import Any, cast
 
 from flask import request
 
-from proxy_app.api.connection import while_connected
 from proxy_app.api.errors import RETRY_IN_A_MINUTE, ApiError
+from proxy_app.api.relay import Relay, while_connected
 from proxy_app.api.uploads import SpoolingRequest
 from proxy_app.audio import copy_canonical, to_wav
 from proxy_app.gateway import Gateway, current
 from proxy_app.services import Service
 from proxy_app.speech import Transcript
-from proxy_app.upstreams import Options
-
-T = TypeVar("T")
+from proxy_app.upstreams import End, Event, Options
 
 _DECODERS = os.cpu_count() or 1
 DECODER = "the decoder"
@@ -33,43 +32,69 @@ class Served:
     transcript: Transcript
     service: Service
     answer: dict[str, Any]
-    """The service's own answer, for what a transcript has no place for; {} without speakers."""
+    """The service's own answer, for what a transcript has no place for."""
 
 
-def with_speakers(upload: Path, options: Options) -> Served:
-    """Who said what.
+@dataclass(frozen=True, slots=True)
+class Followed:
+    """A transcript that is being made, from the first event on, and who makes it."""
 
-    Raises:
-        ApiError, AudioError, QueueFullError, UpstreamError: each carries what the client gets.
-    """
-    gateway = current()
-    service = _service(gateway)
-
-    def ask(wav: Path, limit_s: float) -> tuple[dict[str, Any], Transcript]:
-        return gateway.whisperx.converse(service, wav, options, limit_s=limit_s)
-
-    (answer, transcript), duration_s = _serve(gateway, service, upload, ask)
-    return Served(replace(transcript, duration=duration_s), service, answer)
+    first: Event
+    rest: Relay[Event]
+    """To be closed by whoever reads it; the last event is an End."""
+    service: Service
 
 
-def without_speakers(upload: Path, options: Options) -> Served:
-    """What was said.
+def transcribe(upload: Path, options: Options, *, speakers: bool) -> Served:
+    """What was said, and by whom where that is asked for.
 
     Raises:
         ApiError, AudioError, QueueFullError, UpstreamError: each carries what the client gets.
     """
+    gateway, service, wav = _start()
+
+    def work() -> Served:
+        with _turn(gateway, service, upload, wav) as (duration_s, limit_s):
+            answer, transcript = gateway.whisperx.transcribe(
+                service, wav, options, speakers=speakers, limit_s=limit_s
+            )
+        return Served(replace(transcript, duration=duration_s), service, answer)
+
+    return while_connected(request.environ, work)
+
+
+def follow(upload: Path, options: Options, *, speakers: bool) -> Followed:
+    """The same as it becomes known; returns when the service has taken the recording.
+
+    Raises:
+        ApiError, AudioError, QueueFullError, UpstreamError: as above; what comes later is raised by
+            the rest.
+    """
+    gateway, service, wav = _start()
+
+    def work(put: Callable[[Event], None]) -> None:
+        with (
+            _turn(gateway, service, upload, wav) as (duration_s, limit_s),
+            gateway.whisperx.follow(
+                service, wav, options, speakers=speakers, limit_s=limit_s
+            ) as events,
+        ):
+            for event in events:
+                put(_with_true_length(event, duration_s))
+
+    rest = Relay(request.environ, work)
+    try:
+        first = rest.get()
+        assert first is not None, "without a time limit there is an event"
+    except BaseException:
+        rest.close()
+        raise
+    return Followed(first, rest, service)
+
+
+def _start() -> tuple[Gateway, Service, Path]:
+    """Who is to work, and where its WAV will be; a file that nobody can work on is not decoded."""
     gateway = current()
-    service = _service(gateway)
-
-    def ask(wav: Path, limit_s: float) -> Transcript:
-        return gateway.whisperx.transcribe(service, wav, options, limit_s=limit_s)
-
-    transcript, duration_s = _serve(gateway, service, upload, ask)
-    return Served(replace(transcript, duration=duration_s), service, {})
-
-
-def _service(gateway: Gateway) -> Service:
-    """The registered service for the work; a file that nobody can work on is not decoded."""
     service = gateway.registry.read().first("speakers", "whisperx")
     if service is None:
         raise ApiError(
@@ -78,23 +103,18 @@ def _service(gateway: Gateway) -> Service:
             code="no_service",
             headers=RETRY_IN_A_MINUTE,
         )
-    return service
+    return gateway, service, cast(SpoolingRequest, request).spool_path("audio.wav")
 
 
-def _serve(
-    gateway: Gateway, service: Service, upload: Path, ask: Callable[[Path, float], T]
-) -> tuple[T, float]:
-    """Decode and ask, for as long as the client waits; also return the audio's length."""
-    wav = cast(SpoolingRequest, request).spool_path("audio.wav")
+@contextmanager
+def _turn(
+    gateway: Gateway, service: Service, upload: Path, wav: Path
+) -> Iterator[tuple[float, float]]:
+    """Make the WAV and hold a place; the recording's length and the work's time limit, in s."""
+    duration_s = _decode(gateway, upload, wav)
     config = gateway.config
-
-    def work() -> tuple[T, float]:
-        duration_s = _decode(gateway, upload, wav)
-        with gateway.places.hold(service.name, config.places, config.queue_deadline_s):
-            limit_s = max(config.time_limit_floor_s, config.time_limit_factor * duration_s)
-            return ask(wav, limit_s), duration_s
-
-    return while_connected(request.environ, work)
+    with gateway.places.hold(service.name, config.places, config.queue_deadline_s):
+        yield duration_s, config.time_limit_s(duration_s)
 
 
 def _decode(gateway: Gateway, upload: Path, wav: Path) -> float:
@@ -105,3 +125,9 @@ def _decode(gateway: Gateway, upload: Path, wav: Path) -> float:
             info = to_wav(upload, wav, gateway.decode_limits)
     upload.unlink(missing_ok=True)  # the disk is needed, and the answer may take an hour
     return info.duration_s
+
+
+def _with_true_length(event: Event, duration_s: float) -> Event:
+    if isinstance(event, End):
+        return replace(event, transcript=replace(event.transcript, duration=duration_s))
+    return event

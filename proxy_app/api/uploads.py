@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import os
-import re
 import time
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, cast
@@ -15,6 +14,7 @@ from werkzeug.formparser import FormDataParser
 
 from proxy_app.api.errors import RETRY_SOON, ApiError, BadRequestError, TooLargeError
 from proxy_app.gateway import current
+from proxy_app.speech import language_code
 from proxy_app.upstreams import Options
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ PARTS = 100
 _MOST_SPEAKERS = 50
 _LONGEST_PROMPT = 10_000
 _YIELD_BYTES = 1024 * 1024
-_LANGUAGE = re.compile(r"([a-z]{2,3})([-_][a-z0-9]{2,8})*", re.IGNORECASE)
+_TRUE = ("true", "1", "yes", "on")
 _HOW = "Send multipart/form-data with the recording in the field `file`."
 
 
@@ -198,6 +198,11 @@ def options(*, words: bool = False) -> Options:
     )
 
 
+def flag(name: str) -> bool:
+    """Whether a field of the form says yes."""
+    return request.form.get(name, "").strip().lower() in _TRUE
+
+
 def _speakers(name: str) -> int | None:
     text = request.form.get(name, "").strip()
     if not text:
@@ -213,13 +218,14 @@ def _language() -> str | None:
     text = request.form.get("language", "").strip()
     if text.lower() in ("", "auto"):
         return None
-    match = _LANGUAGE.fullmatch(text)
-    if match is None:
+    code = language_code(text)
+    if code is None:
         raise BadRequestError(
-            f"language={text[:40]!r}: expected an ISO 639-1 code such as en, or nothing.",
+            f"language={text[:40]!r} is not known: send a code (en), a tag (en-US) or an English "
+            "name (English), or leave it out and the language is detected.",
             param="language",
         )
-    return match[1].lower()
+    return code
 
 
 def _refuse_at_the_door() -> None:

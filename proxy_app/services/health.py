@@ -25,7 +25,7 @@ class Health:
     state: str
     """READY, WARMING, SUSPECT or UNREACHABLE."""
     detail: str = ""
-    """For people: why it is not ready."""
+    """For people: why it is not ready, or will be a little late."""
     model: str | None = None
     diarizer: str | None = None
     device: str | None = None

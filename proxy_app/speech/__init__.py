@@ -7,8 +7,14 @@
 `python -m proxy_app.speech merge WORDS.json TURNS.rttm` does the same from files.
 """
 
-from proxy_app.speech.formats.conversation import conversation, from_conversation
+from proxy_app.speech.formats.conversation import (
+    conversation,
+    conversation_answer,
+    from_conversation,
+    to_conversation_segments,
+)
 from proxy_app.speech.formats.errors import FormatError
+from proxy_app.speech.formats.events import TranscriptEvents
 from proxy_app.speech.formats.openai import (
     from_verbose_json,
     to_diarized_json,
@@ -42,9 +48,11 @@ __all__ = [
     "Segment",
     "Token",
     "Transcript",
+    "TranscriptEvents",
     "Turn",
     "Word",
     "conversation",
+    "conversation_answer",
     "from_conversation",
     "from_verbose_json",
     "join",
@@ -53,6 +61,7 @@ __all__ = [
     "merge",
     "parse_rttm",
     "parse_words",
+    "to_conversation_segments",
     "to_diarized_json",
     "to_json",
     "to_rttm",

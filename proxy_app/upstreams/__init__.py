@@ -7,15 +7,21 @@ from proxy_app.upstreams.errors import (
     UnavailableError,
     UpstreamError,
 )
+from proxy_app.upstreams.events import Attributed, End, Event, Heard, Progress
 from proxy_app.upstreams.http import Client
 from proxy_app.upstreams.probe import Probe
 from proxy_app.upstreams.whisperx import Options, WhisperX
 
 __all__ = [
+    "Attributed",
     "Client",
+    "End",
+    "Event",
+    "Heard",
     "MisconfiguredError",
     "Options",
     "Probe",
+    "Progress",
     "RejectedError",
     "TimeLimitError",
     "UnavailableError",

@@ -22,15 +22,18 @@ from proxy_app.upstreams.errors import (
     RejectedError,
     TimeLimitError,
     UnavailableError,
+    UpstreamError,
 )
 
 CONNECT_S = 5.0
 _LARGEST_ANSWER = 64 * 1024 * 1024
-"""Bytes; the words of a day's recording take a tenth of it."""
-_LONGEST_MESSAGE = 500
+"""Bytes, of a line where lines come one by one; the words of a day's recording take a tenth."""
+_LONGEST_MESSAGE = 1000
+"""Characters: enough to list a hundred languages."""
 _WORD = re.compile(r"[A-Za-z0-9_.\[\]-]{1,64}")
 """What a service may call a field or an error."""
 _SEND_BYTES = 256 * 1024
+_READ_BYTES = 64 * 1024
 _CLIENTS_FAULT = frozenset({400, 408, 413, 415, 422, 429})
 """The statuses that speak of the request. Other 4xx speak of how we called the service."""
 
@@ -93,20 +96,75 @@ class Client:
             TimeLimitError: the time is over. The connection is closed, so that it can stop.
         """
         with (
-            file.open("rb") as audio,
             _time_limit(service, limit_s),
             _failures(service),
+            self._post(service, path, file, fields, limit_s) as response,
         ):
+            return _answer(service, response)
+
+    @contextmanager
+    def stream_file(
+        self, service: Service, path: str, file: Path, fields: Fields, *, limit_s: float
+    ) -> Iterator[Iterator[dict[str, Any]]]:
+        """As post_file, but the answer is NDJSON, whose objects are read as they come.
+
+        The file is not needed any more when the block begins. The block and the reading belong to
+        one greenlet, in which the time limit ends them.
+
+        Raises:
+            UpstreamError: as post_file, here or while the objects are read.
+        """
+        with (
+            _time_limit(service, limit_s),
+            _failures(service),
+            self._post(service, path, file, fields, limit_s) as response,
+        ):
+            _check(service, response)
+            yield _lines(service, response)
+
+    def _post(
+        self, service: Service, path: str, file: Path, fields: Fields, limit_s: float
+    ) -> requests.Response:
+        with file.open("rb") as audio:
             body = MultipartEncoder([*fields, ("file", ("audio.wav", audio, "audio/wav"))])
-            with self._session.post(
+            return self._session.post(
                 service.base_url + path,
                 data=body,
                 headers={"Content-Type": body.content_type, **_key(service)},
                 timeout=(CONNECT_S, limit_s),
                 allow_redirects=False,
                 stream=True,
-            ) as response:
-                return _answer(service, response)
+            )
+
+
+def failure(
+    service: Service,
+    status: int,
+    answer: Any,  # noqa: ANN401 - JSON
+    retry_after: str | None,
+) -> UpstreamError:
+    """What a service's status and error object mean for the one who asked."""
+    if status >= 500:  # noqa: PLR2004 - HTTP's own classes
+        # The text may hold anything, CUDA's view of the world included: it goes to the log only.
+        return UnavailableError(
+            service.name,
+            f"{service.title} failed on this request (status {status}); it may need a moment to "
+            "recover.",
+            log=f"status {status}: {_message(answer)}",
+        )
+    if status in _CLIENTS_FAULT:
+        return RejectedError(
+            service.name,
+            status,
+            _message(answer) or f"{service.title} refused the request (status {status}).",
+            retry_after=retry_after,
+            param=_word(answer, "param"),
+            code=_word(answer, "code"),
+        )
+    reason = "refuses the gateway's key" if status in (401, 403) else f"answered {status}"
+    return MisconfiguredError(
+        service.name, f"{service.title} {reason}: check how it is registered."
+    )
 
 
 class _Adapter(HTTPAdapter):
@@ -158,47 +216,52 @@ def _is_connecting(error: Exception) -> bool:
     return isinstance(cause, NewConnectionError | ConnectTimeoutError)
 
 
-def _answer(service: Service, response: requests.Response) -> dict[str, Any]:
-    status = response.status_code
-    if status >= 500:  # noqa: PLR2004 - HTTP's own classes
-        # The text may hold anything, CUDA's view of the world included: it goes to the log only.
-        raise UnavailableError(
-            service.name,
-            f"{service.title} failed on this request (status {status}); it may need a moment to "
-            "recover.",
-            log=f"status {status}: {_message(_json(_read(service, response)))}",
-        )
-    if status in _CLIENTS_FAULT:
+def _check(service: Service, response: requests.Response) -> None:
+    if response.status_code != 200:  # noqa: PLR2004 - HTTP's own number
         answer = _json(_read(service, response))
-        raise RejectedError(
-            service.name,
-            status,
-            _message(answer) or f"{service.title} refused the request (status {status}).",
-            retry_after=response.headers.get("Retry-After"),
-            param=_word(answer, "param"),
-            code=_word(answer, "code"),
-        )
-    if status != 200:  # noqa: PLR2004
-        reason = "refuses the gateway's key" if status in (401, 403) else f"answered {status}"
-        raise MisconfiguredError(
-            service.name, f"{service.title} {reason}: check how it is registered."
-        )
-    answer = _json(_read(service, response))
+        raise failure(service, response.status_code, answer, response.headers.get("Retry-After"))
+
+
+def _answer(service: Service, response: requests.Response) -> dict[str, Any]:
+    _check(service, response)
+    return _object(service, _read(service, response))
+
+
+def _read(service: Service, response: requests.Response) -> bytes:
+    body = bytearray()
+    for piece in response.iter_content(_READ_BYTES):
+        body += piece
+        _check_size(service, body)
+    return bytes(body)
+
+
+def _lines(service: Service, response: requests.Response) -> Iterator[dict[str, Any]]:
+    """The objects of NDJSON, each as soon as its line is complete."""
+    line = bytearray()
+    for piece in response.iter_content(_READ_BYTES):
+        head, *tails = piece.split(b"\n")
+        line += head
+        for tail in tails:
+            yield _object(service, line)
+            line = bytearray(tail)
+        _check_size(service, line)
+    if line:
+        yield _object(service, line)
+
+
+def _check_size(service: Service, read: bytearray) -> None:
+    if len(read) > _LARGEST_ANSWER:
+        raise UnavailableError(service.name, f"{service.title} sent an endless answer.")
+
+
+def _object(service: Service, text: bytes | bytearray) -> dict[str, Any]:
+    answer = _json(text)
     if not isinstance(answer, dict):
         raise UnavailableError(service.name, f"{service.title} answered something unreadable.")
     return answer
 
 
-def _read(service: Service, response: requests.Response) -> bytes:
-    body = bytearray()
-    for piece in response.iter_content(64 * 1024):
-        body += piece
-        if len(body) > _LARGEST_ANSWER:
-            raise UnavailableError(service.name, f"{service.title} sent an endless answer.")
-    return bytes(body)
-
-
-def _json(body: bytes) -> Any:  # noqa: ANN401 - JSON
+def _json(body: bytes | bytearray) -> Any:  # noqa: ANN401 - JSON
     try:
         return json.loads(body)
     except (ValueError, RecursionError):

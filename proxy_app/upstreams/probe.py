@@ -68,6 +68,8 @@ def _whisperx(status: int, answer: Any) -> Health:  # noqa: ANN401 - JSON from o
     missing = " and ".join(name for name, is_loaded in loaded.items() if not is_loaded)
     if status != 200:  # noqa: PLR2004
         state, detail = SUSPECT, detail or f"/health answers {status}."
+    elif answer.get("status") == "unloaded":
+        state, detail = READY, detail or "Idle: the next request loads the models and waits."
     elif missing:
         state, detail = WARMING, detail or f"Loading: waiting for {missing}."
     else:

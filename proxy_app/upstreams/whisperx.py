@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from proxy_app.services import Service
 from proxy_app.speech import FormatError, Transcript, from_conversation, from_verbose_json
+from proxy_app.speech.formats.reading import finite, read_object, read_text
 from proxy_app.upstreams.errors import UnavailableError
-from proxy_app.upstreams.http import Client, Fields
+from proxy_app.upstreams.events import Attributed, End, Event, Heard, Progress
+from proxy_app.upstreams.http import Client, Fields, failure
+
+_LONGEST_STAGE = 40
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,7 +24,7 @@ class Options:
     """What a client may ask of a transcription."""
 
     language: str | None = None
-    """ISO 639-1, None to detect it."""
+    """Whisper's code of it, None to detect it."""
     prompt: str = ""
     num_speakers: int | None = None
     min_speakers: int | None = None
@@ -26,64 +33,122 @@ class Options:
     """Whether the words and their times are wanted as well."""
 
 
+class _Task(NamedTuple):
+    """One of the server's two requests, and how its answers are read."""
+
+    path: str
+    fields: Fields
+    read: Callable[[Mapping[str, Any]], Transcript]
+
+
 class WhisperX:
     """Transcribes with speakers, or without."""
 
     def __init__(self, client: Client) -> None:
         self._client = client
 
-    def converse(
-        self, service: Service, wav: Path, options: Options, *, limit_s: float
-    ) -> tuple[dict[str, Any], Transcript]:
-        """Who said what: the server's own answer, and the same as a transcript.
-
-        Raises:
-            UpstreamError: of the kinds in Client.post_file.
-        """
-        fields = [
-            *_common(options),
-            *(
-                (name, str(value))
-                for name in ("num_speakers", "min_speakers", "max_speakers")
-                if (value := getattr(options, name)) is not None
-            ),
-        ]
-        if options.words:
-            fields.append(("words", "true"))
-        answer = self._client.post_file(
-            service, "/v1/audio/transcribe-with-speakers", wav, fields, limit_s=limit_s
-        )
-        try:
-            return answer, from_conversation(answer)
-        except FormatError as error:
-            raise _unusable(service, error) from error
-
     def transcribe(
-        self, service: Service, wav: Path, options: Options, *, limit_s: float
-    ) -> Transcript:
-        """What was said, with words where the server knows them.
+        self, service: Service, wav: Path, options: Options, *, speakers: bool, limit_s: float
+    ) -> tuple[dict[str, Any], Transcript]:
+        """What was said, and by whom: the server's own answer, and the same as a transcript.
 
         Raises:
             UpstreamError: of the kinds in Client.post_file.
         """
-        fields = [
-            *_common(options),
-            ("response_format", "verbose_json"),
-            ("timestamp_granularities[]", "segment"),
-            ("timestamp_granularities[]", "word"),
-        ]
-        answer = self._client.post_file(
-            service, "/v1/audio/transcriptions", wav, fields, limit_s=limit_s
-        )
+        task = _task(options, speakers=speakers)
+        answer = self._client.post_file(service, task.path, wav, task.fields, limit_s=limit_s)
         try:
-            return from_verbose_json(answer)
+            return answer, task.read(answer)
         except FormatError as error:
             raise _unusable(service, error) from error
 
+    @contextmanager
+    def follow(
+        self, service: Service, wav: Path, options: Options, *, speakers: bool, limit_s: float
+    ) -> Iterator[Iterator[Event]]:
+        """The same as it becomes known: events, of which the last is an End.
 
-def _common(options: Options) -> Fields:
-    fields = (("language", options.language), ("prompt", options.prompt))
-    return [(name, value) for name, value in fields if value]
+        As with Client.stream_file the block belongs to one greenlet, and the WAV is needed only
+        until it begins.
+
+        Raises:
+            UpstreamError: of the kinds in Client.post_file, here or while the events are read.
+        """
+        task = _task(options, speakers=speakers)
+        fields = [*task.fields, ("stream", "true")]
+        with self._client.stream_file(service, task.path, wav, fields, limit_s=limit_s) as lines:
+            yield _events(service, lines, task)
+
+
+def _task(options: Options, *, speakers: bool) -> _Task:
+    fields = [
+        (name, value)
+        for name, value in (("language", options.language), ("prompt", options.prompt))
+        if value
+    ]
+    if not speakers:
+        fields.append(("response_format", "verbose_json"))
+        granularities = ("segment", "word") if options.words else ("segment",)
+        fields += [("timestamp_granularities[]", granularity) for granularity in granularities]
+        return _Task("/v1/audio/transcriptions", fields, from_verbose_json)
+    fields += [
+        (name, str(value))
+        for name in ("num_speakers", "min_speakers", "max_speakers")
+        if (value := getattr(options, name)) is not None
+    ]
+    if options.words:
+        fields.append(("words", "true"))
+    return _Task("/v1/audio/transcribe-with-speakers", fields, from_conversation)
+
+
+def _events(service: Service, lines: Iterator[dict[str, Any]], task: _Task) -> Iterator[Event]:
+    for line in lines:
+        if line.get("type") == "error":
+            raise _failure(service, line)
+        try:
+            event = _event(line, task)
+        except FormatError as error:
+            raise _unusable(service, error) from error
+        if event is not None:
+            yield event
+        if isinstance(event, End):
+            return
+    raise UnavailableError(service.name, f"{service.title} broke off its answer.")
+
+
+def _event(line: Mapping[str, Any], task: _Task) -> Event | None:
+    """A line that is no error; None for kinds that a newer server may know.
+
+    Raises:
+        FormatError: it makes no sense.
+    """
+    match line.get("type"):
+        case "progress":
+            stage = read_text(line, "stage")[:_LONGEST_STAGE]
+            return Progress(stage, _seconds(line, "done_s"), _seconds(line, "total_s"))
+        case "segments":
+            return Heard(task.read(line).segments)
+        case "speakers":
+            return Attributed(_seconds(line, "until_s"), task.read(line).segments)
+        case "end":
+            answer = read_object(line, "answer")
+            return End(task.read(answer), answer)
+        case str():
+            return None
+    raise FormatError('"type" is to be a text')
+
+
+def _seconds(line: Mapping[str, Any], key: str) -> float:
+    seconds = finite(line.get(key))
+    if seconds is None or seconds < 0:
+        raise FormatError(f'"{key}" is to be seconds')
+    return seconds
+
+
+def _failure(service: Service, line: Mapping[str, Any]) -> Exception:
+    status, retry_after_s = finite(line.get("status")), finite(line.get("retry_after_s"))
+    retry_after = None if retry_after_s is None else str(math.ceil(retry_after_s))
+    return failure(service, int(status or 500), line, retry_after)
 
 
 def _unusable(service: Service, error: Exception) -> UnavailableError:

@@ -10,11 +10,14 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 import requests
+import yaml
 
 from tests.api.recordings import canonical_wav
+from tests.data import test_data
 from tests.standins.upstream_whisperx import StandIn
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -41,9 +44,18 @@ class Gateway:
         self, file: bytes | None = None, path: str = "/v1/audio/transcriptions", /, **fields: str
     ) -> requests.Response:
         """Upload one recording; five seconds of a tone if none is given."""
+        return self._post(file, path, fields, stream=False)
+
+    def follow(self, path: str = "/v1/audio/transcriptions", /, **fields: str) -> requests.Response:
+        """The same as a stream, whose answer is not read yet: to be closed."""
+        return self._post(None, path, fields | {"stream": "true"}, stream=True)
+
+    def _post(
+        self, file: bytes | None, path: str, fields: dict[str, str], *, stream: bool
+    ) -> requests.Response:
         data = canonical_wav(5) if file is None else file
         files = {"file": ("upload.wav", data, "application/octet-stream")}
-        return requests.post(self.url + path, data=fields, files=files, timeout=20)
+        return requests.post(self.url + path, data=fields, files=files, timeout=20, stream=stream)
 
     def get(self, path: str, **headers: str) -> requests.Response:
         return requests.get(self.url + path, headers=headers, timeout=20, allow_redirects=False)
@@ -86,21 +98,20 @@ def environment(state: Path, port: int, **settings: str) -> dict[str, str]:
     }
 
 
-COMMAND = [
-    *(sys.executable, "-m", "gunicorn", "-c", "proxy_app/gunicorn.conf.py"),
-    "proxy_app.app:create_app()",
-]
+GUNICORN = [sys.executable, "-m", "gunicorn", "-c", "proxy_app/gunicorn.conf.py"]
+APP = "proxy_app.app:create_app()"
+COMMAND = [*GUNICORN, APP]
 
 
 @contextlib.contextmanager
-def running(state: Path, upstream: int, **settings: str) -> Iterator[Gateway]:
+def running(state: Path, upstream: int, *, app: str = APP, **settings: str) -> Iterator[Gateway]:
     """Start a gateway, wait until it answers, and stop it afterwards."""
     port = free_port()
     log = state / "gateway.log"
     named = {"WHISPERX_HOST": "127.0.0.1", "WHISPERX_PORT": str(upstream)} | settings
     with log.open("wb") as output:
         process = subprocess.Popen(
-            COMMAND,
+            [*GUNICORN, app],
             cwd=REPOSITORY,
             env=environment(state, port, **named),
             stdout=output,
@@ -145,6 +156,7 @@ def session_gateway(engine: StandIn, tmp_path_factory: pytest.TempPathFactory) -
     limits = {
         "SPEECH_MAX_UPLOAD_BYTES": str(4 * 1024 * 1024),
         "SPEECH_MAX_AUDIO_S": "60",
+        "SPEECH_PLACES": "1",
         "SPEECH_QUEUE_DEADLINE_S": "0.4",
     }
     with running(state, engine.port, **limits) as gateway:
@@ -153,7 +165,7 @@ def session_gateway(engine: StandIn, tmp_path_factory: pytest.TempPathFactory) -
 
 @pytest.fixture
 def gateway(session_gateway: Gateway, standin: StandIn) -> Iterator[Gateway]:
-    """A gateway of two workers with small limits; every test must leave its spool empty."""
+    """A gateway of two workers, one place and small limits; every test leaves its spool empty."""
     yield session_gateway
     standin.release.set()
     left = session_gateway.files
@@ -166,6 +178,7 @@ def strict_gateway(engine: StandIn, tmp_path_factory: pytest.TempPathFactory) ->
     state = tmp_path_factory.mktemp("strict")
     limits = {
         "SPEECH_WORKERS": "1",
+        "SPEECH_QUEUE_DEADLINE_S": "0.4",
         "SPEECH_TIME_LIMIT_FLOOR_S": "1",
         "SPEECH_TIME_LIMIT_FACTOR": "0",
         "SPEECH_BODY_TIMEOUT_S": "1",
@@ -174,3 +187,10 @@ def strict_gateway(engine: StandIn, tmp_path_factory: pytest.TempPathFactory) ->
     }
     with running(state, engine.port, **limits) as gateway:
         yield gateway
+
+
+@pytest.fixture(scope="session")
+def schema() -> dict[str, Any]:
+    """OpenAI's own document of its API."""
+    document: dict[str, Any] = yaml.safe_load(test_data("openai-audio-openapi.yaml").read_text())
+    return document

@@ -65,6 +65,19 @@ def test_a_service_that_is_not_ready_says_why(
     assert client.get("/livez").status_code == 200
 
 
+def test_a_service_that_dropped_its_idle_models_is_ready_and_says_so(
+    client: FlaskClient, standin: StandIn
+) -> None:
+    nothing = {"whisper_loaded": False, "diarizer_loaded": False}
+    standin.health = (200, health(status="unloaded", **nothing))
+    response = client.get("/readyz?verbose")
+    assert response.status_code == 200
+    assert response.text.splitlines() == [
+        "ok",
+        "[+] whisperx ready Idle: the next request loads the models and waits.",
+    ]
+
+
 def test_verbose_lists_every_service_and_skipped_file(client: FlaskClient, tmp_path: Path) -> None:
     folder = tmp_path / "services.d"
     folder.mkdir()

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 import requests
 
+from proxy_app.speech import LANGUAGES
 from tests.api.conftest import Gateway, eventually, free_port, running
 from tests.standins.upstream_whisperx import StandIn
 
@@ -69,6 +70,11 @@ def test_an_answer_that_makes_no_sense_is_503(
             ("no", None, "upstream_rejected"),
         ),
         (400, {"detail": "not known"}, ("not known", None, "upstream_rejected")),
+        (
+            400,
+            {"error": {"message": ", ".join(LANGUAGES), "param": "language"}},
+            (", ".join(LANGUAGES), "language", "upstream_rejected"),
+        ),
         (422, {"error": "text of an error"}, ("text of an error", None, "upstream_rejected")),
         (
             429,
@@ -91,6 +97,18 @@ def test_what_the_service_refuses_keeps_its_status_and_words(
     message, *rest = expected
     assert message in error["message"]
     assert [error["param"], error["code"]] == rest
+
+
+@pytest.mark.parametrize("answer", ["7", "soon"])
+def test_a_busy_services_own_time_to_retry_is_passed_on(
+    gateway: Gateway, standin: StandIn, answer: str
+) -> None:
+    standin.behave("429", {"error": {"message": "40 min of audio are waiting", "code": "busy"}})
+    standin.headers = {"Retry-After": answer}
+    for response in (gateway.transcribe(), gateway.transcribe(stream="true")):
+        assert response.status_code == 429
+        assert response.json()["error"]["code"] == "busy"
+        assert response.headers.get("Retry-After") == (answer if answer.isdigit() else None)
 
 
 def test_a_refusal_before_the_upload_ended_is_understood(
@@ -146,7 +164,21 @@ def test_without_a_service_the_answer_says_so(standin: StandIn, tmp_path: Path) 
         assert gateway.get("/livez").status_code == 200
 
 
-def test_a_service_gets_one_request_at_a_time_and_others_wait(
+def test_by_default_a_service_gets_many_requests_and_queues_them_itself(
+    standin: StandIn, tmp_path: Path
+) -> None:
+    standin.behave("hang")
+    with (
+        running(tmp_path, standin.port, SPEECH_WORKERS="1") as gateway,
+        ThreadPoolExecutor(8) as pool,
+    ):
+        jobs = [pool.submit(gateway.transcribe, None, PATH) for _ in range(8)]
+        assert eventually(lambda: standin.working == 8)
+        standin.release.set()
+        assert [job.result().status_code for job in jobs] == [200] * 8
+
+
+def test_with_one_place_a_service_gets_one_request_at_a_time_and_others_wait(
     gateway: Gateway, standin: StandIn
 ) -> None:
     with ThreadPoolExecutor(6) as pool:

@@ -46,7 +46,7 @@ def ours(words: Sequence[SpokenWord], turns: Sequence[Turn]) -> tuple[list[str |
 
 def whisperx_rule(*, fill_nearest: bool) -> Rule:
     import pandas as pd  # type: ignore[import-untyped]  # noqa: PLC0415
-    from whisperx.diarize import assign_word_speakers  # type: ignore[import-not-found]  # noqa: PLC0415
+    from whisperx.diarize import assign_word_speakers  # noqa: PLC0415
 
     def rule(words: Sequence[SpokenWord], turns: Sequence[Turn]) -> tuple[list[str | None], float]:
         frame = pd.DataFrame(

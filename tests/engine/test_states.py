@@ -4,32 +4,35 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
+from dataclasses import replace
 from pathlib import Path
 
 import httpx
 import pytest
 
-from images.whisperx.app.engine import Engine, Job, Unwanted
+from images.whisperx.app.engine import TRANSCRIPTION
 from images.whisperx.app.hub import ModelError
+from images.whisperx.app.scheduling import Job, Steps, Unwanted
 from images.whisperx.app.settings import EngineSettings
 from tests.engine.in_process import SPEAKERS, TRANSCRIPTIONS, client, until, upload
 from tests.engine.made_audio import silence
 from tests.standins.engine_faults import LOST_CONTEXT
 from tests.standins.engine_models import StandInDiarizer, StandInTranscriber, make_engine
 
-SETTINGS = EngineSettings(device="cpu", queue=1)
+# One thread, so that one request is worked on at a time.
+SETTINGS = EngineSettings(device="cpu", queue=1, threads=1)
 SECOND = silence(1)
 
 
 def test_requests_that_come_before_the_models_are_told_when_to_come_back(tmp_path: Path) -> None:
     loading = threading.Event()
 
-    def slow(_settings: EngineSettings, _device: str) -> StandInTranscriber:
+    def slow(_settings: EngineSettings, _device: str, _threads: int) -> StandInTranscriber:
         assert loading.wait(30)
         return StandInTranscriber()
 
-    engine = Engine(SETTINGS, load_transcriber=slow, load_diarizer=lambda _s, _d: StandInDiarizer())
+    engine = make_engine(SETTINGS, load_transcriber=slow)
 
     async def look() -> None:
         async with client(engine, tmp_path, status=None) as http:
@@ -50,12 +53,12 @@ def test_requests_that_come_before_the_models_are_told_when_to_come_back(tmp_pat
 
 
 def test_a_diarizer_that_cannot_be_had_leaves_transcription_at_work(tmp_path: Path) -> None:
-    def gated(_settings: EngineSettings, _device: str) -> StandInDiarizer:
+    def gated(
+        _settings: EngineSettings, _device: str, _threads: int, _check: Callable[[], None]
+    ) -> StandInDiarizer:
         raise ModelError("the model is gated: accept its conditions")
 
-    engine = Engine(
-        SETTINGS, load_transcriber=lambda _s, _d: StandInTranscriber(), load_diarizer=gated
-    )
+    engine = make_engine(SETTINGS, load_diarizer=gated)
 
     async def look() -> None:
         async with client(engine, tmp_path, status="failed") as http:
@@ -74,18 +77,16 @@ def test_a_diarizer_that_cannot_be_had_leaves_transcription_at_work(tmp_path: Pa
 def test_a_model_that_could_not_be_loaded_is_tried_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("images.whisperx.app.engine.LOAD_AGAIN_S", 0.01)
+    monkeypatch.setattr("images.whisperx.app.models.LOAD_AGAIN_S", 0.01)
     attempts = iter([OSError("the disk is away"), OSError("still"), None])
 
-    def flaky(_settings: EngineSettings, _device: str) -> StandInTranscriber:
+    def flaky(_settings: EngineSettings, _device: str, _threads: int) -> StandInTranscriber:
         error = next(attempts)
         if error:
             raise error
         return StandInTranscriber()
 
-    engine = Engine(
-        SETTINGS, load_transcriber=flaky, load_diarizer=lambda _s, _d: StandInDiarizer()
-    )
+    engine = make_engine(SETTINGS, load_transcriber=flaky)
 
     async def look() -> None:
         async with client(engine, tmp_path, status="ready") as http:
@@ -106,7 +107,7 @@ def test_health_answers_and_shows_progress_while_a_request_is_worked_on(tmp_path
             health = (await http.get("/health")).json()
             assert health["in_flight"] == 1
             first = health["progress"]
-            assert (first["stage"], first["done_s"], first["total_s"]) == ("transcription", 2, 4)
+            assert (first["stage"], first["done_s"], first["total_s"]) == ("transcription", 0, 4)
             gate.set()
             assert (await request).status_code == 200
             transcriber.entered.clear()
@@ -144,65 +145,56 @@ def test_more_requests_than_may_wait_are_turned_away(tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir())
 
 
-def test_a_waiting_job_leaves_the_queue_when_nobody_wants_it(tmp_path: Path) -> None:
-    gate, started = threading.Event(), threading.Event()
+def test_a_request_that_nobody_waits_for_ends_at_its_next_step(tmp_path: Path) -> None:
     engine = make_engine(SETTINGS)
-    unwanted_ran = False
+    at_work, go_on = threading.Event(), threading.Event()
+    made = []
 
-    def working() -> str:
-        started.set()
-        assert gate.wait(30)
-        return "done"
-
-    def unwanted() -> None:
-        nonlocal unwanted_ran
-        unwanted_ran = True
-
-    async def look() -> None:
-        loop = asyncio.get_running_loop()
-        first = asyncio.create_task(engine.run(Job(1.0), working, loop.create_future()))
-        await until(started.is_set)
-        gone: asyncio.Future[None] = loop.create_future()
-        second = asyncio.create_task(engine.run(Job(1.0), unwanted, gone))
-        await asyncio.sleep(0)
-        gone.set_result(None)
-        with pytest.raises(Unwanted):
-            await second  # while the first still works
-        assert not first.done()
-        gate.set()
-        assert await first == "done"
-
-    asyncio.run(look())
-    engine.stop()
-    assert not unwanted_ran
-
-
-def test_a_running_job_ends_at_its_next_checkpoint_when_nobody_wants_it(tmp_path: Path) -> None:
-    engine = make_engine(SETTINGS)
-    gate, started = threading.Event(), threading.Event()
-    job = Job(1.0)
-    steps = []
-
-    def work() -> None:
+    def work() -> Steps:
         for step in range(1000):
-            steps.append(step)
-            started.set()
-            assert gate.wait(30)
-            engine.checkpoint(job, "working", 0.0)
+            made.append(step)
+            at_work.set()
+            assert go_on.wait(30)
+            yield 0.0
 
     async def look() -> None:
         gone: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        running = asyncio.create_task(engine.run(job, work, gone))
-        await until(started.is_set)
-        gone.set_result(None)
-        await until(job.unwanted.is_set)
-        gate.set()
-        with pytest.raises(Unwanted):
-            await running
+        async with client(engine, tmp_path):
+            job = Job(1.0)
+            running = asyncio.create_task(engine.run(job, {TRANSCRIPTION: work()}, gone))
+            await until(at_work.is_set)
+            gone.set_result(None)
+            await until(job.unwanted.is_set)
+            assert not running.done()  # its files are needed until the step is over
+            go_on.set()
+            with pytest.raises(Unwanted):
+                await running
 
     asyncio.run(look())
-    engine.stop()
-    assert steps == [0]
+    assert made == [0]
+
+
+def test_a_wait_that_is_longer_than_the_deadline_is_refused_with_a_time_to_come_back(
+    tmp_path: Path,
+) -> None:
+    transcriber = StandInTranscriber(gate=threading.Event())
+    settings = replace(SETTINGS, queue=8, queue_deadline_s=1.0)
+
+    async def look() -> None:
+        async with client(make_engine(settings, transcriber), tmp_path) as http:
+            long = asyncio.create_task(http.post(TRANSCRIPTIONS, files=upload(silence(100))))
+            await until(transcriber.entered.is_set)
+            refused = await http.post(TRANSCRIPTIONS, files=upload(silence(101)))
+            assert (refused.status_code, code(refused)) == (429, "queue_full")
+            assert 0 < int(refused.headers["Retry-After"]) <= 60
+            assert "ENGINE_QUEUE_DEADLINE_S" in refused.text
+            # A clip goes before the long recording, so that it has no such wait.
+            clip = asyncio.create_task(http.post(TRANSCRIPTIONS, files=upload(SECOND)))
+            assert transcriber.gate is not None
+            transcriber.gate.set()
+            assert [(await one).status_code for one in (clip, long)] == [200, 200]
+
+    asyncio.run(look())
 
 
 def test_after_a_lost_gpu_nothing_touches_the_model_again(tmp_path: Path) -> None:
@@ -259,11 +251,11 @@ def test_an_upload_that_was_on_its_way_when_the_gpu_was_lost_is_not_even_decoded
 def test_a_lost_gpu_while_loading_is_fatal_and_not_tried_again(tmp_path: Path) -> None:
     attempts = []
 
-    def lost(_settings: EngineSettings, _device: str) -> StandInTranscriber:
+    def lost(_settings: EngineSettings, _device: str, _threads: int) -> StandInTranscriber:
         attempts.append(1)
         raise RuntimeError(LOST_CONTEXT)
 
-    engine = Engine(SETTINGS, load_transcriber=lost, load_diarizer=lambda _s, _d: StandInDiarizer())
+    engine = make_engine(SETTINGS, load_transcriber=lost)
 
     async def look() -> None:
         async with client(engine, tmp_path, status="fatal") as http:

@@ -13,6 +13,7 @@ import struct
 import sys
 import threading
 import time
+from collections.abc import Iterable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from io import BytesIO
 from types import TracebackType
@@ -33,6 +34,7 @@ CONVERSATION = {
     "models": {"transcription": "stand-in", "diarization": "stand-in"},
 }
 WORDS = (("Hello.", 0.69, 1.12), ("Good", 1.5, 1.8), ("morning,", 1.8, 2.4), ("all.", 2.4, 2.9))
+PROGRESS = {"type": "progress", "stage": "waiting", "done_s": 0.0, "total_s": 5.0}
 HEALTHY = {
     "status": "ok",
     "whisper_loaded": True,
@@ -85,6 +87,25 @@ def transcription() -> dict[str, Any]:
     }
 
 
+def stream(*, speakers: bool) -> list[dict[str, Any]]:
+    """The lines of a stream: the same answers, as they become known."""
+    key = ("start_ms", "end_ms", "text")
+    said: list[dict[str, Any]] = conversation(words=False)["segments"]
+    heard = [{name: segment[name] for name in key} | {"speaker": None} for segment in said]
+    texts = heard if speakers else transcription()["segments"]
+    lines = [
+        PROGRESS,
+        {"type": "segments", "segments": texts[:1]},
+        PROGRESS | {"stage": "transcription", "done_s": 2.5},
+        {"type": "segments", "segments": texts[1:]},
+    ]
+    if speakers:
+        lines.append({"type": "speakers", "until_s": 1.4, "segments": said[:1]})
+        lines.append({"type": "speakers", "until_s": 5.0, "segments": said[1:]})
+    answer = conversation(words=False) if speakers else transcription()
+    return [*lines, {"type": "end", "answer": answer}]
+
+
 class Received:
     """One request that arrived complete."""
 
@@ -115,6 +136,8 @@ class StandIn:
         """Behave well again, and forget."""
         self.behaviour = "ok"
         self.answer: Any = None
+        self.headers: dict[str, str] = {}
+        """More headers of every answer."""
         self.health: tuple[int, Any] = (200, HEALTHY)
         self.health_takes_s = 0.0
         self.received: list[Received] = []
@@ -123,9 +146,17 @@ class StandIn:
         self.hung_up = threading.Event()
         self.started = threading.Event()
         self.release = threading.Event()
+        self.steps = threading.Semaphore(0)
+        """Each release of it lets one line of a stepwise stream out."""
+        self.flooded = 0
+        """Bytes that a flood could get rid of."""
 
     def behave(self, behaviour: str, answer: Any = None) -> None:  # noqa: ANN401 - any JSON
-        """From now on: ok, hang, drip, half, reset, early, or a status such as "500"."""
+        """From now on: ok, hang, drip, half, reset, early, or a status such as "500".
+
+        Streams besides: stepwise, cut, flood, endless. The answer of a stream is a list of lines,
+        objects or bytes.
+        """
         self.behaviour = behaviour
         self.answer = answer
 
@@ -192,7 +223,9 @@ class _Handler(BaseHTTPRequestHandler):
         headers = {name.lower(): value for name, value in self.headers.items()}
         received = Received(self.path, headers, body)
         standin.received.append(received)
-        if standin.behaviour == "ok":
+        if standin.behaviour == "ok" and b'name="stream"' in body[:4096]:
+            self._stream(self._lines())
+        elif standin.behaviour == "ok":
             self._send(200, standin.answer or self._answer(received))
         elif standin.behaviour.isdecimal():
             self._send(int(standin.behaviour), standin.answer)
@@ -222,10 +255,63 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_response(status)
         self.send_header("Content-Type", "application/json")
         self.send_header("Content-Length", str(len(body)))
+        for name, value in self.server.standin.headers.items():
+            self.send_header(name, value)
         if status in (301, 302, 307, 308):
             self.send_header("Location", "/elsewhere")
         self.end_headers()
         self.wfile.write(body)
+
+    def _lines(self) -> list[Any]:
+        with_speakers = self.path.endswith("/transcribe-with-speakers")
+        lines: list[Any] = self.server.standin.answer or stream(speakers=with_speakers)
+        return lines
+
+    def _stream(self, lines: Iterable[Any], *, cut: bool = False) -> None:
+        self.send_response(200)
+        self.send_header("Content-Type", "application/x-ndjson")
+        self.send_header("Transfer-Encoding", "chunked")
+        self.end_headers()
+        for line in lines:
+            data = line if isinstance(line, bytes) else json.dumps(line).encode() + b"\n"
+            self.connection.sendall(b"%x\r\n%s\r\n" % (len(data), data))
+        if not cut:
+            self.connection.sendall(b"0\r\n\r\n")
+
+    def _cut(self) -> None:
+        """A stream that breaks off in the middle."""
+        self._stream(self._lines(), cut=True)
+
+    def _stepwise(self) -> None:
+        """A stream whose lines wait for the test, or for a client that hangs up."""
+
+        def lines() -> Iterator[Any]:
+            for line in self._lines():
+                while not self.server.standin.steps.acquire(timeout=0.02):
+                    if select.select([self.connection], [], [], 0)[0]:
+                        self.server.standin.hung_up.set()
+                        raise ConnectionResetError
+                yield line
+
+        self._stream(lines())
+
+    def _flood(self) -> None:
+        """Text without end, as fast as it is taken."""
+        line = json.dumps({"type": "segments", "segments": [{"text": "x" * 100_000}]}).encode()
+
+        def lines() -> Iterator[bytes]:
+            while not self.server.standin.release.is_set():
+                yield line + b"\n"
+                self.server.standin.flooded += len(line)
+
+        with contextlib.suppress(OSError):
+            self._stream(lines())
+        self.server.standin.hung_up.set()
+
+    def _endless(self) -> None:
+        """A line without end, after a good one."""
+        with contextlib.suppress(OSError):
+            self._stream([PROGRESS, *[b"x" * 1_000_000] * 80])
 
     def _hang(self) -> None:
         """Work until told to stop, or until the client hangs up, and say so."""

@@ -39,6 +39,13 @@ def test_the_second_spark_is_the_default_host_of_whisperx() -> None:
     assert load_config(environ | {"WHISPERX_HOST": "spark-3"}).whisperx_host == "spark-3"
 
 
+@pytest.mark.parametrize(("duration_s", "limit_s"), [(0.0, 720.0), (48.0, 720.0), (3600.0, 9600.0)])
+def test_the_time_limit_has_room_for_the_wait_in_the_services_own_queue(
+    duration_s: float, limit_s: float
+) -> None:
+    assert load_config({}).time_limit_s(duration_s) == limit_s
+
+
 def test_the_services_key_stays_out_of_repr() -> None:
     assert "hunter2" not in repr(load_config({"WHISPERX_API_KEY": "hunter2"}))
 

@@ -13,12 +13,14 @@ from pathlib import Path
 
 import uvicorn
 
+from images.whisperx.app.alignment.models import chosen_models
 from images.whisperx.app.device import choose_device
 from images.whisperx.app.diarization import check_diarizer
 from images.whisperx.app.engine import Engine
+from images.whisperx.app.memory import keep_memory_flat
 from images.whisperx.app.server import create_app
 from images.whisperx.app.settings import EngineSettings
-from images.whisperx.app.transcription import find_model
+from images.whisperx.app.transcription.model_files import find_model
 from proxy_app.settings import SettingError, load
 
 _USAGE_ERROR = 2
@@ -37,6 +39,7 @@ def main(
         settings = load(EngineSettings, environ, prefix="ENGINE_")
         find_model(settings)
         check_diarizer(settings)
+        chosen_models(settings.align_models)
         if settings.device == "cuda":
             choose_device(settings)
         listener = _listen(settings)
@@ -49,6 +52,7 @@ def main(
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     if settings.threads:
         os.environ["OMP_NUM_THREADS"] = str(settings.threads)
+    keep_memory_flat()
     app = create_app(make_engine(settings), spool)
     config = uvicorn.Config(
         app,

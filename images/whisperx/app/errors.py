@@ -43,8 +43,11 @@ class ApiError(Exception):
         self.retry_after_s = retry_after_s
 
 
-def answer(error: ApiError) -> JSONResponse:
-    """The response that an error makes."""
+UNEXPECTED = ApiError(500, "internal_error", "The engine failed on this request; its log says why.")
+
+
+def body(error: ApiError) -> dict[str, str | None]:
+    """The error as an object."""
     kind = _TYPES.get(HTTPStatus(error.status))
     if kind is None:
         kind = (
@@ -52,13 +55,17 @@ def answer(error: ApiError) -> JSONResponse:
             if error.status >= HTTPStatus.INTERNAL_SERVER_ERROR
             else "invalid_request_error"
         )
+    return {"message": error.message, "type": kind, "param": error.param, "code": error.code}
+
+
+def answer(error: ApiError) -> JSONResponse:
+    """The response that an error makes."""
     headers = {}
     if error.retry_after_s is not None:
         headers["Retry-After"] = str(error.retry_after_s)
     if error.status == HTTPStatus.UNAUTHORIZED:
         headers["WWW-Authenticate"] = "Bearer"
-    body = {"message": error.message, "type": kind, "param": error.param, "code": error.code}
-    return JSONResponse({"error": body}, error.status, headers)
+    return JSONResponse({"error": body(error)}, error.status, headers)
 
 
 def install(app: FastAPI) -> None:
@@ -82,5 +89,4 @@ def install(app: FastAPI) -> None:
     @app.exception_handler(Exception)
     async def _unexpected(_request: Request, _error: Exception) -> JSONResponse:
         # Starlette raises the error again after this answer, so that the server logs it.
-        message = "The engine failed on this request; its log says why."
-        return answer(ApiError(500, "internal_error", message))
+        return answer(UNEXPECTED)

@@ -217,6 +217,7 @@ class CommonFields(BaseModel):
 
     language: Annotated[str, BeforeValidator(_language)] | None = None
     prompt: str | None = None
+    stream: bool = False
 
 
 class TranscriptionFields(CommonFields):

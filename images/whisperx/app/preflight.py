@@ -6,6 +6,7 @@ from pathlib import Path
 
 from images.whisperx.app.errors import ApiError
 from images.whisperx.app.settings import EngineSettings
+from images.whisperx.app.windows import LONGEST
 
 
 def available_memory(root: Path = Path("/")) -> int:
@@ -52,8 +53,12 @@ def _headroom(folder: Path) -> list[int]:
 
 
 def needed_memory(duration_s: float, settings: EngineSettings) -> int:
-    """Bytes that audio of this length takes beyond the loaded models (../README.md, "Memory")."""
-    return round(duration_s / 3600 * settings.audio_bytes_per_hour)
+    """Bytes that audio of this length takes beyond the loaded models (../README.md, "Memory").
+
+    A long recording is worked on in windows, and needs no more than the longest of them.
+    """
+    at_once_s = min(duration_s, LONGEST * settings.window_s)
+    return round(at_once_s / 3600 * settings.audio_bytes_per_hour)
 
 
 def refuse_what_cannot_fit(duration_s: float, available: int, settings: EngineSettings) -> None:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
-from numpy.typing import NDArray
 
-Samples = NDArray[np.float32]
-"""Mono audio at 16 kHz between -1 and 1."""
+from images.whisperx.app.recording import RATE, Samples
+from proxy_app.audio.wav import header
 
-RATE = 16_000
 _SYLLABLE_S = 0.22
 # Formants of five English vowels in Hz (Peterson and Barney, 1952, men), with bandwidth and gain.
 _VOWELS = (
@@ -43,3 +43,9 @@ def speech_like(seconds: float) -> Samples:
         sound[start : start + len(part)] = syllable * loudness
     loudest: float = np.abs(sound).max()
     return np.asarray(0.3 * sound / loudest, dtype=np.float32)
+
+
+def write_speech_like(path: Path, seconds: float) -> None:
+    """Write it as the kind of WAV that requests' audio is decoded to."""
+    stored = (speech_like(seconds) * 32767).astype("<i2").tobytes()
+    path.write_bytes(header(len(stored)) + stored)

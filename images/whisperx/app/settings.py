@@ -83,10 +83,37 @@ class EngineSettings:
     memory_reserve_bytes: int = setting(
         1024**3, "Memory that a request must leave free, in bytes.", minimum=0
     )
+    window_s: float = setting(
+        900.0,
+        "Recordings longer than this, in seconds, have their speakers told apart in windows of "
+        "about this length, cut at silence (anyway after 1.2 times this), and linked by voice.",
+        minimum=10,
+        maximum=1100,
+    )
+    batch_size: int = setting(
+        0,
+        "Stretches of up to 30 s that are transcribed at once; 0 is 4 on the CPU and 16 on CUDA.",
+        minimum=0,
+        maximum=256,
+    )
     queue: int = setting(
-        8,
+        32,
         "Requests that may wait while one is worked on; one more is answered with 429.",
         minimum=0,
+    )
+    queue_deadline_s: float = setting(
+        600.0,
+        "A request that would have to wait for longer than this, in seconds, is answered with 429 "
+        "at once; Retry-After says when there may be room.",
+        minimum=0,
+        maximum=86_400,
+    )
+    unload_after_min: float = setting(
+        0.0,
+        "Minutes without a request after which the models are dropped from memory; the next "
+        "request loads them again and waits for that. 0 is never.",
+        minimum=0,
+        maximum=1e6,
     )
     spool_dir: Path | None = setting(  # noqa: RUF009 - a Path cannot change
         None,
@@ -96,6 +123,25 @@ class EngineSettings:
         False,
         "End the process (code 70) after a CUDA error that only a restart heals, instead of "
         "answering 503 until somebody restarts it.",
+    )
+    align: str = setting(
+        "auto",
+        "Word times by forced alignment instead of Whisper's own; `auto` is on for CUDA and off on "
+        "the CPU, where it takes longer than all the rest.",
+        choices=("auto", "on", "off"),
+    )
+    align_models: str = setting(
+        "",
+        "Alignment models instead of whisperx's own choice, by language: "
+        "`en=/folder,de=owner/model` (folders with a config.json, or ids of the hub).",
+    )
+    align_fetch: bool = setting(
+        False,
+        "Fetch an alignment model that is not in the cache, in the background, when its language "
+        "is first spoken; until it is there word times are Whisper's own.",
+    )
+    align_fetch_timeout_s: float = setting(
+        600.0, "The longest that fetching a model may take, in seconds.", minimum=1, maximum=86400
     )
 
     @property

@@ -1,104 +1,342 @@
-"""What the inference thread does with one request's audio."""
+"""What is done for one request, in steps, and what becomes known on the way."""
 
 from __future__ import annotations
 
 import logging
-from functools import partial
-from pathlib import Path
-from typing import Any
+import threading
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Protocol
 
-import numpy as np
-
-from images.whisperx.app.diarization import Diarizer, SpeakerCount
-from images.whisperx.app.engine import Engine, Job
+from images.whisperx.app.alignment import Aligner
+from images.whisperx.app.diarization import Diarizer, SpeakerCount, Voices
+from images.whisperx.app.diarization.linking import Speakers
+from images.whisperx.app.engine import DIARIZATION, TRANSCRIPTION, Engine
 from images.whisperx.app.preflight import available_memory, refuse_what_cannot_fit
-from images.whisperx.app.probe_audio import Samples
-from images.whisperx.app.transcription import Transcription, Wish
-from proxy_app.audio.wav import HEADER_BYTES
-from proxy_app.speech import Transcript, Turn, conversation, merge, to_json, to_verbose_json
+from images.whisperx.app.recording import Recording
+from images.whisperx.app.scheduling import Steps
+from images.whisperx.app.speech_map import SpeechMap
+from images.whisperx.app.transcription import Wish
+from images.whisperx.app.transcription.steps import Written, transcribe
+from images.whisperx.app.windows import Window, count_windows, windows
+from proxy_app.speech import (
+    Merged,
+    Segment,
+    Token,
+    Transcript,
+    conversation,
+    merge,
+    to_json,
+    to_verbose_json,
+)
 
 log = logging.getLogger(__name__)
 
+Line = dict[str, Any]
+Tell = Callable[[Line], None]
+"""Takes what is known so far, a line of the streamed answer; called in the lanes' threads."""
 
-def transcribe(
-    engine: Engine, job: Job, path: Path, wish: Wish, *, verbose: bool, words: bool
-) -> dict[str, Any]:
+MAP_S = 60.0
+"""How much of a recording is searched for speech in one step of its own."""
+
+
+class Work(Protocol):
+    """One request's work."""
+
+    @property
+    def lanes(self) -> Sequence[str]:
+        """Where it has something to do."""
+
+    def steps(self) -> dict[str, Steps]:
+        """For each lane what is to be done."""
+
+    def answer(self) -> dict[str, Any]:
+        """The answer's body, once all steps were made."""
+
+
+class Script:
+    """What is said in a recording, as it becomes known."""
+
+    def __init__(self, engine: Engine, recording: Recording, speech: SpeechMap, wish: Wish) -> None:
+        self._engine = engine
+        self._recording = recording
+        self._speech = speech
+        self._wish = wish
+        self.language = ""
+        self.segments: list[Segment] = []
+        self.tokens: list[Token] = []
+        self.until_s = 0.0
+        """No more words are to come before here."""
+        self._aligner = "none"
+        self._note = ""
+
+    def write(self) -> Iterator[Written]:
+        """The steps of the transcription."""
+        refuse_what_cannot_fit(
+            self._recording.duration_s, available_memory(), self._engine.settings
+        )
+        steps = transcribe(
+            self._engine.whisper.use(), self._recording, self._speech, self._wish, self._find
+        )
+        for written in steps:
+            self.language = written.language
+            self.segments += written.segments
+            self.tokens += written.tokens
+            self.until_s = written.until_s
+            yield written
+        self.until_s = self._recording.duration_s
+
+    def told(self) -> dict[str, Any]:
+        """What the answers say about the models, and about what was not done."""
+        return {
+            "transcription": f"faster-whisper {self._engine.whisper.name}",
+            "alignment": self._aligner,
+        }
+
+    def warnings(self) -> list[str]:
+        """Sentences on what was not done."""
+        return [self._note] if self._note and self.tokens else []
+
+    def _find(self, language: str) -> Aligner | None:
+        aligner = self._engine.alignment.find(language)
+        self._aligner = aligner.name if aligner else "none"
+        self._note = self._engine.alignment.note(language)
+        return aligner
+
+
+class TranscriptionWork:
     """Speech to text.
 
     Args:
-        engine: whose models are used; the caller is its inference thread.
-        job: to be kept informed.
-        path: what `proxy_app.audio.to_wav` wrote.
+        engine: whose models are used.
+        recording: what was uploaded.
         wish: language, prompt, temperature.
+        tell: hears the segments as each batch is finished.
         verbose: verbose_json instead of json.
         words: whether verbose_json lists the words.
-
-    Returns:
-        The answer's body.
     """
-    found = _transcribe(engine, job, _read(engine, job, path), wish)
-    transcript = Transcript(found.segments, job.duration_s, found.language)
-    return to_verbose_json(transcript, words=words) if verbose else to_json(transcript)
+
+    lanes = (TRANSCRIPTION,)
+
+    def __init__(
+        self,
+        engine: Engine,
+        recording: Recording,
+        wish: Wish,
+        tell: Tell,
+        *,
+        verbose: bool,
+        words: bool,
+    ) -> None:
+        self._script = Script(engine, recording, SpeechMap(recording, engine.detector), wish)
+        self._duration_s = recording.duration_s
+        self._tell = tell
+        self._verbose = verbose
+        self._words = words
+
+    def steps(self) -> dict[str, Steps]:
+        """See `Work`."""
+        return {TRANSCRIPTION: self._transcribe()}
+
+    def answer(self) -> dict[str, Any]:
+        """See `Work`."""
+        transcript = self._transcript(self._script.segments)
+        if self._verbose:
+            body = to_verbose_json(transcript, words=self._words)
+        else:
+            body = to_json(transcript)
+        warnings = self._script.warnings()
+        return body | {"models": self._script.told()} | ({"warnings": warnings} if warnings else {})
+
+    def _transcribe(self) -> Steps:
+        for written in self._script.write():
+            if written.segments:
+                self._tell({"type": "segments", "segments": self._lines(written.segments)})
+            yield written.until_s
+
+    def _lines(self, segments: Sequence[Segment]) -> list[Line]:
+        lines: list[Line] = to_verbose_json(self._transcript(segments))["segments"]
+        first = len(self._script.segments) - len(segments)
+        for number, (line, segment) in enumerate(zip(lines, segments, strict=True), first):
+            line["id"] = number
+            if self._words:
+                line["words"] = to_verbose_json(self._transcript([segment]), words=True)["words"]
+        return lines
+
+    def _transcript(self, segments: Iterable[Segment]) -> Transcript:
+        return Transcript(tuple(segments), self._duration_s, self._script.language)
 
 
-def transcribe_with_speakers(
-    engine: Engine, job: Job, path: Path, wish: Wish, count: SpeakerCount, *, words: bool
-) -> dict[str, Any]:
+@dataclass(frozen=True, slots=True)
+class _Listened:
+    """A window whose voices are told apart."""
+
+    window: Window
+    voices: Voices
+
+
+class ConversationWork:
     """Speech to text with speakers.
 
+    Transcription and diarization run side by side. Where both are past the end of a window its
+    words and turns are merged, and the speakers get their numbers in order of appearance.
+
     Args:
-        engine: whose models are used; the caller is its inference thread.
-        job: to be kept informed.
-        path: what `proxy_app.audio.to_wav` wrote.
+        engine: whose models are used.
+        recording: what was uploaded.
         wish: language and prompt.
-        count: what is known about the number of speakers.
+        count: what is known about the number of speakers in the whole recording.
+        tell: hears the segments as each batch is finished, and the speakers as each window is.
         words: whether each segment of the answer lists its words.
-
-    Returns:
-        The answer's body.
     """
-    samples = _read(engine, job, path)
-    transcription = _transcribe(engine, job, samples, wish)
-    turns: tuple[Turn, ...] = ()
-    if transcription.tokens:  # who is silent needs no name
-        turns = engine.diarizer.diarize(samples, count, partial(engine.checkpoint, job))
-    merged = merge(transcription.tokens, turns)
-    for dropped in merged.dropped_turns:
-        log.warning("%s gave an unusable turn: %s", engine.diarizer.name, dropped.reason)
-    body = conversation(
-        merged,
-        duration=job.duration_s,
-        language=transcription.language,
-        models={
-            "transcription": f"faster-whisper {engine.transcriber.name}",
-            "diarization": engine.diarizer.name,
-        },
-        words=words,
-    )
-    warnings = _count_warnings(count, body["speakers_detected"], engine.diarizer)
-    return body | {"warnings": warnings} if warnings else body
 
+    lanes = (TRANSCRIPTION, DIARIZATION)
 
-def _count_warnings(count: SpeakerCount, found: int, diarizer: Diarizer) -> list[str]:
-    """What became of the number of speakers that was asked for, where that was not done."""
-    warnings = []
-    if count.is_given and not diarizer.obeys_count:
-        warnings.append(
-            f"{diarizer.name} counts the speakers itself; the number given had no effect."
+    def __init__(
+        self,
+        engine: Engine,
+        recording: Recording,
+        wish: Wish,
+        count: SpeakerCount,
+        tell: Tell,
+        *,
+        words: bool,
+    ) -> None:
+        self._engine = engine
+        self._recording = recording
+        self._speech = SpeechMap(recording, engine.detector)
+        self._script = Script(engine, recording, self._speech, wish)
+        self._count = count
+        self._tell = tell
+        self._words = words
+        self._diarizer: Diarizer | None = None
+        self._speakers: Speakers | None = None
+        self._listened: list[_Listened] = []
+        self._merging = threading.Lock()
+        self._merged_windows = self._merged_tokens = 0
+        self._segments: list[Segment] = []
+        self._names: dict[str, str] = {}
+
+    def steps(self) -> dict[str, Steps]:
+        """See `Work`."""
+        return {TRANSCRIPTION: self._transcribe(), DIARIZATION: self._diarize()}
+
+    def answer(self) -> dict[str, Any]:
+        """See `Work`."""
+        body = self._conversation(self._segments)
+        warnings = self._script.warnings() + self._count_warnings(len(self._names))
+        return body | ({"warnings": warnings} if warnings else {})
+
+    def _transcribe(self) -> Steps:
+        for written in self._script.write():
+            if written.segments:
+                lines = self._conversation(written.segments)["segments"]
+                self._tell({"type": "segments", "segments": lines})
+            self._merge_what_is_ready()
+            yield written.until_s
+        self._merge_what_is_ready()
+
+    def _diarize(self) -> Steps:
+        duration_s, window_s = self._recording.duration_s, self._engine.settings.window_s
+        self._diarizer = diarizer = self._engine.diarizer.use()
+        several = count_windows(duration_s, window_s) > 1
+        self._speakers = speakers = Speakers(self._count, diarizer.linking, several=several)
+        count = SpeakerCount(maximum=self._count.most) if several else self._count
+        for window in windows(self._speech, duration_s, window_s):
+            yield from self._search(window)
+            listening = diarizer.listen(self._recording, self._speech, window, count)
+            voices = yield from _parts(listening, window)
+            with self._merging:
+                speakers.add(voices)
+                self._listened.append(_Listened(window, voices))
+            self._merge_what_is_ready()
+        with self._merging:
+            speakers.finish()
+        self._merge_what_is_ready()
+
+    def _search(self, window: Window) -> Steps:
+        """Find the speech of a window, which takes seconds, in steps."""
+        at_s = window.start_s
+        while at_s < window.end_s:
+            self._speech.probabilities(at_s, min(window.end_s, at_s + MAP_S))
+            at_s += MAP_S
+            yield window.start_s
+
+    def _merge_what_is_ready(self) -> None:
+        """Merge the windows of which both the words and the final speakers are known."""
+        with self._merging:
+            if self._speakers is None or self._diarizer is None or not self._speakers.settled:
+                return
+            for listened in self._listened[self._merged_windows :]:
+                if listened.window.end_s > self._script.until_s:
+                    return
+                self._merge_window(self._speakers, self._diarizer, listened)
+
+    def _merge_window(self, speakers: Speakers, diarizer: Diarizer, listened: _Listened) -> None:
+        labels = speakers.labels(self._merged_windows)
+        turns = diarizer.turns(listened.voices, labels)
+        merged = merge(self._tokens_until(listened.window.end_s), turns)
+        for dropped in merged.dropped_turns:
+            log.warning("%s gave an unusable turn: %s", diarizer.name, dropped.reason)
+        segments = [self._named(segment, merged) for segment in merged.segments]
+        self._merged_windows += 1
+        self._segments += segments
+        self._tell(
+            {
+                "type": "speakers",
+                "until_s": round(listened.window.end_s, 3),
+                "segments": self._conversation(segments)["segments"],
+            }
         )
-    if count.is_given and not count.allows(found):
+
+    def _tokens_until(self, end_s: float) -> list[Token]:
+        """The next words, up to those whose middle is behind the end of a window."""
+        tokens = self._script.tokens
+        first = last = self._merged_tokens
+        is_last = end_s >= self._recording.duration_s
+        while last < len(tokens) and (is_last or _middle(tokens[last]) < end_s):
+            last += 1
+        self._merged_tokens = last
+        return tokens[first:last]
+
+    def _named(self, segment: Segment, merged: Merged) -> Segment:
+        """The segment with the speaker's number in the whole recording."""
+        label = merged.labels.get(segment.speaker or "")
+        if label is None:  # words, but nobody's voice: whoever spoke last, or somebody
+            label = next(reversed(self._names), "")
+        name = self._names.setdefault(label, f"Speaker_{len(self._names)}")
+        words = tuple(replace(word, speaker=name) for word in segment.words)
+        return replace(segment, speaker=name, words=words)
+
+    def _conversation(self, segments: Iterable[Segment]) -> dict[str, Any]:
+        return conversation(
+            Merged(tuple(segments), tuple(self._names.values())),
+            duration=self._recording.duration_s,
+            language=self._script.language or None,
+            models=self._script.told() | {"diarization": self._engine.diarizer.name},
+            words=self._words,
+        )
+
+    def _count_warnings(self, found: int) -> list[str]:
+        if not self._count.is_given or self._count.allows(found):
+            return []
         was = "was" if found == 1 else "were"
-        warnings.append(f"Asked for {count}; {found or 'none'} {was} found in this recording.")
-    return warnings
+        return [f"Asked for {self._count}; {found or 'none'} {was} found in this recording."]
 
 
-def _read(engine: Engine, job: Job, path: Path) -> Samples:
-    # Here and not before: what was free when the request came may be in use when its turn comes.
-    refuse_what_cannot_fit(job.duration_s, available_memory(), engine.settings)
-    samples = np.fromfile(path, dtype="<i2", offset=HEADER_BYTES)
-    return samples.astype(np.float32) / np.float32(32768)
+def _parts(
+    listening: Generator[float, None, Voices], window: Window
+) -> Generator[float, None, Voices]:
+    """Turn the part of a window that is done into seconds of the recording."""
+    while True:
+        try:
+            part = next(listening)
+        except StopIteration as end:
+            voices: Voices = end.value
+            return voices
+        yield window.start_s + part * window.length_s
 
 
-def _transcribe(engine: Engine, job: Job, samples: Samples, wish: Wish) -> Transcription:
-    checkpoint = partial(engine.checkpoint, job)
-    return engine.transcriber.transcribe(samples, job.duration_s, wish, checkpoint)
+def _middle(token: Token) -> float:
+    start = token.start or 0.0
+    return (start + (start if token.end is None else token.end)) / 2

@@ -9,7 +9,7 @@ With words, each segment also has "words": [{"word", "start", "end"}], in second
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from proxy_app.speech.formats.reading import finite, read_list, read_span, read_text, read_words
@@ -38,9 +38,30 @@ def conversation(
         "duration": round(duration, 3),
         "language": language,
         "speakers_detected": len(merged.speakers),
-        "segments": [_segment(segment, words) for segment in merged.segments],
+        "segments": to_conversation_segments(merged.segments, words=words),
         "models": dict(models),
     }
+
+
+def conversation_answer(transcript: Transcript, answer: Mapping[str, Any]) -> dict[str, Any]:
+    """The same from a service's answer, read and checked: its models and warnings are passed on."""
+    speakers = {segment.speaker for segment in transcript.segments} - {None}
+    warnings = answer.get("warnings")
+    return {
+        "duration": round(transcript.duration, 3),
+        "language": transcript.language,
+        "speakers_detected": len(speakers),
+        "segments": to_conversation_segments(transcript.segments),
+        "models": answer.get("models", {}),
+        **({"warnings": warnings} if warnings else {}),
+    }
+
+
+def to_conversation_segments(
+    segments: Iterable[Segment], *, words: bool = False
+) -> list[dict[str, Any]]:
+    """The answer's segments, whole or as far as they are known."""
+    return [_segment(segment, words) for segment in segments]
 
 
 def _segment(segment: Segment, words: bool) -> dict[str, Any]:

@@ -66,19 +66,8 @@ def to_verbose_json(
 
 def to_diarized_json(transcript: Transcript) -> dict[str, Any]:
     """The text by speakers, who are called A, B and so on in order of appearance."""
-    speakers = dict.fromkeys(segment.speaker for segment in transcript.segments)
-    names = {speaker: _letters(number) for number, speaker in enumerate(speakers)}
-    segments = [
-        {
-            "type": "transcript.text.segment",
-            "id": f"seg_{number:03d}",
-            "start": round(segment.start, 3),
-            "end": round(segment.end, 3),
-            "text": segment.text,
-            "speaker": names[segment.speaker],
-        }
-        for number, segment in enumerate(transcript.segments, 1)
-    ]
+    diarized = DiarizedSegments()
+    segments = [diarized.add(segment) for segment in transcript.segments]
     return {
         "task": "transcribe",
         "duration": round(transcript.duration, 3),
@@ -86,6 +75,26 @@ def to_diarized_json(transcript: Transcript) -> dict[str, Any]:
         "segments": segments,
         "usage": _usage(transcript),
     }
+
+
+class DiarizedSegments:
+    """Numbers segments, and calls their speakers A, B and so on in order of appearance."""
+
+    def __init__(self) -> None:
+        self._count = 0
+        self._names: dict[str | None, str] = {}
+
+    def add(self, segment: Segment) -> dict[str, Any]:
+        """The next segment of diarized_json, which is an event of a stream as well."""
+        self._count += 1
+        return {
+            "type": "transcript.text.segment",
+            "id": f"seg_{self._count:03d}",
+            "start": round(segment.start, 3),
+            "end": round(segment.end, 3),
+            "text": segment.text,
+            "speaker": self._names.setdefault(segment.speaker, _letters(len(self._names))),
+        }
 
 
 def from_verbose_json(answer: Mapping[str, Any]) -> Transcript:

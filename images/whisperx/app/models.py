@@ -1,0 +1,133 @@
+"""The models' places: empty while one loads, loaded, dropped when nobody needs it, loaded again."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+from typing import Generic, Protocol, TypeVar
+
+from images.whisperx.app import faults
+from images.whisperx.app.errors import ApiError
+from images.whisperx.app.hub import ModelError, first_line
+
+log = logging.getLogger(__name__)
+
+RETRY_AFTER_S = 10
+"""What clients are told while a model loads."""
+LOAD_AGAIN_S = 60.0
+"""A model that could not be loaded is tried again: the hub or the memory may be back."""
+
+
+class Named(Protocol):
+    """What every model has."""
+
+    @property
+    def name(self) -> str:
+        """Its name, as /health and the answers show it."""
+
+
+M = TypeVar("M", bound=Named)
+
+
+class Place(Generic[M]):
+    """A place for a model.
+
+    Args:
+        title: what it is called in sentences.
+        load: makes the model, and does a real inference with it.
+        lost: called where loading it lost the GPU for this process.
+    """
+
+    def __init__(self, title: str, load: Callable[[], M], lost: Callable[[], None]) -> None:
+        self.title = title
+        self.name = ""
+        """The loaded model's own name; it stays when the model is dropped."""
+        self.model: M | None = None
+        self.error = ""
+        """A sentence, where loading failed."""
+        self.unloaded = False
+        """It was loaded once, and is dropped until somebody wants it."""
+        self._load = load
+        self._lost = lost
+        self._lock = threading.Lock()
+
+    def fill(self, stopping: threading.Event) -> None:
+        """Load the model; until that succeeds, say why not and try again."""
+        while not stopping.is_set():
+            try:
+                self._fill()
+            except Exception as error:
+                log.exception("%s cannot be loaded", self.title)
+                if faults.classify(error) is faults.Fault.STICKY:
+                    self._lost()
+                    return
+                self.error = f"{self.title}: {_reason(error)}. It is tried again every minute"
+            else:
+                return
+            stopping.wait(LOAD_AGAIN_S)
+
+    def require(self) -> None:
+        """Refuse work that needs the model, where it was never loaded.
+
+        Raises:
+            ApiError: 503; it is being loaded, or that failed.
+        """
+        if self.model is not None or self.unloaded:
+            return
+        if self.error:
+            raise self._failed()
+        raise ApiError(
+            503,
+            "model_loading",
+            f"{self.title} is being loaded. Try again in a moment.",
+            retry_after_s=RETRY_AFTER_S,
+        )
+
+    def use(self) -> M:
+        """The model; loads it first where it was dropped.
+
+        Raises:
+            ApiError: as `require`.
+        """
+        self.require()
+        with self._lock:
+            if self.model is None:
+                try:
+                    self._fill()
+                except Exception as error:
+                    if faults.classify(error) is faults.Fault.STICKY:
+                        raise
+                    log.exception("%s cannot be loaded again", self.title)
+                    raise self._failed() from error
+            assert self.model is not None
+            return self.model
+
+    def unload(self) -> None:
+        """Drop the model; who uses it now keeps it until the work is done."""
+        with self._lock:
+            if self.model is not None:
+                self.unloaded = True
+                self.model = None
+
+    def _fill(self) -> None:
+        began = time.monotonic()
+        model = self._load()
+        self.name, self.error, self.unloaded = model.name, "", False
+        self.model = model
+        log.info("%s is ready after %.1f s", self.title, time.monotonic() - began)
+
+    def _failed(self) -> ApiError:
+        return ApiError(
+            503,
+            "model_failed",
+            f"{self.title} could not be loaded; GET /health says why.",
+            retry_after_s=int(LOAD_AGAIN_S),
+        )
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, ModelError):
+        return str(error)
+    return f"{type(error).__name__}: {first_line(error)}"

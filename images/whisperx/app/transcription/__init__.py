@@ -1,0 +1,91 @@
+"""Speech to text: what is asked of a recogniser, and what it gives."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from images.whisperx.app.recording import Samples
+from proxy_app.speech import Decoding, Token
+
+CHUNK_S = 30.0
+"""What Whisper hears at once; it is deaf to what is beyond."""
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """How one request wants its audio transcribed.
+
+    Attributes:
+        language: Whisper's code, or None to detect it.
+        prompt: text that the recording could have followed on.
+        temperature: 0 lets Whisper raise it where it is unsure of what it wrote.
+    """
+
+    language: str | None = None
+    prompt: str | None = None
+    temperature: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """A part of a recording with speech in it, at most CHUNK_S long, in seconds from the start."""
+
+    start_s: float
+    end_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Heard:
+    """What was heard in one chunk.
+
+    Attributes:
+        chunk: where.
+        tokens: its words as Whisper spelt them, with the leading spaces that say where a word
+            begins; their times are seconds from the recording's beginning, within the chunk.
+        decoding: how sure Whisper was; `seek` and `tokens` are those of the chunk.
+    """
+
+    chunk: Chunk
+    tokens: tuple[Token, ...]
+    decoding: Decoding
+
+
+class Transcriber(Protocol):
+    """A loaded speech-to-text model. Called from one thread at a time."""
+
+    @property
+    def name(self) -> str:
+        """The model's name, as /health and the answers show it."""
+
+    @property
+    def languages(self) -> Collection[str]:
+        """The codes that a wish's language may have."""
+
+    @property
+    def batch_size(self) -> int:
+        """How many chunks are heard at once."""
+
+    def detect_language(self, spots: Sequence[Samples]) -> str:
+        """The language that is spoken, over all spots together; each at most CHUNK_S long."""
+
+    def hear(
+        self, chunks: Sequence[Chunk], samples: Sequence[Samples], language: str, wish: Wish
+    ) -> list[Heard]:
+        """Transcribe at most `batch_size` chunks, whose audio is `samples`, in one go.
+
+        That is at temperature 0, whatever the wish's is.
+        """
+
+    def is_doubtful(self, heard: Heard) -> bool:
+        """Whether it repeats itself or is a guess, so that `hear_again` should have a try."""
+
+    def hear_again(self, chunk: Chunk, samples: Samples, language: str, wish: Wish) -> Heard:
+        """Transcribe one chunk by itself, at rising temperatures until it makes sense.
+
+        A wish with a temperature above 0 has just that one tried.
+        """
+
+    def encode(self, text: str) -> Sequence[int]:
+        """The model's tokens for a text."""

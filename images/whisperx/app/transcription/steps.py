@@ -1,0 +1,148 @@
+"""The transcription of a recording in short steps, so that others have their turn in between."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from itertools import zip_longest
+
+from images.whisperx.app.alignment import Aligner
+from images.whisperx.app.recording import Recording, Samples
+from images.whisperx.app.speech_map import SpeechMap
+from images.whisperx.app.transcription import CHUNK_S, Chunk, Heard, Transcriber, Wish
+from images.whisperx.app.transcription.chunks import chunks, first_speech
+from images.whisperx.app.transcription.segments import SegmentBuilder
+from proxy_app.speech import Segment, Token
+
+_SPOTS = 5
+"""In so many parts of a recording its language is looked for."""
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """What one step added; all of them together are the transcription.
+
+    Attributes:
+        until_s: all text before this time is known; it never goes back, and ends at the
+            recording's duration.
+        language: Whisper's code, or "" where it is not known, or not yet.
+        segments: the segments that were finished, without speakers.
+        tokens: the words as Whisper spelt them, of finished and unfinished segments.
+    """
+
+    until_s: float
+    language: str
+    segments: tuple[Segment, ...]
+    tokens: tuple[Token, ...]
+
+
+def transcribe(
+    transcriber: Transcriber,
+    recording: Recording,
+    speech: SpeechMap,
+    wish: Wish,
+    find_aligner: Callable[[str], Aligner | None],
+) -> Iterator[Written]:
+    """Transcribe a recording; the caller may stop, or do something else, after each step.
+
+    A step is one batch of chunks through the model, or one chunk in a second try or through the
+    aligner, or a minute or so of silence.
+
+    Args:
+        transcriber: the model.
+        recording: what is transcribed; read a batch at a time.
+        speech: where its speech is.
+        wish: language, prompt, temperature.
+        find_aligner: gives the model for the times of the words of a language, or None.
+    """
+    language = wish.language or _only_language(transcriber)
+    if not language:
+        spots: list[Samples] = []
+        for spot in _spots(speech, recording.duration_s):
+            spots += [recording.samples(spot.start_s, spot.end_s)] if spot else []
+            yield Written(0.0, "", (), ())
+        language = transcriber.detect_language(spots) if spots else ""
+        yield Written(0.0, language, (), ())
+    written = _Writing(language, SegmentBuilder(transcriber.encode))
+    aligner = find_aligner(language) if language else None
+    for batch in _batches(chunks(speech, recording.duration_s), transcriber.batch_size):
+        samples = [recording.samples(chunk.start_s, chunk.end_s) for chunk in batch]
+        # A batch cannot be decoded at a temperature, so then each chunk is heard by itself.
+        together = batch and not wish.temperature
+        first = transcriber.hear(batch, samples, language, wish) if together else []
+        for chunk, audio, once in zip_longest(batch, samples, first):
+            heard = once
+            if heard is None or transcriber.is_doubtful(heard):
+                yield written.take()
+                heard = transcriber.hear_again(chunk, audio, language, wish)
+            if aligner is not None and heard.tokens:
+                yield written.take()
+                heard = aligner.align(heard, audio)
+            written.add(heard)
+        yield written.take()
+    written.finish(recording.duration_s)
+    yield written.take()
+
+
+class _Writing:
+    """Collects what the next step will be told to have added."""
+
+    def __init__(self, language: str, builder: SegmentBuilder) -> None:
+        self._language = language
+        self._builder = builder
+        self._until_s = 0.0
+        self._segments: list[Segment] = []
+        self._tokens: list[Token] = []
+
+    def add(self, heard: Heard) -> None:
+        self._segments += self._builder.add(heard)
+        self._tokens += heard.tokens
+        self._until_s = heard.chunk.end_s
+
+    def finish(self, duration_s: float) -> None:
+        self._segments += self._builder.flush()
+        self._until_s = duration_s
+
+    def take(self) -> Written:
+        taken = Written(self._until_s, self._language, tuple(self._segments), tuple(self._tokens))
+        self._segments, self._tokens = [], []
+        return taken
+
+
+def _only_language(transcriber: Transcriber) -> str:
+    languages = tuple(transcriber.languages)
+    return languages[0] if len(languages) == 1 else ""
+
+
+def _spots(speech: SpeechMap, duration_s: float) -> Iterator[Chunk | None]:
+    """Speech from all over the recording, or at least from somewhere; None where there is none."""
+    parts = min(_SPOTS, max(1, math.ceil(duration_s / CHUNK_S)))
+    length_s = duration_s / parts
+    found = False
+    for part in range(parts):
+        middle_s = (part + 0.5) * length_s
+        start_s = max(part * length_s, middle_s - CHUNK_S / 2)
+        speech_s = first_speech(speech, start_s, (part + 1) * length_s)
+        found = found or speech_s is not None
+        yield None if speech_s is None else Chunk(speech_s, min(duration_s, speech_s + CHUNK_S))
+    if not found:
+        for chunk in chunks(speech, duration_s):
+            yield chunk
+            if chunk is not None:
+                return
+
+
+def _batches(found: Iterable[Chunk | None], largest: int) -> Iterator[list[Chunk]]:
+    """Chunks in batches; the first are small, so that the first text is there soon.
+
+    Silence ends a batch, and comes as an empty one where it goes on.
+    """
+    size, batch = 1, list[Chunk]()
+    for chunk in found:
+        batch += [chunk] if chunk else []
+        if chunk is None or len(batch) == size:
+            yield batch
+            size, batch = min(2 * size, largest), []
+    if batch:
+        yield batch

@@ -1,0 +1,250 @@
+# ruff: noqa: RUF001 - the punctuation of other scripts is meant
+"""Whisper on CTranslate2, by faster-whisper's parts: in batches, and once more where in doubt."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Collection, Iterable, Sequence
+from typing import Any
+
+import numpy as np
+
+from images.whisperx.app.device import choose_compute_type
+from images.whisperx.app.recording import RATE, Samples
+from images.whisperx.app.settings import EngineSettings
+from images.whisperx.app.transcription import CHUNK_S, Chunk, Heard, Wish
+from images.whisperx.app.transcription.model_files import fetch, find_model
+from proxy_app.speech import Decoding, Token
+
+# OpenAI's thresholds, and the temperatures that it tries one after another.
+_REPETITIVE = 2.4
+_UNSURE = -1.0
+_SILENT = 0.6
+_TEMPERATURES = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)
+_BEAMS = 5
+_FRAMES_PER_S = 100
+"""What Whisper counts `seek` in."""
+# Those that Whisper writes without a space before each word.
+_UNSPACED = frozenset({"zh", "ja", "th", "lo", "my", "yue"})
+
+
+class FasterWhisper:
+    """A loaded Whisper model.
+
+    Args:
+        model: faster-whisper's WhisperModel.
+        name: how it is called.
+        batch_size: how many chunks are heard at once.
+    """
+
+    def __init__(self, model: Any, name: str, batch_size: int) -> None:  # noqa: ANN401 - imported at run time only
+        self._model = model
+        self.name = name
+        self.batch_size = batch_size
+        self.languages: Collection[str] = frozenset(model.supported_languages)
+        self._tokenizers: dict[str, Any] = {}
+
+    @classmethod
+    def load(cls, settings: EngineSettings, device: str, threads: int) -> FasterWhisper:
+        """Load what ENGINE_MODEL says, from the hub if need be.
+
+        Args:
+            settings: model, arithmetic and batch size.
+            device: cpu or cuda.
+            threads: how many of the CPU's to use.
+
+        Raises:
+            ModelError: the hub is out of reach.
+        """
+        from faster_whisper import WhisperModel  # noqa: PLC0415 - takes a second
+
+        name, folder = fetch(find_model(settings), settings.hf_token)
+        model = WhisperModel(
+            folder,
+            device=device,
+            compute_type=choose_compute_type(settings, device),
+            cpu_threads=threads,
+        )
+        return cls(model, name, settings.batch_size or (16 if device == "cuda" else 4))
+
+    def detect_language(self, spots: Sequence[Samples]) -> str:
+        """See `Transcriber`. The probabilities of all spots are added up."""
+        if not self._model.model.is_multilingual:
+            return "en"
+        encoded = self._model.encode(self._features(spots))
+        votes: Counter[str] = Counter()
+        for spot in self._model.model.detect_language(encoded):
+            votes.update({token.strip("<|>"): probability for token, probability in spot})
+        return votes.most_common(1)[0][0]
+
+    def hear(
+        self, chunks: Sequence[Chunk], samples: Sequence[Samples], language: str, wish: Wish
+    ) -> list[Heard]:
+        """See `Transcriber`."""
+        from faster_whisper import BatchedInferencePipeline  # noqa: PLC0415 - as above
+
+        pipeline = BatchedInferencePipeline(self._model)
+        tokenizer = self._tokenizer(language)
+        lengths = [
+            {"offset": chunk.start_s, "duration": min(CHUNK_S, len(audio) / RATE)}
+            for chunk, audio in zip(chunks, samples, strict=True)
+        ]
+        found = pipeline.forward(
+            self._features(samples), tokenizer, lengths, self._options(tokenizer, wish)
+        )
+        heard = []
+        for chunk, (segment,) in zip(chunks, found, strict=True):
+            decoding = _decoding(
+                chunk,
+                segment["tokens"],
+                temperature=0.0,
+                avg_logprob=segment["avg_logprob"],
+                compression_ratio=segment["compression_ratio"],
+                no_speech_prob=segment["no_speech_prob"],
+            )
+            words = () if _is_silence(decoding) else segment["words"]
+            spelt = ((word["word"], word["start"], word["end"]) for word in words)
+            heard.append(Heard(chunk, _tokens(spelt, chunk, language), decoding))
+        return heard
+
+    def is_doubtful(self, heard: Heard) -> bool:
+        """See `Transcriber`."""
+        found = heard.decoding
+        if _is_silence(found):
+            return False
+        return (found.compression_ratio or 0.0) > _REPETITIVE or found.avg_logprob < _UNSURE
+
+    def hear_again(self, chunk: Chunk, samples: Samples, language: str, wish: Wish) -> Heard:
+        """See `Transcriber`. A wished temperature above 0 is the only one tried, as at OpenAI."""
+        found, _ = self._model.transcribe(
+            samples,
+            language=language,
+            initial_prompt=wish.prompt,
+            temperature=wish.temperature or _TEMPERATURES,
+            beam_size=_BEAMS,
+            compression_ratio_threshold=_REPETITIVE,
+            log_prob_threshold=_UNSURE,
+            no_speech_threshold=_SILENT,
+            condition_on_previous_text=False,
+            word_timestamps=True,
+        )
+        segments = list(found)
+        spelt = (
+            (word.word, chunk.start_s + word.start, chunk.start_s + word.end)
+            for segment in segments
+            for word in segment.words
+        )
+        decoding = _decoding(
+            chunk,
+            [token for segment in segments for token in segment.tokens],
+            # More than one where Whisper moved on within the chunk: the least sure is told.
+            temperature=max((each.temperature for each in segments), default=wish.temperature),
+            avg_logprob=min((each.avg_logprob for each in segments), default=0.0),
+            compression_ratio=max((each.compression_ratio for each in segments), default=0.0),
+            no_speech_prob=max((each.no_speech_prob for each in segments), default=1.0),
+        )
+        return Heard(chunk, _tokens(spelt, chunk, language), decoding)
+
+    def encode(self, text: str) -> Sequence[int]:
+        """See `Transcriber`."""
+        encoded: list[int] = self._model.hf_tokenizer.encode(text, add_special_tokens=False).ids
+        return encoded
+
+    def _tokenizer(self, language: str) -> Any:  # noqa: ANN401 - as above
+        from faster_whisper.tokenizer import Tokenizer  # noqa: PLC0415 - as above
+
+        if language not in self._tokenizers:
+            multilingual = self._model.model.is_multilingual
+            self._tokenizers[language] = Tokenizer(
+                self._model.hf_tokenizer, multilingual, "transcribe", language
+            )
+        return self._tokenizers[language]
+
+    def _features(self, samples: Sequence[Samples]) -> Any:  # noqa: ANN401 - as above
+        from faster_whisper.audio import pad_or_trim  # noqa: PLC0415 - as above
+
+        # The extractor adds one frame, which is no part of the sound.
+        extract = self._model.feature_extractor
+        return np.stack([pad_or_trim(extract(audio)[..., :-1]) for audio in samples])
+
+    def _options(self, tokenizer: Any, wish: Wish) -> Any:  # noqa: ANN401 - as above
+        from faster_whisper.transcribe import (  # noqa: PLC0415 - as above
+            TranscriptionOptions,
+            get_suppressed_tokens,
+        )
+
+        return TranscriptionOptions(
+            beam_size=_BEAMS,
+            patience=1,
+            length_penalty=1,
+            repetition_penalty=1,
+            no_repeat_ngram_size=0,
+            temperatures=[0.0],
+            # The space, as where Whisper goes on; what is too long loses its beginning.
+            initial_prompt=f" {wish.prompt.strip()}" if wish.prompt else None,
+            suppress_blank=True,
+            suppress_tokens=get_suppressed_tokens(tokenizer, [-1]),
+            without_timestamps=True,
+            word_timestamps=True,
+            prepend_punctuations="\"'“¿([{-",
+            append_punctuations="\"'.。,，!！?？:：”)]}、",
+            multilingual=False,
+            max_new_tokens=None,
+            hotwords=None,
+            # A batch does nothing with these.
+            best_of=1,
+            log_prob_threshold=None,
+            no_speech_threshold=None,
+            compression_ratio_threshold=None,
+            condition_on_previous_text=False,
+            prompt_reset_on_temperature=0.5,
+            prefix=None,
+            max_initial_timestamp=1.0,
+            clip_timestamps="0",
+            hallucination_silence_threshold=None,
+        )
+
+
+def _is_silence(decoding: Decoding) -> bool:
+    """Whether Whisper itself drops what was decoded."""
+    return decoding.no_speech_prob > _SILENT and decoding.avg_logprob < _UNSURE
+
+
+def _decoding(
+    chunk: Chunk,
+    tokens: Iterable[int],
+    *,
+    temperature: float,
+    avg_logprob: float,
+    compression_ratio: float,
+    no_speech_prob: float,
+) -> Decoding:
+    # float: some are numpy's, which JSON does not know.
+    return Decoding(
+        seek=int(chunk.start_s * _FRAMES_PER_S),
+        tokens=tuple(tokens),
+        temperature=float(temperature),
+        avg_logprob=float(avg_logprob),
+        compression_ratio=float(compression_ratio),
+        no_speech_prob=float(no_speech_prob),
+    )
+
+
+def _tokens(
+    words: Iterable[tuple[str, float, float]], chunk: Chunk, language: str
+) -> tuple[Token, ...]:
+    tokens: list[Token] = []
+    for text, start, end in words:
+        if not text.strip():
+            continue
+        # Whisper often leaves out the first one's space, which here says where a word begins.
+        bare = not tokens and language not in _UNSPACED
+        start_s = _clip(start, chunk)
+        tokens.append(
+            Token(f" {text.lstrip()}" if bare else text, start_s, max(start_s, _clip(end, chunk)))
+        )
+    return tuple(tokens)
+
+
+def _clip(seconds: float, chunk: Chunk) -> float:
+    return min(round(max(chunk.start_s, float(seconds)), 3), chunk.end_s)

@@ -1,0 +1,99 @@
+"""Work for a client, in a greenlet of its own that ends when the client hangs up."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Generic, TypeVar
+
+import gevent
+from gevent.queue import Empty, Queue
+from gevent.socket import wait_read
+
+from proxy_app.api.connection import client_socket
+from proxy_app.api.errors import ClientGoneError
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import WSGIEnvironment
+
+T = TypeVar("T")
+
+
+class Relay(Generic[T]):
+    """Hands on what `work` makes, item by item, for as long as the client stays.
+
+    At most one item waits: a client that reads slowly slows the work down.
+
+    Args:
+        environ: the request's.
+        work: is given a function to put each item in, and runs at once.
+    """
+
+    def __init__(
+        self, environ: WSGIEnvironment, work: Callable[[Callable[[T], None]], None]
+    ) -> None:
+        self._items: Queue[T | Exception] = Queue(maxsize=1)
+        self._worker = gevent.spawn(self._run, work)
+        self._greenlets: list[gevent.Greenlet[..., None]] = [self._worker]
+        client = client_socket(environ)
+        if client is not None:
+            self._greenlets.append(gevent.spawn(self._watch, client))
+
+    def get(self, timeout_s: float | None = None) -> T | None:
+        """The next item, or None where there is none in time. Who asks knows which is the last.
+
+        Raises:
+            ClientGoneError: the client hung up; the work has ended.
+            Exception: what the work raised.
+        """
+        try:
+            item = self._items.get(timeout=timeout_s)
+        except Empty:
+            return None
+        if isinstance(item, Exception):
+            raise item
+        return item
+
+    def close(self) -> None:
+        """End the work, running its `finally` blocks."""
+        gevent.killall(self._greenlets)
+
+    def _run(self, work: Callable[[Callable[[T], None]], None]) -> None:
+        try:
+            work(self._items.put)
+        except Exception as error:  # noqa: BLE001 - raised again, in the greenlet that gets
+            self._items.put(error)
+
+    def _watch(self, client: socket.socket) -> None:
+        _wait_for_hang_up(client)
+        self._worker.kill()
+        self._items.put(ClientGoneError())
+
+
+def while_connected(environ: WSGIEnvironment, work: Callable[[], T]) -> T:
+    """Do `work`, and stop it when the client hangs up, running its `finally` blocks.
+
+    Raises:
+        ClientGoneError: it hung up; the work has ended.
+    """
+    relay: Relay[tuple[T]] = Relay(environ, lambda put: put((work(),)))
+    try:
+        result = relay.get()
+        assert result is not None, "without a time limit there is an item"
+        return result[0]
+    finally:
+        relay.close()
+
+
+def _wait_for_hang_up(client: socket.socket) -> None:
+    """Return when the client has closed its side."""
+    while True:
+        wait_read(client.fileno())
+        try:
+            if client.recv(1, socket.MSG_PEEK) == b"":
+                return
+        except OSError:
+            return
+        # The next request is already here (pipelining): the socket stays readable, so look again
+        # from time to time only.
+        gevent.sleep(0.5)

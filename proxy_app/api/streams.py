@@ -1,0 +1,149 @@
+"""Answers that are sent while the work goes on: OpenAI's server-sent events, and NDJSON."""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from collections.abc import Iterator, Mapping
+from typing import Any, Protocol
+
+from flask import Response
+
+from proxy_app.api.errors import ApiError, ClientGoneError, as_api_error
+from proxy_app.api.transcribe import Followed
+from proxy_app.speech import TranscriptEvents, conversation_answer, to_conversation_segments
+from proxy_app.upstreams import Attributed, End, Event, Heard, Progress
+
+HEARTBEAT_S = 15.0
+"""The longest silence: proxies and clients give up on a connection that says nothing."""
+_PIECE = 64 * 1024
+"""Bytes sent at once; the client has SPEECH_BODY_TIMEOUT_S for each such piece."""
+
+
+class Rendering(Protocol):
+    """How events look on the wire. One is made for each answer."""
+
+    content_type: str
+
+    def event(self, event: Event) -> bytes:
+        """What is sent for an event; nothing for some."""
+
+    def heartbeat(self) -> bytes:
+        """What is sent where there is nothing to say."""
+
+    def error(self, error: ApiError) -> bytes:
+        """What is sent instead of the end."""
+
+
+class OpenAIEvents:
+    """`data:` lines as OpenAI sends them, and comments between, which its clients pass over."""
+
+    content_type = "text/event-stream; charset=utf-8"
+
+    def __init__(self) -> None:
+        self._events = TranscriptEvents()
+
+    def event(self, event: Event) -> bytes:
+        """Deltas of text, segments with speakers, the end; clients are not told of progress."""
+        match event:
+            case Heard(segments):
+                return _data(*self._events.deltas(segments))
+            case Attributed(segments=segments):
+                return _data(*self._events.segments(segments))
+            case End():
+                return _data(self._events.done()) + b"data: [DONE]\n\n"
+        return b""
+
+    def heartbeat(self) -> bytes:
+        """A comment."""
+        return b": ping\n\n"
+
+    def error(self, error: ApiError) -> bytes:
+        """An object with an `error`, at which OpenAI's clients raise."""
+        return _data({"error": error.body})
+
+
+class ConversationLines:
+    """One JSON object a line: progress, segments, speakers, and an end or an error."""
+
+    content_type = "application/x-ndjson"
+
+    def __init__(self) -> None:
+        self._progress = Progress("waiting", 0.0, 0.0)
+
+    def event(self, event: Event) -> bytes:
+        """Every event is a line."""
+        match event:
+            case Progress():
+                self._progress = event
+                return self.heartbeat()
+            case Heard(segments):
+                return _line("segments", segments=to_conversation_segments(segments))
+            case Attributed(until_s, segments):
+                segments_ = to_conversation_segments(segments)
+                return _line("speakers", until_s=until_s, segments=segments_)
+            case End(transcript, answer):
+                return _line("end", answer=conversation_answer(transcript, answer))
+
+    def heartbeat(self) -> bytes:
+        """The last progress once more."""
+        last = self._progress
+        return _line("progress", stage=last.stage, done_s=last.done_s, total_s=last.total_s)
+
+    def error(self, error: ApiError) -> bytes:
+        """What a plain answer would have had as its status, body and Retry-After."""
+        retry_after = error.headers.get("Retry-After")
+        return _line(
+            "error",
+            status=error.status,
+            error=error.body,
+            retry_after_s=None if retry_after is None else int(retry_after),
+        )
+
+
+def stream(followed: Followed, rendering: Rendering) -> Response:
+    """Send what is known as it becomes known; the end of the answer ends the work."""
+    response = Response(_pieces(followed, rendering), content_type=rendering.content_type)
+    response.headers["x-served-by"] = followed.service.name
+    response.headers["X-Accel-Buffering"] = "no"  # nginx would keep it until it is complete
+    response.call_on_close(followed.rest.close)
+    return response
+
+
+def _pieces(followed: Followed, rendering: Rendering) -> Iterator[bytes]:
+    for data in _rendered(followed, rendering):
+        for start in range(0, len(data), _PIECE):
+            yield data[start : start + _PIECE]
+
+
+def _rendered(followed: Followed, rendering: Rendering) -> Iterator[bytes]:
+    """Never silent for longer than HEARTBEAT_S; begins at once, as the headers go with it."""
+    event: Event | None = followed.first
+    silent_since = -math.inf
+    try:
+        while not isinstance(event, End):
+            data = rendering.event(event) if event else b""
+            if data or time.monotonic() - silent_since >= HEARTBEAT_S:
+                yield data or rendering.heartbeat()
+                silent_since = time.monotonic()
+            left = silent_since + HEARTBEAT_S - time.monotonic()
+            event = followed.rest.get(max(0.0, left))
+        yield rendering.event(event)
+    except ClientGoneError:
+        return
+    except Exception as error:  # noqa: BLE001 - the status is sent: this is all that can be told
+        yield rendering.error(as_api_error(error))
+
+
+def _data(*events: Mapping[str, Any]) -> bytes:
+    return b"".join(b"data: " + _json(event) + b"\n\n" for event in events)
+
+
+def _line(kind: str, **values: object) -> bytes:
+    return _json({"type": kind, **values}) + b"\n"
+
+
+def _json(value: Mapping[str, Any]) -> bytes:
+    # A lone surrogate of a service's answer has no UTF-8.
+    return json.dumps(value, ensure_ascii=False).encode(errors="replace")

@@ -1,0 +1,45 @@
+"""OpenAI's events of a transcription with stream=true.
+
+The shapes are those of OpenAI's OpenAPI document: TranscriptTextDeltaEvent, -SegmentEvent and
+-DoneEvent.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable
+from typing import Any
+
+from proxy_app.speech.formats.openai import DiarizedSegments
+from proxy_app.speech.joining import pieces
+from proxy_app.speech.model import Segment
+
+_CONTEXT = 2
+"""Segments before one that decide on the space between (joining.py)."""
+
+
+class TranscriptEvents:
+    """The events of one stream; it knows what was said already."""
+
+    def __init__(self) -> None:
+        self._text: list[str] = []
+        self._last: deque[str] = deque(maxlen=_CONTEXT)
+        self._diarized = DiarizedSegments()
+
+    def deltas(self, segments: Iterable[Segment]) -> list[dict[str, Any]]:
+        """New text, with the space that goes before it, if one does."""
+        events = []
+        for segment in segments:
+            delta = pieces([*self._last, segment.text])[-1]
+            self._last.append(segment.text)
+            self._text.append(delta)
+            events.append({"type": "transcript.text.delta", "delta": delta})
+        return events
+
+    def segments(self, segments: Iterable[Segment]) -> list[dict[str, Any]]:
+        """New segments whose speakers are known."""
+        return [self._diarized.add(segment) for segment in segments]
+
+    def done(self) -> dict[str, Any]:
+        """The end: all deltas in one."""
+        return {"type": "transcript.text.done", "text": "".join(self._text)}
