@@ -9,8 +9,9 @@ import pytest
 
 from images.whisperx.app.alignment import Aligner
 from images.whisperx.app.speech_map import FRAME_S, SpeechMap
-from images.whisperx.app.transcription import Wish
+from images.whisperx.app.transcription import TEMPERATURES, Wish
 from images.whisperx.app.transcription.steps import Written, transcribe
+from proxy_app.speech import Decoding
 from tests.standins.engine_hearing import StandInAligner, StandInHearing
 from tests.standins.engine_speech import StandInDetector, StandInRecording
 
@@ -75,12 +76,31 @@ def test_a_doubtful_chunk_is_heard_again_and_aligned_after_that() -> None:
     steps = run(transcriber, 90.0, *minutes(1), (65.0, 85.0), find_aligner=lambda _: aligner)
     assert transcriber.log == [
         *("1 in en", "-", "align 5-25.", "-"),
-        *("2 in en", "-", "align 35-55.", "-", "again 65", "-", "align H65-85.", "-", "-"),
+        *("2 in en", "-", "align 35-55.", "-", "again 65 at 0.0", "-", "align H65-85.", "-", "-"),
     ]
     assert texts(steps) == ["5-25.", "35-55.", "H65-85."]
     assert [segment.end for step in steps for segment in step.segments] == [
         pytest.approx(start + 0.5, abs=0.1) for start in (4.6, 34.6, 64.6)
     ]
+
+
+def test_a_doubtful_chunk_is_heard_at_rising_temperatures_until_it_makes_sense() -> None:
+    doubtful = {at: Decoding(temperature=at, avg_logprob=-2.0) for at in (0.0, 0.2)}
+    transcriber = StandInHearing(doubtful=(5,), tries=doubtful)
+    steps = run(transcriber, 30.0, (5.0, 25.0))
+    # Each try is a step of its own, so that others need not wait for all of them.
+    again = ("again 5 at 0.0", "-", "again 5 at 0.2", "-", "again 5 at 0.4", "-")
+    assert transcriber.log == ["1 in en", "-", *again, "-"]
+    assert decodings(steps) == [Decoding(temperature=0.4, tokens=(7,))]
+
+
+def test_of_tries_that_all_are_doubtful_the_surest_that_varies_is_kept() -> None:
+    tries = {at: Decoding(temperature=at, avg_logprob=-2.0 - at) for at in TEMPERATURES}
+    tries[0.0] = Decoding(avg_logprob=-0.1, compression_ratio=9.0)
+    transcriber = StandInHearing(doubtful=(5,), tries=tries)
+    steps = run(transcriber, 30.0, (5.0, 25.0))
+    assert len([entry for entry in transcriber.log if "again" in entry]) == len(TEMPERATURES)
+    assert [one.temperature for one in decodings(steps)] == [0.2]
 
 
 def test_a_chunk_is_told_of_before_the_next_one_is_tried_again() -> None:
@@ -95,9 +115,11 @@ def test_a_chunk_is_told_of_before_the_next_one_is_tried_again() -> None:
 def test_a_wished_temperature_is_not_for_batches() -> None:
     transcriber = StandInHearing()
     steps = run(transcriber, 60.0, *minutes(1), wish=Wish(language="en", temperature=0.7))
-    assert [entry for entry in transcriber.log if entry != "-"] == ["again 5", "again 35"]
-    decodings = [segment.decoding for step in steps for segment in step.segments]
-    assert [decoding.temperature for decoding in decodings if decoding] == [0.7, 0.7]
+    assert [entry for entry in transcriber.log if entry != "-"] == [
+        "again 5 at 0.7",
+        "again 35 at 0.7",
+    ]
+    assert [decoding.temperature for decoding in decodings(steps)] == [0.7, 0.7]
 
 
 def test_the_language_is_looked_for_all_over_the_recording() -> None:
@@ -149,3 +171,8 @@ def test_chunks_without_words_are_not_aligned() -> None:
     steps = run(transcriber, 60.0, *minutes(1), find_aligner=lambda _: aligner)
     assert transcriber.log == ["1 in en", "-", "1 in en", "-", "-"]
     assert texts(steps) == []
+
+
+def decodings(steps: list[Written]) -> list[Decoding]:
+    found = [segment.decoding for step in steps for segment in step.segments]
+    return [decoding for decoding in found if decoding]

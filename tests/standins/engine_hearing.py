@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from images.whisperx.app.recording import RATE, Samples
@@ -11,10 +11,9 @@ from images.whisperx.app.transcription import Chunk, Heard, Wish
 from proxy_app.speech import Decoding, Token
 
 
-def _say(chunk: Chunk, mark: str, temperature: float) -> Heard:
+def _say(chunk: Chunk, mark: str, decoding: Decoding) -> Heard:
     text = f" {mark}{chunk.start_s:.0f}-{chunk.end_s:.0f}."
-    token = Token(text, chunk.start_s, chunk.end_s)
-    return Heard(chunk, (token,), Decoding(temperature=temperature))
+    return Heard(chunk, (Token(text, chunk.start_s, chunk.end_s),), decoding)
 
 
 @dataclass
@@ -26,6 +25,8 @@ class StandInHearing:
     batch_size: int = 4
     doubtful: Collection[int] = ()
     """Seconds at which chunks begin that are in doubt."""
+    tries: Mapping[float, Decoding] = field(default_factory=dict)
+    """What is heard at which temperature by `hear_again`; nothing doubtful if it is not here."""
     deaf: bool = False
     log: list[str] = field(default_factory=list)
 
@@ -42,17 +43,20 @@ class StandInHearing:
         for chunk, audio in zip(chunks, samples, strict=True):
             assert abs(len(audio) / RATE - (chunk.end_s - chunk.start_s)) < 0.001
         self.log.append(f"{len(chunks)} in {language}")
-        heard = [_say(chunk, "", 0.0) for chunk in chunks]
+        heard = [_say(chunk, "", Decoding()) for chunk in chunks]
         return [replace(each, tokens=()) for each in heard] if self.deaf else heard
 
     def is_doubtful(self, heard: Heard) -> bool:
         """See `Transcriber`."""
-        return round(heard.chunk.start_s) in self.doubtful and not heard.decoding.temperature
+        if heard.tokens and "H" not in heard.tokens[0].text:
+            return round(heard.chunk.start_s) in self.doubtful
+        return heard.decoding in self.tries.values()
 
     def hear_again(self, chunk: Chunk, samples: Samples, language: str, wish: Wish) -> Heard:
         """See `Transcriber`."""
-        self.log.append(f"again {chunk.start_s:.0f}")
-        return _say(chunk, "H", wish.temperature or 0.2)
+        self.log.append(f"again {chunk.start_s:.0f} at {wish.temperature}")
+        sure = Decoding(temperature=wish.temperature)
+        return _say(chunk, "H", self.tries.get(wish.temperature, sure))
 
     def encode(self, text: str) -> Sequence[int]:
         """See `Transcriber`."""

@@ -92,7 +92,8 @@ class EngineSettings:
     )
     batch_size: int = setting(
         0,
-        "Stretches of up to 30 s that are transcribed at once; 0 is 4 on the CPU and 16 on CUDA.",
+        "Stretches of up to 30 s that are transcribed at once; 0 is 2 on the CPU, so that "
+        "nobody waits for long in between, and 16 on CUDA.",
         minimum=0,
         maximum=256,
     )

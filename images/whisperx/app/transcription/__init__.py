@@ -9,6 +9,10 @@ from typing import Protocol
 from images.whisperx.app.recording import Samples
 from proxy_app.speech import Decoding, Token
 
+REPETITIVE = 2.4
+"""What zlib makes smaller than by this says the same again and again (OpenAI's threshold)."""
+TEMPERATURES = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)
+"""What a chunk that is in doubt is heard at, one after another (OpenAI's ladder)."""
 CHUNK_S = 30.0
 """What Whisper hears at once; it is deaf to what is beyond."""
 
@@ -82,10 +86,7 @@ class Transcriber(Protocol):
         """Whether it repeats itself or is a guess, so that `hear_again` should have a try."""
 
     def hear_again(self, chunk: Chunk, samples: Samples, language: str, wish: Wish) -> Heard:
-        """Transcribe one chunk by itself, at rising temperatures until it makes sense.
-
-        A wish with a temperature above 0 has just that one tried.
-        """
+        """Transcribe one chunk by itself, at the wish's temperature."""
 
     def encode(self, text: str) -> Sequence[int]:
         """The model's tokens for a text."""

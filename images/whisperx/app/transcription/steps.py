@@ -4,13 +4,21 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import zip_longest
 
 from images.whisperx.app.alignment import Aligner
 from images.whisperx.app.recording import Recording, Samples
 from images.whisperx.app.speech_map import SpeechMap
-from images.whisperx.app.transcription import CHUNK_S, Chunk, Heard, Transcriber, Wish
+from images.whisperx.app.transcription import (
+    CHUNK_S,
+    REPETITIVE,
+    TEMPERATURES,
+    Chunk,
+    Heard,
+    Transcriber,
+    Wish,
+)
 from images.whisperx.app.transcription.chunks import chunks, first_speech
 from images.whisperx.app.transcription.segments import SegmentBuilder
 from proxy_app.speech import Segment, Token
@@ -46,7 +54,7 @@ def transcribe(
 ) -> Iterator[Written]:
     """Transcribe a recording; the caller may stop, or do something else, after each step.
 
-    A step is one batch of chunks through the model, or one chunk in a second try or through the
+    A step is one batch of chunks through the model, or one chunk in one more try or through the
     aligner, or a minute or so of silence.
 
     Args:
@@ -73,9 +81,15 @@ def transcribe(
         first = transcriber.hear(batch, samples, language, wish) if together else []
         for chunk, audio, once in zip_longest(batch, samples, first):
             heard = once
-            if heard is None or transcriber.is_doubtful(heard):
+            tries: list[Heard] = []
+            for at in _ladder(wish):
+                if heard is not None and not transcriber.is_doubtful(heard):
+                    break
                 yield written.take()
-                heard = transcriber.hear_again(chunk, audio, language, wish)
+                heard = transcriber.hear_again(chunk, audio, language, at)
+                tries.append(heard)
+            else:
+                heard = max(tries, key=_sense)
             if aligner is not None and heard.tokens:
                 yield written.take()
                 heard = aligner.align(heard, audio)
@@ -83,6 +97,18 @@ def transcribe(
         yield written.take()
     written.finish(recording.duration_s)
     yield written.take()
+
+
+def _ladder(wish: Wish) -> list[Wish]:
+    """How a chunk is heard again: at the wished temperature alone, or at rising ones."""
+    temperatures = (wish.temperature,) if wish.temperature else TEMPERATURES
+    return [replace(wish, temperature=temperature) for temperature in temperatures]
+
+
+def _sense(heard: Heard) -> tuple[bool, float]:
+    """Which of several doubtful tries is kept, as OpenAI has it: the surest that varies."""
+    is_varied = (heard.decoding.compression_ratio or 0.0) <= REPETITIVE
+    return is_varied, heard.decoding.avg_logprob
 
 
 class _Writing:

@@ -12,15 +12,13 @@ import numpy as np
 from images.whisperx.app.device import choose_compute_type
 from images.whisperx.app.recording import RATE, Samples
 from images.whisperx.app.settings import EngineSettings
-from images.whisperx.app.transcription import CHUNK_S, Chunk, Heard, Wish
+from images.whisperx.app.transcription import CHUNK_S, REPETITIVE, Chunk, Heard, Wish
 from images.whisperx.app.transcription.model_files import fetch, find_model
 from proxy_app.speech import Decoding, Token
 
-# OpenAI's thresholds, and the temperatures that it tries one after another.
-_REPETITIVE = 2.4
+# OpenAI's thresholds.
 _UNSURE = -1.0
 _SILENT = 0.6
-_TEMPERATURES = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)
 _BEAMS = 5
 _FRAMES_PER_S = 100
 """What Whisper counts `seek` in."""
@@ -65,7 +63,7 @@ class FasterWhisper:
             compute_type=choose_compute_type(settings, device),
             cpu_threads=threads,
         )
-        return cls(model, name, settings.batch_size or (16 if device == "cuda" else 4))
+        return cls(model, name, settings.batch_size or (16 if device == "cuda" else 2))
 
     def detect_language(self, spots: Sequence[Samples]) -> str:
         """See `Transcriber`. The probabilities of all spots are added up."""
@@ -112,17 +110,17 @@ class FasterWhisper:
         found = heard.decoding
         if _is_silence(found):
             return False
-        return (found.compression_ratio or 0.0) > _REPETITIVE or found.avg_logprob < _UNSURE
+        return (found.compression_ratio or 0.0) > REPETITIVE or found.avg_logprob < _UNSURE
 
     def hear_again(self, chunk: Chunk, samples: Samples, language: str, wish: Wish) -> Heard:
-        """See `Transcriber`. A wished temperature above 0 is the only one tried, as at OpenAI."""
+        """See `Transcriber`."""
         found, _ = self._model.transcribe(
             samples,
             language=language,
             initial_prompt=wish.prompt,
-            temperature=wish.temperature or _TEMPERATURES,
+            temperature=wish.temperature,
             beam_size=_BEAMS,
-            compression_ratio_threshold=_REPETITIVE,
+            compression_ratio_threshold=REPETITIVE,
             log_prob_threshold=_UNSURE,
             no_speech_threshold=_SILENT,
             condition_on_previous_text=False,
