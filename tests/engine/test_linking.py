@@ -191,6 +191,15 @@ def test_too_many_are_joined_by_likeness_those_who_never_met_first() -> None:
     ) == [["Speaker_0", "Speaker_1", "Speaker_2"], ["Speaker_0"]]
 
 
+def test_two_halves_of_one_voice_are_joined_rather_than_strangers_who_never_met() -> None:
+    half = person(4, like=0, cosine=0.9)
+    assert link(
+        window((ANNA, 30), (half, 30), (BEN, 30)),
+        window((CARA, 30), (DAN, 30)),
+        count=SpeakerCount(exactly=4),
+    ) == [["Speaker_0", "Speaker_1"], ["Speaker_2", "Speaker_3"]]
+
+
 def test_too_few_are_split_where_the_voices_differ_most() -> None:
     both = window((ANNA, 10), (BEN, 10), noise=0.05)
     mixed = Voices(both.starts, both.ends, np.zeros(20, np.int64), both.embeddings)

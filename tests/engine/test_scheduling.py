@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Iterator
 from concurrent.futures import Future
 
@@ -89,6 +90,16 @@ def test_a_clip_waits_for_no_more_than_one_step_of_old_work() -> None:
 def test_old_work_that_is_alone_needs_no_pause() -> None:
     long = task(LONG_S)
     assert choose([long], AGEING_S, was_aged=True) == (long, True)
+
+
+def test_of_one_jobs_lanes_in_one_thread_the_one_that_is_behind_is_next() -> None:
+    job = Job(LONG_S)
+    ahead, behind = (
+        Task(job, lane, steps(job, 1, [], ""), 0.0, done_s)
+        for lane, done_s in ((LANE, 60.0), (OTHER, 30.0))
+    )
+    job.tasks += [ahead, behind]
+    assert choose([ahead, behind], 1.0, was_aged=False) == (behind, False)
 
 
 def test_a_clip_that_comes_in_the_middle_of_a_long_recording_is_done_before_it(
@@ -238,6 +249,35 @@ def test_the_expected_wait_counts_what_goes_first_by_how_fast_the_lanes_are() ->
     assert behind_the_clip == pytest.approx(behind_all * 30 / 2430)
     assert scheduler.expected_wait_s(2 * LONG_S, [OTHER]) == 0
     assert scheduler.expected_wait_s(2 * LONG_S, [LANE, OTHER]) == behind_all
+
+
+def test_the_expected_wait_learns_how_slow_the_device_is(one_thread: Scheduler) -> None:
+    def slow(job: Job) -> Steps:
+        yield 0.0  # the first step may have loaded a model, and counts for nothing
+        for second in range(1, 11):
+            time.sleep(0.1)
+            yield job.duration_s * second / 10
+
+    def wait_behind_long() -> float:
+        long, at_work, go_on = Job(LONG_S), threading.Event(), threading.Event()
+
+        def blocked() -> Steps:
+            at_work.set()
+            assert go_on.wait(30)
+            yield LONG_S
+
+        one_thread.submit(long, {LANE: blocked()})
+        assert at_work.wait(30)
+        expected_s = one_thread.expected_wait_s(2 * LONG_S, [LANE])
+        go_on.set()
+        wait(long.finished)
+        return expected_s
+
+    before_s = wait_behind_long()
+    job = Job(1.0)
+    one_thread.submit(job, {LANE: slow(job)})
+    wait(job.finished)
+    assert wait_behind_long() > before_s * 1.3
 
 
 def test_progress_is_the_mean_of_a_jobs_lanes(two_threads: Scheduler) -> None:

@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Generator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import httpx
 import pytest
 
+from images.whisperx.app.diarization import SpeakerCount, Voices
 from images.whisperx.app.engine import TRANSCRIPTION
 from images.whisperx.app.hub import ModelError
+from images.whisperx.app.recording import Recording, Samples
 from images.whisperx.app.scheduling import Job, Steps, Unwanted
 from images.whisperx.app.settings import EngineSettings
+from images.whisperx.app.speech_map import SpeechMap
+from images.whisperx.app.transcription import Chunk, Heard, Wish
+from images.whisperx.app.windows import Window
 from tests.engine.in_process import SPEAKERS, TRANSCRIPTIONS, client, until, upload
 from tests.engine.made_audio import silence
 from tests.standins.engine_faults import LOST_CONTEXT
@@ -23,6 +28,8 @@ from tests.standins.engine_models import StandInDiarizer, StandInTranscriber, ma
 # One thread, so that one request is worked on at a time.
 SETTINGS = EngineSettings(device="cpu", queue=1, threads=1)
 SECOND = silence(1)
+LONGER_S = 4.0
+"""Another length than the warm-up's sounds have."""
 
 
 def test_requests_that_come_before_the_models_are_told_when_to_come_back(tmp_path: Path) -> None:
@@ -195,6 +202,89 @@ def test_a_wait_that_is_longer_than_the_deadline_is_refused_with_a_time_to_come_
             assert [(await one).status_code for one in (clip, long)] == [200, 200]
 
     asyncio.run(look())
+
+
+def test_a_wait_of_hours_is_not_told_as_such_because_clients_would_give_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(
+        "images.whisperx.app.scheduling._Speed.work_per_audio", property(lambda _self: 1000.0)
+    )
+    transcriber = StandInTranscriber(gate=threading.Event())
+
+    async def look() -> None:
+        engine = make_engine(replace(SETTINGS, queue=8), transcriber)
+        async with client(engine, tmp_path) as http:
+            long = asyncio.create_task(http.post(TRANSCRIPTIONS, files=upload(silence(100))))
+            await until(transcriber.entered.is_set)
+            refused = await http.post(TRANSCRIPTIONS, files=upload(silence(101)))
+            assert (refused.status_code, refused.headers["Retry-After"]) == (429, "60")
+            assert transcriber.gate is not None
+            transcriber.gate.set()
+            assert (await long).status_code == 200
+
+    asyncio.run(look())
+
+
+def test_on_a_cpu_of_two_cores_both_lanes_work_at_the_same_time(tmp_path: Path) -> None:
+    both = threading.Barrier(2, timeout=30)
+
+    class MeetingDiarizer(StandInDiarizer):
+        """Goes on when the transcriber is at work, too."""
+
+        def listen(
+            self, recording: Recording, speech: SpeechMap, window: Window, count: SpeakerCount
+        ) -> Generator[float, None, Voices]:
+            if window.length_s == LONGER_S:
+                both.wait()
+            return (yield from super().listen(recording, speech, window, count))
+
+    class MeetingTranscriber(StandInTranscriber):
+        """The same the other way round."""
+
+        def hear(
+            self, chunks: Sequence[Chunk], samples: Sequence[Samples], language: str, wish: Wish
+        ) -> list[Heard]:
+            if chunks[0].end_s == LONGER_S:
+                both.wait()
+            return super().hear(chunks, samples, language, wish)
+
+    async def look() -> None:
+        settings = replace(SETTINGS, threads=2)
+        engine = make_engine(settings, MeetingTranscriber(), MeetingDiarizer())
+        async with client(engine, tmp_path) as http:
+            answer = await http.post(SPEAKERS, files=upload(silence(LONGER_S)))
+            assert answer.status_code == 200
+
+    asyncio.run(look())
+
+
+def test_memory_that_others_took_while_a_request_waited_is_seen(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("images.whisperx.app.work.available_memory", lambda: 0)
+
+    async def look() -> None:
+        async with client(make_engine(SETTINGS), tmp_path) as http:
+            refused = await http.post(TRANSCRIPTIONS, files=upload(SECOND))
+            assert (refused.status_code, code(refused)) == (413, "insufficient_memory")
+
+    asyncio.run(look())
+
+
+def test_of_several_windows_each_is_told_the_maximum_alone(tmp_path: Path) -> None:
+    diarizer = StandInDiarizer()
+    settings = replace(SETTINGS, window_s=40.0)
+    fields = {"min_speakers": "1", "max_speakers": "3"}
+
+    async def look() -> None:
+        async with client(make_engine(settings, diarizer=diarizer), tmp_path) as http:
+            await http.post(SPEAKERS, files=upload(silence(100)), data=fields)
+
+    asyncio.run(look())
+    warm_up, *windows = diarizer.counts
+    assert not warm_up.is_given
+    assert windows == [SpeakerCount(maximum=3)] * 3
 
 
 def test_after_a_lost_gpu_nothing_touches_the_model_again(tmp_path: Path) -> None:

@@ -147,6 +147,25 @@ def test_an_unexpected_failure_on_the_way_says_nothing_of_the_inside(tmp_path: P
     assert "secret" not in json.dumps(lines)
 
 
+def test_a_stream_has_lines_also_while_nothing_advances(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("images.whisperx.app.answering.KEEP_ALIVE_S", 0.2)
+    monkeypatch.setattr("images.whisperx.app.answering._PROGRESS_EVERY_S", 0.05)
+    transcriber = StandInTranscriber(gate=threading.Event())
+
+    async def ask() -> Lines:
+        async with client(make_engine(SETTINGS, transcriber), tmp_path) as http:
+            asked = asyncio.create_task(http.post(SPEAKERS, files=upload(silence(1)), data=STREAM))
+            await until(transcriber.entered.is_set)
+            await asyncio.sleep(1.5)
+            assert transcriber.gate is not None
+            transcriber.gate.set()
+            return [json.loads(line) for line in (await asked).text.splitlines()]
+
+    assert len(of(asyncio.run(ask()), "progress")) >= 5
+
+
 def test_what_is_refused_at_the_door_is_no_stream(tmp_path: Path) -> None:
     async def ask() -> None:
         async with client(make_engine(SETTINGS), tmp_path) as http:

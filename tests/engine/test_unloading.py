@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import threading
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,7 +15,7 @@ from images.whisperx.app.engine import Engine
 from images.whisperx.app.settings import EngineSettings
 from tests.engine.in_process import SPEAKERS, TRANSCRIPTIONS, client, until, upload
 from tests.engine.made_audio import silence
-from tests.standins.engine_models import StandInTranscriber, make_engine
+from tests.standins.engine_models import StandInDiarizer, StandInTranscriber, make_engine
 
 SOON = EngineSettings(device="cpu", unload_after_min=0.2 / 60)
 SECOND = silence(1)
@@ -88,6 +90,61 @@ def test_a_probe_with_real_speech_neither_loads_nor_keeps_loaded(tmp_path: Path)
             assert answer.status_code == 409
             assert answer.json()["error"]["code"] == "unloaded"
             assert loads.count == 1
+
+    asyncio.run(look())
+
+
+def test_nothing_is_dropped_under_a_request(tmp_path: Path) -> None:
+    transcriber = StandInTranscriber(gate=threading.Event())
+    engine = make_engine(SOON, transcriber)
+
+    async def look() -> None:
+        async with client(engine, tmp_path) as http:
+            request = asyncio.create_task(http.post(TRANSCRIPTIONS, files=upload(SECOND)))
+            await until(transcriber.entered.is_set)
+            await asyncio.sleep(1.0)  # five times as long as it takes to be idle
+            assert engine.whisper.model is not None
+            assert transcriber.gate is not None
+            transcriber.gate.set()
+            assert (await request).status_code == 200
+
+    asyncio.run(look())
+
+
+def test_nothing_is_dropped_while_another_model_still_loads(tmp_path: Path) -> None:
+    loading = threading.Event()
+
+    def slow(
+        _s: EngineSettings, _device: str, _threads: int, _check: Callable[[], None]
+    ) -> StandInDiarizer:
+        assert loading.wait(30)
+        return StandInDiarizer()
+
+    engine = make_engine(SOON, load_diarizer=slow)
+
+    async def look() -> None:
+        async with client(engine, tmp_path, status=None) as http:
+            await until(lambda: engine.whisper.model is not None)
+            await asyncio.sleep(1.0)  # as above
+            assert (await http.get("/health")).json()["status"] == "loading"
+            assert engine.whisper.model is not None
+            loading.set()
+            await unloaded(engine, http)
+
+    asyncio.run(look())
+
+
+def test_a_probe_is_answered_by_the_models_that_are_loaded(tmp_path: Path) -> None:
+    engine = make_engine(SOON)
+    probe = {PROBE_HEADER: "1"}
+
+    async def look() -> None:
+        async with client(engine, tmp_path) as http:
+            await unloaded(engine, http)
+            assert (await http.post(TRANSCRIPTIONS, files=upload(SECOND))).status_code == 200
+            for path, status in ((TRANSCRIPTIONS, 200), (SPEAKERS, 409)):
+                answer = await http.post(path, files=upload(SECOND), headers=probe)
+                assert answer.status_code == status
 
     asyncio.run(look())
 

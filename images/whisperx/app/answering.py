@@ -121,16 +121,16 @@ async def _admit(
     fields = check_fields(kind, form.fields)
     make_work = plan(fields)
     stack.enter_context(engine.place())  # from now on nothing is unloaded
-    counts = PROBE_HEADER not in request.headers
-    if not counts and engine.is_unloaded:
-        message = "The models are not loaded, and a probe does not load them."
-        raise ApiError(409, "unloaded", message)
     gone = asyncio.create_task(_hung_up(request))
     stack.callback(gone.cancel)
     duration_s = await _decoded(form.file, settings.max_audio_s)
     lines: deque[Line] = deque()
     tell = lines.append if fields.stream else _nobody_listens
     work = make_work(Recording(form.file, duration_s), tell)
+    counts = PROBE_HEADER not in request.headers
+    if not counts and engine.lacks(work.lanes):
+        message = "The models are not loaded, and a probe does not load them."
+        raise ApiError(409, "unloaded", message)
     refuse_what_cannot_fit(duration_s, available_memory(), settings)
     engine.refuse_long_wait(duration_s, work.lanes)
     job = Job(duration_s)

@@ -151,16 +151,18 @@ class Engine:
         """The state of now; never waits for anything, and is no use of the models."""
         places = (self.whisper, self.diarizer)
         errors = [place.error for place in places if place.error]
-        loading = [place.title for place in places if place.model is None and not place.error]
+        loading = [place.title for place in places if place.is_loading]
+        dropped = [place.title for place in places if place.unloaded]
         if self._fatal:
             status, detail = "fatal", _FATAL
         elif errors:
             status, detail = "failed", "; ".join(errors)
-        elif self.is_unloaded:
-            status = "unloaded"
-            detail = "the models were dropped after a time without work; a request loads them again"
         elif loading:
             status, detail = "loading", f"loading {' and '.join(loading)}"
+        elif dropped:
+            status = "unloaded"
+            detail = f"{' and '.join(dropped)} dropped after a time without work; a request that "
+            detail += "needs it loads it again"
         else:
             status, detail = "ready", ""
         return Health(
@@ -177,10 +179,9 @@ class Engine:
             detail=detail,
         )
 
-    @property
-    def is_unloaded(self) -> bool:
-        """Whether a model was dropped, so that the next request has to wait for it."""
-        return self.whisper.unloaded or self.diarizer.unloaded
+    def lacks(self, lanes: Collection[str]) -> bool:
+        """Whether a model that these lanes need was dropped, so that a request waits for it."""
+        return self.whisper.unloaded or (DIARIZATION in lanes and self.diarizer.unloaded)
 
     def refuse_if_fatal(self) -> None:
         """Raises ApiError 503 once the GPU is lost for this process."""
@@ -319,8 +320,8 @@ class Engine:
 
     def _begin(self) -> None:
         self._device = choose_device(self.settings)
-        # Measured on two cores (../README.md, "Speed"): the two lanes side by side with half of the
-        # threads each take 0.7 of the time that they take one after the other with all of them.
+        # Measured on two cores, ten minutes of meetings: the two lanes side by side with half of
+        # the threads each took 29 s, one after the other with all of them 42 s.
         # On a GPU there is one batch at a time.
         overlap = self._device == "cpu" and self._threads > 1
         if overlap:
@@ -341,6 +342,8 @@ class Engine:
     def _unload_when_idle(self) -> None:
         limit_s = self.settings.unload_after_min * 60
         while not self._stopping.wait(min(_IDLE_LOOK_S, limit_s)):
+            if self.whisper.is_loading or self.diarizer.is_loading:
+                self._used = time.monotonic()
             idle_s = time.monotonic() - self._used
             if idle_s < limit_s or (self.whisper.model is None and self.diarizer.model is None):
                 continue

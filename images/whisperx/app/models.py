@@ -104,18 +104,22 @@ class Place(Generic[M]):
             assert self.model is not None
             return self.model
 
+    @property
+    def is_loading(self) -> bool:
+        """Whether it is being loaded for the first time."""
+        return self.model is None and not (self.error or self.unloaded)
+
     def unload(self) -> None:
         """Drop the model; who uses it now keeps it until the work is done."""
         with self._lock:
             if self.model is not None:
-                self.unloaded = True
-                self.model = None
+                self.unloaded, self.model = True, None
 
     def _fill(self) -> None:
         began = time.monotonic()
         model = self._load()
+        self.model = model  # first: who asks meanwhile must not find neither
         self.name, self.error, self.unloaded = model.name, "", False
-        self.model = model
         log.info("%s is ready after %.1f s", self.title, time.monotonic() - began)
 
     def _failed(self) -> ApiError:

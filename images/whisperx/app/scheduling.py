@@ -76,6 +76,8 @@ class Task:
     served: float
     """When it had its last step, or came."""
     done_s: float = 0.0
+    begun: bool = False
+    """It had its first step, in which models may have been loaded: that tells no speed."""
 
     @property
     def left_s(self) -> float:
@@ -207,7 +209,9 @@ class Scheduler:
             now = time.monotonic()
             task.served = now
             self.steps += 1
-            self._speeds[task.lane].note(now - began, task.done_s - before_s)
+            if task.begun:
+                self._speeds[task.lane].note(now - began, task.done_s - before_s)
+            task.begun = True
             if error is not None or over:
                 self._drop(task, error)
 

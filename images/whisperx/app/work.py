@@ -75,10 +75,11 @@ class Script:
         refuse_what_cannot_fit(
             self._recording.duration_s, available_memory(), self._engine.settings
         )
-        steps = transcribe(
-            self._engine.whisper.use(), self._recording, self._speech, self._wish, self._find
-        )
-        for written in steps:
+        transcriber = self._engine.whisper.use()
+        yield Written(0.0, "", (), ())
+        for written in transcribe(
+            transcriber, self._recording, self._speech, self._wish, self._find
+        ):
             self.language = written.language
             self.segments += written.segments
             self.tokens += written.tokens
@@ -239,6 +240,7 @@ class ConversationWork:
     def _diarize(self) -> Steps:
         duration_s, window_s = self._recording.duration_s, self._engine.settings.window_s
         self._diarizer = diarizer = self._engine.diarizer.use()
+        yield 0.0
         several = count_windows(duration_s, window_s) > 1
         self._speakers = speakers = Speakers(self._count, diarizer.linking, several=several)
         count = SpeakerCount(maximum=self._count.most) if several else self._count

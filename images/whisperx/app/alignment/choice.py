@@ -64,7 +64,9 @@ class Careful:
 
 
 class Alignment:
-    """The aligners of all languages. `find` and `unload` belong to the inference thread.
+    """The aligners of all languages.
+
+    `find` belongs to the transcription's thread; `unload` comes while that has nothing to do.
 
     Args:
         settings: align, align_models, align_fetch, align_fetch_timeout_s and hf_token.

@@ -18,6 +18,8 @@ from images.whisperx.app.diarization import SpeakerCount, Voices
 
 _ITERATIONS = 30
 """2-means settles in fewer; this only bounds it."""
+_MET = 0.15
+"""By so much more alike two who spoke in one window must be than two who never met."""
 _ROUNDING = 1e-6
 """Halves of a voice whose pieces differ by less are one and the same embedding."""
 
@@ -72,32 +74,6 @@ class _Voice:
         """The cosine between both; 0 where one is unknown."""
         lengths = float(np.linalg.norm(self.total) * np.linalg.norm(other.total))
         return float(self.total @ other.total) / lengths if lengths else 0.0
-
-
-@dataclass(frozen=True, slots=True)
-class _Pair:
-    """A voice of a window and somebody known.
-
-    Attributes:
-        label, owner: whose they are.
-        likeness: the cosine between them.
-        local_s: how much speech the window has of it.
-        known_s: how much there was of the one who is known less.
-    """
-
-    label: int
-    owner: int
-    likeness: float
-    local_s: float
-    known_s: float
-
-    def is_free(self, owners: Mapping[int, int]) -> bool:
-        """Whether neither of both is matched yet."""
-        return self.label not in owners and self.owner not in owners.values()
-
-    def shares_one_with(self, other: _Pair) -> bool:
-        """Whether the voice or the known one is the same."""
-        return self.label == other.label or self.owner == other.owner
 
 
 class Speakers:
@@ -157,36 +133,37 @@ class Speakers:
 
     def _recognise(self, local: Mapping[int, _Voice]) -> dict[int, int]:
         """The person whom each voice of a window belongs to; no two belong to one."""
-        pairs = [
-            _Pair(
-                label,
-                owner,
-                voice.likeness(person),
-                local_s=voice.speech_s,
-                known_s=min(voice.speech_s, person.speech_s),
-            )
-            for label, voice in local.items()
-            for owner, person in self._people.items()
-        ]
-        pairs.sort(key=lambda pair: -pair.likeness)
+        labels, known = list(local), list(self._people)
         owners: dict[int, int] = {}
-        for accepts in (self._is_sure, self._is_trace):
-            for pair in pairs:  # the best first: each is the other's best of those still free
-                free = [one for one in pairs if one.is_free(owners)]
-                if pair in free and accepts(pair, free):
-                    owners[pair.label] = pair.owner
+        if known and local:
+            # Rows are the window's voices and columns are people; who is matched is taken out.
+            free = _likenesses(list(local.values()), list(self._people.values()))
+            best_first = np.argsort(-free, axis=None, kind="stable").tolist()
+            for accepts in (self._is_sure, self._is_trace):
+                for place in best_first:
+                    row, column = divmod(place, len(known))
+                    voice, person = local[labels[row]], self._people[known[column]]
+                    if np.isfinite(free[row, column]) and accepts(voice, person, free, row, column):
+                        owners[labels[row]] = known[column]
+                        free[row], free[:, column] = -np.inf, -np.inf
         self._welcome(local, owners)
         return owners
 
-    def _is_sure(self, pair: _Pair, free: Sequence[_Pair]) -> bool:
-        rivals = [one.likeness for one in free if one is not pair and one.shares_one_with(pair)]
-        is_clear = pair.likeness - max(rivals, default=-1.0) >= self._linking.margin
-        return pair.likeness >= self._linking.sure or (
-            is_clear and pair.likeness >= self._linking.cosine_needed(pair.known_s)
-        )
+    def _is_sure(
+        self, voice: _Voice, person: _Voice, free: NDArray[np.float64], row: int, column: int
+    ) -> bool:
+        likeness = free[row, column]
+        if likeness >= self._linking.sure:
+            return True
+        if likeness < self._linking.cosine_needed(min(voice.speech_s, person.speech_s)):
+            return False
+        rivals = np.concatenate((np.delete(free[row], column), np.delete(free[:, column], row)))
+        return bool(likeness - rivals.max(initial=-1.0) >= self._linking.margin)
 
-    def _is_trace(self, pair: _Pair, _free: Sequence[_Pair]) -> bool:
-        return pair.local_s < self._linking.brief_s and pair.likeness >= self._linking.brief
+    def _is_trace(
+        self, voice: _Voice, _person: _Voice, free: NDArray[np.float64], row: int, column: int
+    ) -> bool:
+        return voice.speech_s < self._linking.brief_s and free[row, column] >= self._linking.brief
 
     def _welcome(self, local: Mapping[int, _Voice], owners: dict[int, int]) -> None:
         """Add to `owners` those who are new, or whom they are most like where none may be."""
@@ -217,11 +194,12 @@ class Speakers:
             self._split(owner, halves.pop(owner))
 
     def _join(self) -> None:
-        """Make one of the two who are most alike, of those who never met if there are any."""
+        """Make one of the two who are most alike; those who met were told apart side by side."""
 
-        def fitness(pair: tuple[int, int]) -> tuple[bool, float]:
+        def fitness(pair: tuple[int, int]) -> float:
             one, other = (self._people[owner] for owner in pair)
-            return one.windows.isdisjoint(other.windows), one.likeness(other)
+            handicap = 0.0 if one.windows.isdisjoint(other.windows) else _MET
+            return one.likeness(other) - handicap
 
         one, other = max(itertools.combinations(self._people, 2), key=fitness)
         self._note(one, self._people.pop(other))
@@ -244,6 +222,13 @@ class Speakers:
             for label, voice in _voices(voices, owners, window):
                 if label in (owner, other):
                     self._note(label, voice)
+
+
+def _likenesses(voices: Sequence[_Voice], people: Sequence[_Voice]) -> NDArray[np.float64]:
+    """The cosine of each voice, a row, and each person, a column; 0 where one is unknown."""
+    rows, columns = (np.stack([one.total for one in some]) for some in (voices, people))
+    lengths = np.outer(np.linalg.norm(rows, axis=1), np.linalg.norm(columns, axis=1))
+    return np.divide(rows @ columns.T, lengths, out=np.zeros(lengths.shape), where=lengths > 0)
 
 
 def _voices(voices: Voices, labels: NDArray[np.int64], window: int) -> Iterator[tuple[int, _Voice]]:

