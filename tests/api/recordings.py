@@ -32,9 +32,15 @@ def claiming(wav: bytes, data_size: int) -> bytes:
 
 
 @cache
-def encoded(codec: str, container: str, seconds: float = 2.0, *, silence: bool = False) -> bytes:
+def encoded(
+    codec: str,
+    container: str,
+    seconds: float = 2.0,
+    *,
+    silence: bool = False,
+    rate: int = 48_000,
+) -> bytes:
     """A tone in another format, by PyAV."""
-    rate = 48_000
     output = io.BytesIO()
     with av.open(output, "w", format=container) as file:
         stream: Any = file.add_stream(codec, rate=rate)

@@ -112,6 +112,16 @@ def test_a_short_recording_is_padded_but_its_length_stays_true(tmp_path: Path, r
     assert not padded[round(info.duration_s * 16_000) :].any()
 
 
+def test_a_file_that_changes_its_sample_rate_keeps_its_length_and_pitch(tmp_path: Path) -> None:
+    data = encoded("libmp3lame", "mp3", rate=44_100) + encoded("libmp3lame", "mp3", rate=16_000)
+    assert convert(tmp_path, data).duration_s == pytest.approx(4.0, abs=0.3)
+    found = samples(tmp_path).astype(np.float64)
+    pitches = [
+        np.abs(np.fft.rfft(found[start : start + 16_000])).argmax() for start in (8000, 40_000)
+    ]
+    assert pitches[0] == pytest.approx(pitches[1], abs=2)  # in Hz, over a second
+
+
 def test_one_sample_is_a_recording(tmp_path: Path) -> None:
     assert convert(tmp_path, canonical_wav(1 / 16_000)).duration_s == 1 / 16_000
     assert len(samples(tmp_path)) == 16_000
