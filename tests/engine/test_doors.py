@@ -192,7 +192,8 @@ def test_the_speaker_fields_have_the_gateway_s_rules(
 
 
 @pytest.mark.parametrize(
-    ("languages", "asked"), [(("en",), "de"), (("en", "fr"), "German"), (("de", "fr"), "en-US")]
+    ("languages", "asked"),
+    [(("en",), "de"), (("en", "fr"), "German"), (("de", "fr"), "en-US"), (("en",), "klingon")],
 )
 def test_a_language_that_the_model_cannot_do_is_refused_with_those_that_it_can(
     tmp_path: Path, languages: tuple[str, ...], asked: str

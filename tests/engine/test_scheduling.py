@@ -49,6 +49,16 @@ def steps(job: Job, count: int, log: list[str], name: str) -> Steps:
         yield job.duration_s * number / count
 
 
+def endless(began: threading.Event, closed: threading.Event) -> Steps:
+    """Steps without end, which tell that they began and that they were closed."""
+    try:
+        while True:
+            began.set()
+            yield 0.0
+    finally:
+        closed.set()
+
+
 def task(duration_s: float, *, served: float = 0.0, done_s: float = 0.0) -> Task:
     """A task of a job with this lane only."""
     job = Job(duration_s)
@@ -141,19 +151,11 @@ def test_an_error_in_one_lane_ends_the_other_and_runs_its_finally(two_threads: S
     job = Job(LONG_S)
     began, closed = threading.Event(), threading.Event()
 
-    def endless() -> Steps:
-        try:
-            while True:
-                began.set()
-                yield 0.0
-        finally:
-            closed.set()
-
     def failing() -> Steps:
         assert began.wait(30)
         yield float("broken")
 
-    two_threads.submit(job, {LANE: endless(), OTHER: failing()})
+    two_threads.submit(job, {LANE: endless(began, closed), OTHER: failing()})
     with pytest.raises(ValueError, match="broken"):
         wait(job.finished)
     assert closed.wait(30)
@@ -201,15 +203,7 @@ def test_a_job_that_is_left_ends_at_its_next_step(one_thread: Scheduler) -> None
     job = Job(LONG_S)
     began, closed = threading.Event(), threading.Event()
 
-    def endless() -> Steps:
-        try:
-            while True:
-                began.set()
-                yield 0.0
-        finally:
-            closed.set()
-
-    one_thread.submit(job, {LANE: endless()})
+    one_thread.submit(job, {LANE: endless(began, closed)})
     assert began.wait(30)
     one_thread.abandon(job)
     with pytest.raises(Unwanted):

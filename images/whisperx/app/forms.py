@@ -189,10 +189,8 @@ def _too_large(limit: int) -> ApiError:
 
 
 def _language(value: str) -> str:
-    code = language_code(value)
-    if code is None:
-        raise ValueError("expected a language's code as Whisper has it, such as en or de")
-    return code
+    """Whisper's code; what is no language stays, and is refused with those that the model has."""
+    return language_code(value) or value
 
 
 def _made_here(value: str) -> str:

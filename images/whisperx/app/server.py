@@ -106,8 +106,8 @@ def check_language(language: str | None, known: Collection[str], model: str) -> 
     raise ApiError(
         400,
         "unsupported_language",
-        f"language={language!r}: the model {model} can only do {', '.join(sorted(known))}. Leave "
-        "`language` out, or run the engine with another model (ENGINE_MODEL).",
+        f"language={language[:40]!r}: the model {model} can only do {', '.join(sorted(known))}. "
+        "Leave `language` out, or run the engine with another model (ENGINE_MODEL).",
         param="language",
     )
 
