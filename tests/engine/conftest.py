@@ -7,7 +7,7 @@ import socket
 import subprocess
 import time
 import wave
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -130,8 +130,17 @@ def start(
     environ: Mapping[str, str] | None = None,
     *,
     module: str = "images.whisperx.app",
+    wrapper: Sequence[str] = (),
 ) -> Running:
-    """Start an engine with settings of its own; nothing of the test's environment reaches it."""
+    """Start an engine with settings of its own; nothing of the test's environment reaches it.
+
+    Args:
+        python: of the engine's environment.
+        folder: for its log and, unless `environ` says otherwise, its spool.
+        environ: its settings.
+        module: what is run.
+        wrapper: a command that becomes the command that follows it.
+    """
     port = (environ or {}).get("ENGINE_PORT") or str(free_port())
     own = {
         "PATH": os.environ["PATH"],
@@ -143,7 +152,11 @@ def start(
     log = folder / "engine.log"
     with log.open("wb") as output:
         process = subprocess.Popen(
-            [python, "-m", module], cwd=ROOT, env=own, stdout=output, stderr=subprocess.STDOUT
+            [*wrapper, python, "-m", module],
+            cwd=ROOT,
+            env=own,
+            stdout=output,
+            stderr=subprocess.STDOUT,
         )
     return Running(process, f"http://127.0.0.1:{port}", folder / f"engine-{port}", log)
 
@@ -159,9 +172,12 @@ def free_port() -> int:
 def pyannote_engine(
     engine_python: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Running]:
-    """An engine whose diarizer is pyannote (`auto`, with a folder); it may still be loading."""
+    """An engine whose diarizer is pyannote (`auto`, with a folder); it may still be loading.
+
+    Its windows are of 14 s.
+    """
     folder = tmp_path_factory.mktemp("pyannote")
-    environ = {"ENGINE_PYANNOTE_MODEL": str(folder / "pipeline")}
+    environ = {"ENGINE_PYANNOTE_MODEL": str(folder / "pipeline"), "ENGINE_WINDOW_S": "14"}
     running = start(engine_python, folder, environ, module="tests.standins.engine_pyannote_folder")
     try:
         yield running

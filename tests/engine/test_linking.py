@@ -191,6 +191,13 @@ def test_too_many_are_joined_by_likeness_those_who_never_met_first() -> None:
     ) == [["Speaker_0", "Speaker_1", "Speaker_2"], ["Speaker_0"]]
 
 
+def test_speakers_are_not_split_into_single_words() -> None:
+    speakers = Speakers(SpeakerCount(exactly=50), LINKING, several=False)
+    speakers.add(window((ANNA, 4), (BEN, 4), noise=0.1))  # 12 s
+    speakers.finish()
+    assert len(set(speakers.labels(0))) == 8
+
+
 def test_two_halves_of_one_voice_are_joined_rather_than_strangers_who_never_met() -> None:
     half = person(4, like=0, cosine=0.9)
     assert link(

@@ -42,5 +42,15 @@ def test_more_speakers_than_a_short_clip_can_have_are_not_made_up(
     assert "asked again without a number" in pyannote.log.read_text()
 
 
+@pytest.mark.parametrize("number", [1, 2, 3])
+def test_the_number_holds_for_a_recording_of_several_windows(
+    pyannote: Running, sample_wav: Path, number: int
+) -> None:
+    body = pyannote.post(SPEAKERS, sample_wav, num_speakers=str(number)).json()
+    assert body["speakers_detected"] == number
+    assert {one["speaker"] for one in body["segments"]} <= {f"Speaker_{n}" for n in range(number)}
+    assert "warnings" not in body
+
+
 def test_pyannote_says_nothing_of_torchcodec(pyannote: Running) -> None:
     assert "torchcodec" not in pyannote.log.read_text()

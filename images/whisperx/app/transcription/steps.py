@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from itertools import zip_longest
@@ -25,6 +26,8 @@ from proxy_app.speech import Segment, Token
 
 _SPOTS = 5
 """In so many parts of a recording its language is looked for."""
+_STEP_S = 8.0
+"""A batch that took longer than this is followed by a smaller one: others wait for its end."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,11 +77,14 @@ def transcribe(
         yield Written(0.0, language, (), ())
     written = _Writing(language, SegmentBuilder(transcriber.encode))
     aligner = find_aligner(language) if language else None
-    for batch in _batches(chunks(speech, recording.duration_s), transcriber.batch_size):
+    size = _BatchSize(transcriber.batch_size)
+    for batch in _batches(chunks(speech, recording.duration_s), size):
         samples = [recording.samples(chunk.start_s, chunk.end_s) for chunk in batch]
         # A batch cannot be decoded at a temperature, so then each chunk is heard by itself.
         together = batch and not wish.temperature
+        began = time.monotonic()
         first = transcriber.hear(batch, samples, language, wish) if together else []
+        size.note(time.monotonic() - began)
         for chunk, audio, once in zip_longest(batch, samples, first):
             heard = once
             tries: list[Heard] = []
@@ -159,16 +165,31 @@ def _spots(speech: SpeechMap, duration_s: float) -> Iterator[Chunk | None]:
                 return
 
 
-def _batches(found: Iterable[Chunk | None], largest: int) -> Iterator[list[Chunk]]:
-    """Chunks in batches; the first are small, so that the first text is there soon.
+class _BatchSize:
+    """How many chunks go together: one at first, so that the first text is there soon.
 
-    Silence ends a batch, and comes as an empty one where it goes on.
+    A large model on a CPU takes half a minute for a chunk; its batches stay small.
     """
-    size, batch = 1, list[Chunk]()
+
+    def __init__(self, largest: int) -> None:
+        self._largest = largest
+        self.chunks = 1
+
+    def note(self, took_s: float) -> None:
+        """Choose the next size by how long the last batch took, in seconds."""
+        if took_s > _STEP_S:
+            self.chunks = max(1, self.chunks // 2)
+        elif 2 * took_s <= _STEP_S:
+            self.chunks = min(2 * self.chunks, self._largest)
+
+
+def _batches(found: Iterable[Chunk | None], size: _BatchSize) -> Iterator[list[Chunk]]:
+    """Chunks in batches. Silence ends a batch, and comes as an empty one where it goes on."""
+    batch = list[Chunk]()
     for chunk in found:
         batch += [chunk] if chunk else []
-        if chunk is None or len(batch) == size:
+        if chunk is None or len(batch) >= size.chunks:
             yield batch
-            size, batch = min(2 * size, largest), []
+            batch = []
     if batch:
         yield batch
