@@ -22,6 +22,8 @@ from proxy_app.upstreams import End, Event, Options
 
 _DECODERS = os.cpu_count() or 1
 DECODER = "the decoder"
+SMALL_BYTES = 12_000_000
+"""A minute of a CD's sound is smaller."""
 """Its places; with the blank, no service can be called so."""
 
 
@@ -118,10 +120,15 @@ def _turn(
 
 
 def _decode(gateway: Gateway, upload: Path, wav: Path) -> float:
-    """Make the service's WAV; return the true length. As many at once as there are processors."""
+    """Make the service's WAV; return the true length.
+
+    As many at once as there are processors, and as many small ones: those wait for no large one.
+    """
     info = copy_canonical(upload, wav, gateway.decode_limits)
     if info is None:
-        with gateway.places.hold(DECODER, _DECODERS, gateway.config.queue_deadline_s):
+        small = upload.stat().st_size <= SMALL_BYTES
+        place = f"{DECODER} of small files" if small else DECODER
+        with gateway.places.hold(place, _DECODERS, gateway.config.queue_deadline_s):
             info = to_wav(upload, wav, gateway.decode_limits)
     upload.unlink(missing_ok=True)  # the disk is needed, and the answer may take an hour
     return info.duration_s

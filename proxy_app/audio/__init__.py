@@ -4,6 +4,13 @@
 codec that crashes or eats memory costs one request and not the server; PyAV is imported only there.
 """
 
-from proxy_app.audio.decode import AudioError, AudioInfo, DecodeLimits, copy_canonical, to_wav
+from proxy_app.audio.decode import (
+    AudioError,
+    AudioInfo,
+    DecodeLimits,
+    GivenUpError,
+    copy_canonical,
+    to_wav,
+)
 
-__all__ = ["AudioError", "AudioInfo", "DecodeLimits", "copy_canonical", "to_wav"]
+__all__ = ["AudioError", "AudioInfo", "DecodeLimits", "GivenUpError", "copy_canonical", "to_wav"]

@@ -7,8 +7,10 @@ time, the alarm, a crash) show in its exit status.
 
 from __future__ import annotations
 
+import ctypes
 import errno
 import json
+import os
 import resource
 import signal
 import sys
@@ -20,6 +22,8 @@ import av.error
 
 WAV_HEADER = 44
 SAMPLE = 2
+PR_SET_PDEATHSIG = 1
+"""prctl(2): the signal that the kernel sends when the thread that started this process ends."""
 WORDS = {
     errno.ENOMEM: "memory",
     errno.ENOSPC: "storage",
@@ -37,6 +41,14 @@ class RefusedError(Exception):
         self.detail = detail
 
 
+def die_with(parent: int) -> None:
+    """End with the process that wants the file; if that was killed, nobody else would see to it."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:  # it ended before
+        sys.exit(1)
+
+
 def limit(order: dict[str, Any]) -> None:
     """Bound this process before it touches the file."""
     megabyte = 1024 * 1024
@@ -51,7 +63,7 @@ def limit(order: dict[str, Any]) -> None:
         hard = resource.getrlimit(kind)[1]
         value = value if hard == resource.RLIM_INFINITY else min(value, hard)  # noqa: PLW2901
         resource.setrlimit(kind, (value, hard))
-    # The parent's own time-out does not fire if the parent was killed.
+    # The parent's own time-out does not fire if it hangs itself, or elsewhere than on Linux dies.
     signal.alarm(order["timeout_s"] + 1)
 
 
@@ -129,6 +141,7 @@ def pcm(frame: Any) -> memoryview:  # noqa: ANN401  - the planes' types are not 
 def main() -> None:
     """Obey the order in the first argument; print the answer."""
     order = json.loads(sys.argv[1])
+    die_with(order["parent"])
     limit(order)
     try:
         answer: dict[str, Any] = {"samples": decode(order)}

@@ -8,6 +8,8 @@ import os
 import signal
 import subprocess
 import sys
+import threading
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,6 +18,8 @@ from proxy_app.audio import sniff, wav
 _CHILD = Path(__file__).with_name("child.py")
 _COPY_BYTES = 16 * 1024 * 1024
 """Larger files are copied by the child, so that the copy does not hold up a server's other work."""
+_LOOK_S = 0.1
+"""How often a decode that can be given up looks whether it was."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +43,10 @@ class AudioInfo:
     """True length in seconds, before any padding."""
     format: str
     """FFmpeg's name of the container: wav, mp3, matroska..."""
+
+
+class GivenUpError(Exception):
+    """Nobody wants the file decoded any more."""
 
 
 class AudioError(Exception):
@@ -72,7 +80,12 @@ _REFUSALS = {
 }
 
 
-def to_wav(source: Path, target: Path, limits: DecodeLimits | None = None) -> AudioInfo:
+def to_wav(
+    source: Path,
+    target: Path,
+    limits: DecodeLimits | None = None,
+    given_up: threading.Event | None = None,
+) -> AudioInfo:
     """Write `source` to `target` as 16 kHz mono 16-bit WAV, padded with silence to one second.
 
     Blocks (cooperatively under gevent); may be called from any thread. On any exception, being
@@ -82,9 +95,11 @@ def to_wav(source: Path, target: Path, limits: DecodeLimits | None = None) -> Au
         source: a complete file on disk, whatever its name says.
         target: must not exist, or is replaced. It may be a hard link to `source`.
         limits: what the file may cost.
+        given_up: another thread sets it to end the work, which a thread cannot be interrupted in.
 
     Raises:
         AudioError: the file is not audio, is broken, or costs more than the limits allow.
+        GivenUpError: `given_up` was set first.
     """
     limits = limits or DecodeLimits()
     target.unlink(missing_ok=True)
@@ -93,7 +108,7 @@ def to_wav(source: Path, target: Path, limits: DecodeLimits | None = None) -> Au
         return info
     container = _sniff(source)
     try:
-        return _decode(source, target, container, limits)
+        return _decode(source, target, container, limits, given_up)
     except BaseException:
         target.unlink(missing_ok=True)
         raise
@@ -155,8 +170,15 @@ def _sniff(source: Path) -> str:
     return container
 
 
-def _decode(source: Path, target: Path, container: str, limits: DecodeLimits) -> AudioInfo:
+def _decode(
+    source: Path,
+    target: Path,
+    container: str,
+    limits: DecodeLimits,
+    given_up: threading.Event | None,
+) -> AudioInfo:
     order = {
+        "parent": os.getpid(),
         "source": str(source),
         "target": str(target),
         "format": container,
@@ -177,7 +199,7 @@ def _decode(source: Path, target: Path, container: str, limits: DecodeLimits) ->
         env=_child_environment(),
     ) as child:
         try:
-            output, trace = child.communicate(timeout=limits.timeout_s)
+            output, trace = _wait(child, limits.timeout_s, given_up)
         except subprocess.TimeoutExpired:
             child.kill()
             raise _too_complex(limits) from None
@@ -194,6 +216,26 @@ def _decode(source: Path, target: Path, container: str, limits: DecodeLimits) ->
     samples = int(answer["samples"])
     _write_header(target, max(samples, wav.MINIMUM_SAMPLES))
     return AudioInfo(samples / wav.RATE, container.split(",", 1)[0])
+
+
+def _wait(
+    child: subprocess.Popen[bytes], timeout_s: float, given_up: threading.Event | None
+) -> tuple[bytes, bytes]:
+    """What the child wrote, once it has ended.
+
+    Raises:
+        subprocess.TimeoutExpired, GivenUpError: it has not ended.
+    """
+    if given_up is None:
+        return child.communicate(timeout=timeout_s)
+    until = time.monotonic() + timeout_s
+    while not given_up.is_set():
+        try:
+            return child.communicate(timeout=_LOOK_S)
+        except subprocess.TimeoutExpired:
+            if time.monotonic() >= until:
+                raise
+    raise GivenUpError
 
 
 def _child_environment() -> dict[str, str]:

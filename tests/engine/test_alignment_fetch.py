@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
+import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
-from images.whisperx.app.alignment.fetch import Fetcher
+from images.whisperx.app.alignment.fetch import ROOT, Fetcher
 from tests.engine.conftest import wait_for
 from tests.standins.hub import COMMIT, Hub, serving
 
@@ -108,6 +110,20 @@ def test_a_hub_that_hangs_is_left_after_the_time_limit_and_not_asked_again(
         wait_for(lambda: not fetcher.want(MODEL))
         # Half of it is there, and it is not taken for the model.
         assert not (snapshot(cache) / "config.json").exists()
+
+
+def test_a_process_that_fetches_ends_in_time_also_where_the_engine_was_killed(
+    engine_python: Path, folder: Path, cache: Path
+) -> None:
+    with serving(folder, hangs_at="model.safetensors") as hub:
+        ended = subprocess.run(
+            [engine_python, "-m", "images.whisperx.app.alignment.fetch", MODEL, "1"],
+            cwd=ROOT,
+            env={**os.environ, "HF_ENDPOINT": hub.url, "HF_HOME": str(cache)},
+            timeout=60,
+            check=False,
+        )
+    assert ended.returncode == -signal.SIGALRM
 
 
 def test_what_a_killed_attempt_left_is_removed_by_the_next(

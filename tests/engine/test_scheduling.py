@@ -6,9 +6,11 @@ import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import Future
+from types import SimpleNamespace
 
 import pytest
 
+from images.whisperx.app import scheduling
 from images.whisperx.app.scheduling import (
     AGEING_S,
     CLIP_S,
@@ -272,6 +274,36 @@ def test_the_expected_wait_learns_how_slow_the_device_is(one_thread: Scheduler) 
     one_thread.submit(job, {LANE: slow(job)})
     wait(job.finished)
     assert wait_behind_long() > before_s * 1.3
+
+
+def test_the_expected_wait_forgets_how_fast_the_device_was(
+    one_thread: Scheduler, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = [0.0]
+    monkeypatch.setattr(scheduling, "time", SimpleNamespace(monotonic=lambda: clock[0]))
+
+    def steady(takes_s: float) -> Steps:
+        for step in range(1, 501):
+            clock[0] += takes_s
+            yield 10.0 * step
+
+    for takes_s in (1.0, 10.0):
+        job = Job(5000.0)
+        one_thread.submit(job, {LANE: steady(takes_s)})
+        wait(job.finished)
+    waiting, at_work, go_on = Job(100.0), threading.Event(), threading.Event()
+
+    def blocked() -> Steps:
+        at_work.set()
+        assert go_on.wait(30)
+        yield 100.0
+
+    one_thread.submit(waiting, {LANE: blocked()})
+    assert at_work.wait(30)
+    # The device takes a second for a second now; on average over all it took half of that.
+    assert one_thread.expected_wait_s(LONG_S, [LANE]) == pytest.approx(100.0, rel=0.05)
+    go_on.set()
+    wait(waiting.finished)
 
 
 def test_progress_is_the_mean_of_a_jobs_lanes(two_threads: Scheduler) -> None:

@@ -9,17 +9,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from starlette.types import Message
+from starlette.types import Message, Send
 
 from images.whisperx.app.diarization import SpeakerCount
 from images.whisperx.app.engine import DIARIZATION, TRANSCRIPTION, Engine
 from images.whisperx.app.recording import Recording
 from images.whisperx.app.scheduling import value_of
-from images.whisperx.app.server import create_app
 from images.whisperx.app.settings import EngineSettings
 from images.whisperx.app.transcription import Wish
 from images.whisperx.app.work import ConversationWork
-from tests.engine.in_process import SPEAKERS, TRANSCRIPTIONS, client, until, upload
+from tests.engine.in_process import SPEAKERS, TRANSCRIPTIONS, by_hand, client, until, upload
 from tests.engine.made_audio import silence
 from tests.standins.engine_models import StandInTranscriber, make_engine
 
@@ -66,6 +65,33 @@ def test_a_stream_begins_with_progress_and_ends_with_the_plain_answer(
     assert lines[-1] == {"type": "end", "answer": whole}
     done = [line["done_s"] for line in of(lines, "progress")]
     assert done == sorted(done)
+
+
+def test_the_first_line_is_progress_also_where_segments_are_known_by_then(tmp_path: Path) -> None:
+    lines: Lines = []
+    transcriber = StandInTranscriber()
+    engine = make_engine(SETTINGS, transcriber)
+
+    async def send(message: Message) -> None:
+        if message["type"] == "http.response.start":  # a slow client: the work is over before it
+            await until(lambda: transcriber.calls > 1 and engine.health().progress is None)
+        elif body := message["body"]:
+            lines.append(json.loads(body))
+
+    async def ask() -> None:
+        async with client(engine, tmp_path):
+            await by_hand(
+                engine,
+                tmp_path,
+                TRANSCRIPTIONS,
+                content=silence(1),
+                data=STREAM,
+                send=send,
+                left=asyncio.Event(),
+            )
+
+    asyncio.run(ask())
+    assert [line["type"] for line in lines] == ["progress", "segments", "end"]
 
 
 def test_the_segments_of_a_stream_are_those_of_the_answer(tmp_path: Path) -> None:
@@ -205,29 +231,22 @@ def test_a_client_that_leaves_in_the_middle_of_a_stream_ends_the_work(tmp_path: 
     assert not list(tmp_path.iterdir())
 
 
-async def _asked_by_hand(folder: Path, *, send: Any, leaves: bool = False) -> None:  # noqa: ANN401
+async def _asked_by_hand(folder: Path, *, send: Send, leaves: bool = False) -> None:
     """A request over bare ASGI; its client stops reading, or leaves, while its first batch runs."""
     gate, left = threading.Event(), asyncio.Event()
     transcriber = StandInTranscriber(gate=gate)
     engine = make_engine(SETTINGS, transcriber)
-    async with client(engine, folder) as http:
-        request = http.build_request("POST", SPEAKERS, files=upload(silence(LONG_S)), data=STREAM)
-        body: list[Message] = [{"type": "http.request", "body": await request.aread()}]
-
-        async def receive() -> Message:
-            if body:
-                return body.pop()
-            await left.wait()
-            return {"type": "http.disconnect"}
-
-        scope = {
-            "type": "http",
-            "method": "POST",
-            "path": SPEAKERS,
-            "query_string": b"",
-            "headers": [(k.lower().encode(), v.encode()) for k, v in request.headers.items()],
-        }
-        answering = asyncio.create_task(create_app(engine, folder)(scope, receive, send))
+    async with client(engine, folder):
+        asked = by_hand(
+            engine,
+            folder,
+            SPEAKERS,
+            content=silence(LONG_S),
+            data=STREAM,
+            send=send,
+            left=left,
+        )
+        answering = asyncio.create_task(asked)
         await until(transcriber.entered.is_set)
         assert engine.health().in_flight == 1
         if leaves:

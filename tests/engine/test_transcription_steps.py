@@ -74,7 +74,7 @@ def test_the_first_batches_are_small_so_that_text_is_there_soon() -> None:
 def test_batches_that_take_long_are_followed_by_smaller_ones(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    takes_s = iter((3.0, 6.0, 9.0, 2.0))
+    takes_s = iter((2.0, 6.0, 3.0, 9.0, 9.0, 9.0, 4.0, 6.0, 6.0))
     clock = [0.0]
 
     class Slow(StandInHearing):
@@ -89,10 +89,9 @@ def test_batches_that_take_long_are_followed_by_smaller_ones(
 
     monkeypatch.setattr(f"{transcribe.__module__}.time.monotonic", lambda: clock[0])
     slow = Slow()
-    run(slow, 180.0, *minutes(3))
-    assert [entry for entry in slow.log if entry != "-"] == [
-        *("1 in en", "2 in en", "2 in en", "1 in en"),
-    ]
+    run(slow, 480.0, *minutes(8))
+    sizes = [int(entry.removesuffix(" in en")) for entry in slow.log if entry != "-"]
+    assert sizes == [1, 2, 2, 4, 2, 1, 1, 2, 1]
 
 
 def test_a_doubtful_chunk_is_heard_again_and_aligned_after_that() -> None:

@@ -172,8 +172,43 @@ def test_a_model_that_cannot_be_loaded_again_is_a_503_and_tried_with_the_next_re
             failed = await http.post(TRANSCRIPTIONS, files=upload(SECOND))
             assert (failed.status_code, failed.json()["error"]["code"]) == (503, "model_failed")
             assert "disk" not in failed.text
+            assert "GET /health says why" in failed.text
+            health = await http.get("/health")
+            assert (health.status_code, health.json()["status"]) == (503, "failed")
+            why = "OSError: the disk is away. It is tried again with the next request"
+            assert why in health.json()["detail"]
+            probe = {PROBE_HEADER: "1"}
+            probed = await http.post(TRANSCRIPTIONS, files=upload(SECOND), headers=probe)
+            assert (probed.status_code, loads.count) == (409, 2)
             loads.error = None
             assert (await http.post(TRANSCRIPTIONS, files=upload(SECOND))).status_code == 200
+            health = await http.get("/health")
+            assert (health.status_code, "disk" in health.text) == (200, False)
+
+    asyncio.run(look())
+
+
+def test_while_a_model_is_loaded_again_requests_are_still_invited(tmp_path: Path) -> None:
+    loading, go_on = threading.Event(), threading.Event()
+    loads = Loads()
+
+    def slow(settings: EngineSettings, device: str, threads: int) -> StandInTranscriber:
+        if loads.count:
+            loading.set()
+            assert go_on.wait(30)
+        return loads(settings, device, threads)
+
+    engine = make_engine(SOON, load_transcriber=slow)
+
+    async def look() -> None:
+        async with client(engine, tmp_path) as http:
+            await unloaded(engine, http)
+            request = asyncio.create_task(http.post(TRANSCRIPTIONS, files=upload(SECOND)))
+            await until(loading.is_set)
+            health = await http.get("/health")
+            assert (health.status_code, health.json()["status"]) == (200, "unloaded")
+            go_on.set()
+            assert (await request).status_code == 200
 
     asyncio.run(look())
 

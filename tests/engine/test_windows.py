@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from images.whisperx.app.recording import RATE, Recording, Samples
+from images.whisperx.app.settings import EngineSettings
 from images.whisperx.app.speech_map import FRAME, FRAME_S, SpeechMap
 from images.whisperx.app.windows import LONGEST, SILENCE_S, Window, count_windows, windows
 
@@ -66,6 +67,10 @@ def test_a_pause_that_is_too_short_is_none() -> None:
 def test_without_a_pause_it_is_cut_anyway() -> None:
     found = cut(1000.0, 100.0)
     assert max(window.length_s for window in found) == pytest.approx(100.0 * LONGEST)
+
+
+def test_by_default_that_is_after_18_minutes() -> None:
+    assert cut(3600.0, EngineSettings().window_s)[0] == Window(0.0, 1080.0)
 
 
 def test_no_window_is_a_short_remainder() -> None:

@@ -50,6 +50,8 @@ def main(
     # Read by torch's and CTranslate2's OpenMP when they are imported, which is later. Threads that
     # spin while they wait halve the speed on a machine that has something else to do.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    # The voice detector's library would tell its maker that it runs.
+    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
     if settings.threads:
         os.environ["OMP_NUM_THREADS"] = str(settings.threads)
     keep_memory_flat()

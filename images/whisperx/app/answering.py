@@ -29,7 +29,6 @@ from images.whisperx.app.preflight import available_memory, refuse_what_cannot_f
 from images.whisperx.app.recording import Recording
 from images.whisperx.app.scheduling import Job, Unwanted
 from images.whisperx.app.work import Line, Tell, Work
-from proxy_app.audio import AudioError, DecodeLimits, to_wav
 
 log = logging.getLogger(__name__)
 
@@ -123,7 +122,7 @@ async def _admit(
     stack.enter_context(engine.place())  # from now on nothing is unloaded
     gone = asyncio.create_task(_hung_up(request))
     stack.callback(gone.cancel)
-    duration_s = await _decoded(form.file, settings.max_audio_s)
+    duration_s = await engine.decoder.decode(form.file, gone)
     lines: deque[Line] = deque()
     tell = lines.append if fields.stream else _nobody_listens
     work = make_work(Recording(form.file, duration_s), tell)
@@ -176,7 +175,8 @@ class StreamedAnswer(Response):
         head = {"type": "http.response.start", "status": 200, "headers": self.raw_headers}
         await send(head)
         job = self._admitted.job
-        sent_s, sent_at = -1.0, 0.0
+        await _send(send, progress_line(job))
+        sent_s, sent_at = job.done_s, time.monotonic()
         while True:
             over = running.done()
             while self._admitted.lines:
@@ -224,20 +224,6 @@ async def _send(send: Send, line: Line, *, more: bool = True) -> None:
     body = json.dumps(line, ensure_ascii=False, separators=(",", ":")).encode() + b"\n"
     async with asyncio.timeout(STALL_S):
         await send({"type": "http.response.body", "body": body, "more_body": more})
-
-
-async def _decoded(file: Path, max_audio_s: float) -> float:
-    """Make the file 16 kHz mono WAV in its place; its true length in seconds."""
-    wav = file.with_suffix(".wav")
-    try:
-        info = await asyncio.to_thread(to_wav, file, wav, DecodeLimits(max_audio_s=max_audio_s))
-    except AudioError as error:
-        setting = " (ENGINE_MAX_AUDIO_S)" if error.code == "audio_too_long" else ""
-        raise ApiError(
-            error.status, error.code, f"{error.message}{setting}", param="file"
-        ) from error
-    wav.replace(file)
-    return info.duration_s
 
 
 async def _hung_up(request: Request) -> None:

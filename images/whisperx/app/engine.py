@@ -17,6 +17,7 @@ from typing import Any
 
 from images.whisperx.app import faults
 from images.whisperx.app.alignment.choice import Alignment
+from images.whisperx.app.decoding import Decoder
 from images.whisperx.app.device import choose_device
 from images.whisperx.app.diarization import Diarizer, SpeakerCount, load_diarizer
 from images.whisperx.app.errors import ApiError
@@ -108,6 +109,7 @@ class Engine:
     ) -> None:
         self.settings = settings
         self.detector = detector
+        self.decoder = Decoder(settings.max_audio_s)
         self.whisper: Place[Transcriber] = Place(
             f"Whisper {settings.model}", self._load_whisper, self._die
         )

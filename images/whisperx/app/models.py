@@ -63,7 +63,7 @@ class Place(Generic[M]):
                 if faults.classify(error) is faults.Fault.STICKY:
                     self._lost()
                     return
-                self.error = f"{self.title}: {_reason(error)}. It is tried again every minute"
+                self.error = self._why(error, "every minute")
             else:
                 return
             stopping.wait(LOAD_AGAIN_S)
@@ -94,19 +94,16 @@ class Place(Generic[M]):
         self.require()
         with self._lock:
             if self.model is None:
-                try:
-                    self._fill()
-                except Exception as error:
-                    if faults.classify(error) is faults.Fault.STICKY:
-                        raise
-                    log.exception("%s cannot be loaded again", self.title)
-                    raise self._failed() from error
+                self._load_again()
             assert self.model is not None
             return self.model
 
     @property
     def is_loading(self) -> bool:
-        """Whether it is being loaded for the first time."""
+        """Whether it is being loaded for the first time.
+
+        Afterwards a request only waits for it, and nobody needs to be told to stay away.
+        """
         return self.model is None and not (self.error or self.unloaded)
 
     def unload(self) -> None:
@@ -115,12 +112,25 @@ class Place(Generic[M]):
             if self.model is not None:
                 self.unloaded, self.model = True, None
 
+    def _load_again(self) -> None:
+        try:
+            self._fill()
+        except Exception as error:
+            if faults.classify(error) is faults.Fault.STICKY:
+                raise
+            log.exception("%s cannot be loaded again", self.title)
+            self.error = self._why(error, "with the next request")
+            raise self._failed() from error
+
     def _fill(self) -> None:
         began = time.monotonic()
         model = self._load()
         self.model = model  # first: who asks meanwhile must not find neither
         self.name, self.error, self.unloaded = model.name, "", False
         log.info("%s is ready after %.1f s", self.title, time.monotonic() - began)
+
+    def _why(self, error: Exception, again: str) -> str:
+        return f"{self.title}: {_reason(error)}. It is tried again {again}"
 
     def _failed(self) -> ApiError:
         return ApiError(
