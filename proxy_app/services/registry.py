@@ -52,6 +52,8 @@ class Service:
     """ENVIRONMENT, or the name of the file."""
     overrides: str | None = None
     """The file whose place the environment took."""
+    api_key_file: str | None = None
+    """The file beside the registration that holds the key."""
     api_key: str | None = field(default=None, repr=False)
 
 
@@ -95,7 +97,7 @@ class Registry:
         malformed = []
         for path in sorted(self._folder.glob("*.json")):
             try:
-                service = parse(path.stem, _read(path), source=path.name)
+                service = with_key(parse(path.stem, _read(path), source=path.name), path)
             except (OSError, ValueError) as error:
                 malformed.append(Malformed(path.name, _reason(error)))
                 continue
@@ -134,12 +136,36 @@ def parse(name: str, fields: Mapping[str, Any], *, source: str) -> Service:
         model=_optional_text(fields, "model"),
         auto_restart=_typed(fields, "auto_restart", bool, "true or false", default=True),
         source=source,
+        api_key_file=_key_file(fields, name),
     )
+
+
+def _key_file(fields: Mapping[str, Any], name: str) -> str | None:
+    """A file of the same folder and name: a registration cannot have another file sent away."""
+    file = _optional_text(fields, "api_key_file")
+    if file not in (None, f"{name}.key"):
+        raise ValueError(f"api_key_file: expected {name}.key, which lies beside the registration")
+    return file
+
+
+def with_key(service: Service, registration: Path) -> Service:
+    """Read the key that lies beside a registration, where it names one.
+
+    Raises:
+        OSError: the file cannot be read.
+        ValueError: it holds no key.
+    """
+    if service.api_key_file is None:
+        return service
+    key = _read_text(registration.with_name(service.api_key_file)).strip()
+    if not key.isascii() or not key.isprintable() or " " in key or not key:
+        raise ValueError(f"{service.api_key_file}: expected a key on one line")
+    return replace(service, api_key=key)
 
 
 def _refuse_unknown(fields: Mapping[str, Any]) -> None:
     known = {"name", "title", "kind", "api", "base_url", "host", "container", "model"}
-    unknown = sorted(set(fields) - known - {"auto_restart"})
+    unknown = sorted(set(fields) - known - {"auto_restart", "api_key_file"})
     if unknown:
         raise ValueError(f"unknown field {unknown[0]!r}")
 
@@ -186,12 +212,7 @@ def _whisperx(service: Service, config: Config) -> Service:
 
 
 def _read(path: Path) -> Mapping[str, Any]:
-    with open(path, "rb", opener=_open_at_once) as file:
-        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-            raise ValueError("no regular file")
-        data = file.read(_LARGEST_FILE + 1)
-    if len(data) > _LARGEST_FILE:
-        raise ValueError(f"larger than {_LARGEST_FILE} bytes")
+    data = _read_text(path)
     try:
         fields = json.loads(data)
     except RecursionError:
@@ -201,6 +222,19 @@ def _read(path: Path) -> Mapping[str, Any]:
     if not isinstance(fields, dict):
         raise ValueError("expected a JSON object")  # noqa: TRY004 - every refusal is a ValueError
     return fields
+
+
+def _read_text(path: Path) -> str:
+    with open(path, "rb", opener=_open_at_once) as file:
+        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+            raise ValueError("no regular file")
+        data = file.read(_LARGEST_FILE + 1)
+    if len(data) > _LARGEST_FILE:
+        raise ValueError(f"larger than {_LARGEST_FILE} bytes")
+    try:
+        return data.decode()
+    except ValueError:
+        raise ValueError("no text in UTF-8") from None
 
 
 def _open_at_once(path: str, flags: int) -> int:

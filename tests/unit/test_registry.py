@@ -36,6 +36,35 @@ def test_a_file_registers_the_service_that_it_is_named_after(tmp_path: Path) -> 
     assert (service.source, service.auto_restart) == ("whisperx.json", True)
 
 
+def test_a_key_lies_beside_the_registration_and_is_never_shown(tmp_path: Path) -> None:
+    register(tmp_path, "whisperx.json", GOOD | {"api_key_file": "whisperx.key"})
+    register(tmp_path, "whisperx.key", "s3cret\n")
+    (service,) = read(tmp_path).services
+    assert service.api_key == "s3cret"
+    assert "s3cret" not in repr(service)
+
+
+@pytest.mark.parametrize(
+    ("key", "said"),
+    [(None, "cannot be read"), ("", "a key on one line"), ("a\nb", "a key on one line")],
+)
+def test_a_key_that_cannot_be_used_makes_the_registration_malformed(
+    tmp_path: Path, key: str | None, said: str
+) -> None:
+    register(tmp_path, "whisperx.json", GOOD | {"api_key_file": "whisperx.key"})
+    if key is not None:
+        register(tmp_path, "whisperx.key", key)
+    registered = read(tmp_path)
+    assert registered.services == ()
+    assert said in registered.malformed[0].reason
+
+
+@pytest.mark.parametrize("file", ["../whisperx.key", "/etc/passwd", "other.key"])
+def test_a_registration_cannot_have_another_file_sent_away(tmp_path: Path, file: str) -> None:
+    register(tmp_path, "whisperx.json", GOOD | {"api_key_file": file})
+    assert "expected whisperx.key" in read(tmp_path).malformed[0].reason
+
+
 def test_a_new_file_is_seen_without_a_restart(tmp_path: Path) -> None:
     registry = Registry(load_config({"SPEECH_SERVICES_DIR": str(tmp_path)}))
     assert registry.read().services == ()
