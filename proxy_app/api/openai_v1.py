@@ -39,14 +39,15 @@ def transcriptions() -> Response:
     """OpenAI's transcription, and with speakers where the format or the model's name asks for it.
 
     Speakers come with diarized_json and rttm, and with every format (srt and vtt then carry the
-    voices) where the model's name contains "diarize".
+    voices) where the model's name contains "diarize". Streams tell them in diarized_json alone.
     """
     upload = uploaded_file()
     wanted = _response_format()
     granularities = _granularities()
-    speakers = wanted in _WITH_SPEAKERS or "diarize" in request.form.get("model", "").lower()
     if _is_streamed(wanted):
+        speakers = wanted in _WITH_SPEAKERS
         return stream(follow(upload, options(), speakers=speakers), OpenAIEvents())
+    speakers = wanted in _WITH_SPEAKERS or "diarize" in request.form.get("model", "").lower()
     served = transcribe(upload, options(words=True), speakers=speakers)
     response = _render(served.transcript, wanted, granularities)
     response.headers["x-served-by"] = served.service.name

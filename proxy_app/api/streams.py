@@ -6,12 +6,14 @@ import json
 import math
 import time
 from collections.abc import Iterator, Mapping
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
-from flask import Response
+from flask import Response, request
 
 from proxy_app.api.errors import ApiError, ClientGoneError, as_api_error
+from proxy_app.api.relay import Relay
 from proxy_app.api.transcribe import Followed
+from proxy_app.api.uploads import SpoolingRequest
 from proxy_app.speech import TranscriptEvents, conversation_answer, to_conversation_segments
 from proxy_app.upstreams import Attributed, End, Event, Heard, Progress
 
@@ -103,23 +105,38 @@ class ConversationLines:
 
 
 def stream(followed: Followed, rendering: Rendering) -> Response:
-    """Send what is known as it becomes known; the end of the answer ends the work."""
-    response = Response(_pieces(followed, rendering), content_type=rendering.content_type)
+    """Send what is known as it becomes known; the end of the answer ends the work.
+
+    It begins with the first event, but no later than after HEARTBEAT_S.
+
+    Raises:
+        Exception: what went wrong before it began, as the events raise it.
+    """
+    try:
+        first = followed.events.get(HEARTBEAT_S)
+    except BaseException:
+        followed.events.close()
+        raise
+    pieces = _pieces(first, followed.events, rendering)
+    response = Response(pieces, content_type=rendering.content_type)
     response.headers["x-served-by"] = followed.service.name
     response.headers["X-Accel-Buffering"] = "no"  # nginx would keep it until it is complete
-    response.call_on_close(followed.rest.close)
+    response.call_on_close(followed.events.close)
+    spooled = cast(SpoolingRequest, request)
+    spooled.keep()  # it may not be decoded yet
+    response.call_on_close(spooled.end)
     return response
 
 
-def _pieces(followed: Followed, rendering: Rendering) -> Iterator[bytes]:
-    for data in _rendered(followed, rendering):
+def _pieces(first: Event | None, events: Relay[Event], rendering: Rendering) -> Iterator[bytes]:
+    for data in _rendered(first, events, rendering):
         for start in range(0, len(data), _PIECE):
             yield data[start : start + _PIECE]
 
 
-def _rendered(followed: Followed, rendering: Rendering) -> Iterator[bytes]:
+def _rendered(first: Event | None, events: Relay[Event], rendering: Rendering) -> Iterator[bytes]:
     """Never silent for longer than HEARTBEAT_S; begins at once, as the headers go with it."""
-    event: Event | None = followed.first
+    event = first
     silent_since = -math.inf
     try:
         while not isinstance(event, End):
@@ -128,7 +145,7 @@ def _rendered(followed: Followed, rendering: Rendering) -> Iterator[bytes]:
                 yield data or rendering.heartbeat()
                 silent_since = time.monotonic()
             left = silent_since + HEARTBEAT_S - time.monotonic()
-            event = followed.rest.get(max(0.0, left))
+            event = events.get(max(0.0, left))
         yield rendering.event(event)
     except ClientGoneError:
         return

@@ -20,11 +20,11 @@ from proxy_app.services import Service
 from proxy_app.speech import Transcript
 from proxy_app.upstreams import End, Event, Options
 
-_DECODERS = os.cpu_count() or 1
+_DECODERS = len(os.sched_getaffinity(0))
 DECODER = "the decoder"
+"""Its places; with the blank, no service can be called so."""
 SMALL_BYTES = 12_000_000
 """A minute of a CD's sound is smaller."""
-"""Its places; with the blank, no service can be called so."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,10 +39,9 @@ class Served:
 
 @dataclass(frozen=True, slots=True)
 class Followed:
-    """A transcript that is being made, from the first event on, and who makes it."""
+    """A transcript that is being made, and who makes it."""
 
-    first: Event
-    rest: Relay[Event]
+    events: Relay[Event]
     """To be closed by whoever reads it; the last event is an End."""
     service: Service
 
@@ -66,13 +65,13 @@ def transcribe(upload: Path, options: Options, *, speakers: bool) -> Served:
 
 
 def follow(upload: Path, options: Options, *, speakers: bool) -> Followed:
-    """The same as it becomes known; returns when the service has taken the recording.
+    """The same as it becomes known; returns at once, and the first event may take minutes.
 
     Raises:
-        ApiError, AudioError, QueueFullError, UpstreamError: as above; what comes later is raised by
-            the rest.
+        ApiError: nobody can work on it; whatever else `transcribe` raises, the events do.
     """
     gateway, service, wav = _start()
+    end_upload = cast(SpoolingRequest, request).end
 
     def work(put: Callable[[Event], None]) -> None:
         with (
@@ -82,16 +81,10 @@ def follow(upload: Path, options: Options, *, speakers: bool) -> Followed:
             ) as events,
         ):
             for event in events:
+                end_upload()  # the service has the recording
                 put(_with_true_length(event, duration_s))
 
-    rest = Relay(request.environ, work)
-    try:
-        first = rest.get()
-        assert first is not None, "without a time limit there is an event"
-    except BaseException:
-        rest.close()
-        raise
-    return Followed(first, rest, service)
+    return Followed(Relay(request.environ, work), service)
 
 
 def _start() -> tuple[Gateway, Service, Path]:

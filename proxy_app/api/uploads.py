@@ -6,6 +6,7 @@ import io
 import os
 import time
 from pathlib import Path
+from threading import BoundedSemaphore
 from typing import IO, TYPE_CHECKING, cast
 
 from flask import Flask, Request, current_app, request
@@ -38,7 +39,8 @@ class SpoolingRequest(Request):
         self._stem: Path | None = None
         self._uploads: list[_SpoolFile] = []
         self._paths: list[Path] = []
-        self._has_place = False
+        self._place: BoundedSemaphore | None = None
+        self._kept = False
 
     def take_place(self) -> None:
         """Count as one of the uploads that this worker takes at the same time.
@@ -46,14 +48,15 @@ class SpoolingRequest(Request):
         Raises:
             ApiError: there are too many.
         """
-        self._has_place = current().uploads.acquire(blocking=False)
-        if not self._has_place:
+        uploads = current().uploads
+        if not uploads.acquire(blocking=False):
             raise ApiError(
                 "Too many uploads at the same time. Try again in a moment.",
                 status=503,
                 code="too_many_uploads",
                 headers=RETRY_SOON,
             )
+        self._place = uploads
 
     def _get_file_stream(self, *_about: object, **_more: object) -> IO[bytes]:
         self._uploads.append(_SpoolFile(self.spool_path(f"upload-{len(self._uploads)}")))
@@ -72,15 +75,26 @@ class SpoolingRequest(Request):
         self._paths.append(self._stem.with_name(f"{self._stem.name}-{name}"))
         return self._paths[-1]
 
+    def keep(self) -> None:
+        """Leave the files and the place to whoever calls `end`: the answer needs them."""
+        self._kept = True
+
+    def leave(self) -> None:
+        """The view is done; so is the request, unless it is kept."""
+        if not self._kept:
+            self.end()
+
     def end(self) -> None:
         """Close and remove all files, also what a form that broke off left open."""
         for file in self._uploads:
             file.close()
         for path in self._paths:
             path.unlink(missing_ok=True)
-        if self._has_place:
-            self._has_place = False
-            current().uploads.release()
+        self._uploads.clear()
+        self._paths.clear()
+        if self._place is not None:
+            self._place.release()
+            self._place = None
 
 
 class _SpoolFile(io.FileIO):
@@ -109,7 +123,7 @@ def init_app(app: Flask, max_upload_bytes: int) -> None:
     app.config["MAX_FORM_MEMORY_SIZE"] = TEXT_BYTES
     app.config["MAX_FORM_PARTS"] = PARTS
     app.before_request(_refuse_at_the_door)
-    app.teardown_request(_end)
+    app.teardown_request(_leave)
 
 
 def uploaded_file() -> Path:
@@ -243,5 +257,5 @@ def _refuse_at_the_door() -> None:
         )
 
 
-def _end(_error: BaseException | None) -> None:
-    cast(SpoolingRequest, request).end()
+def _leave(_error: BaseException | None) -> None:
+    cast(SpoolingRequest, request).leave()

@@ -16,6 +16,7 @@ import pytest
 import requests
 import yaml
 
+from proxy_app.services import Places
 from tests.api.recordings import canonical_wav
 from tests.data import test_data
 from tests.standins.upstream_whisperx import StandIn
@@ -128,6 +129,16 @@ def running(state: Path, upstream: int, *, app: str = APP, **settings: str) -> I
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
+
+
+@contextlib.contextmanager
+def taken(gateway: Gateway, name: str, count: int) -> Iterator[None]:
+    """Hold all places of that name, as requests in other workers do."""
+    places = Places(gateway.state / "places")
+    with contextlib.ExitStack() as stack:
+        for _ in range(count):
+            stack.enter_context(places.hold(name, count, 5))
+        yield
 
 
 def is_alive(gateway: Gateway) -> bool:

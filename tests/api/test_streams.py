@@ -1,16 +1,20 @@
 """stream=true: what is known is sent as soon as it is known, in OpenAI's events or as NDJSON."""
 
 import json
+import os
 import socket
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+import requests
 
-from tests.api.conftest import Gateway, eventually, running
+from proxy_app.api import streams
+from proxy_app.api.transcribe import DECODER
+from tests.api.conftest import Gateway, eventually, running, taken
 from tests.api.openai_document import problems
-from tests.api.recordings import canonical_wav
+from tests.api.recordings import canonical_wav, encoded
 from tests.standins import upstream_whisperx as engine
 from tests.standins.upstream_whisperx import StandIn
 
@@ -18,6 +22,7 @@ OPENAI = "/v1/audio/transcriptions"
 OURS = "/api/audio/transcribe-with-speakers"
 PATHS = (OPENAI, OURS)
 TEXT = "Hello. Good morning, all."
+MP3 = encoded("libmp3lame", "mp3")
 DELTA, SEGMENT, DONE = (f"transcript.text.{kind}" for kind in ("delta", "segment", "done"))
 
 
@@ -72,16 +77,18 @@ def upload(**fields: str) -> bytes:
     return head.encode() + body
 
 
+@pytest.mark.parametrize("model", ["gpt-4o-transcribe", "my-diarizer"])
 @pytest.mark.parametrize("format_", ["json", "text"])
 def test_text_comes_in_deltas_which_together_are_the_text(
-    gateway: Gateway, schema: dict[str, Any], format_: str
+    gateway: Gateway, standin: StandIn, schema: dict[str, Any], format_: str, model: str
 ) -> None:
-    *sent, end = events(gateway, model="gpt-4o-transcribe", response_format=format_)
+    *sent, end = events(gateway, model=model, response_format=format_)
     assert end == "[DONE]"
     assert [event["type"] for event in sent] == [DELTA, DELTA, DONE]
     for event in sent:
         assert not list(problems(schema, "CreateTranscriptionResponseStreamEvent", event))
     assert "".join(event["delta"] for event in sent[:-1]) == sent[-1]["text"] == TEXT
+    assert standin.received[0].path == OPENAI, "speakers were asked for, which nobody is told"
 
 
 def test_the_headers_keep_proxies_from_holding_it_back(gateway: Gateway) -> None:
@@ -118,8 +125,6 @@ def test_deltas_are_joined_as_the_script_wants_it(
     [
         {"response_format": "diarized_json", "model": "gpt-4o-transcribe-diarize"},
         {"response_format": "diarized_json"},
-        {"response_format": "json", "model": "my-diarizer"},
-        {"response_format": "text", "model": "my-diarizer"},
     ],
 )
 def test_segments_with_speakers_come_beside_the_deltas(
@@ -390,6 +395,69 @@ def test_progress_without_text_does_not_put_off_the_comments(
         received = [line for line in response.iter_lines() if line]
     assert received[:2] == [b": ping"] * 2
     assert received[-1] == b"data: [DONE]"
+
+
+def test_no_silence_is_longer_than_a_quarter_of_a_minute() -> None:
+    assert streams.HEARTBEAT_S == 15
+
+
+@pytest.mark.parametrize("place", [f"{DECODER} of small files", "whisperx"])
+def test_a_stream_that_waits_for_a_place_says_so_and_keeps_its_recording(
+    standin: StandIn, tmp_path: Path, place: str
+) -> None:
+    count = 2 if place == "whisperx" else len(os.sched_getaffinity(0))
+    settings = {"SPEECH_PLACES": "2", "SPEECH_MAX_UPLOADS": "1", "SPEECH_WORKERS": "1"}
+    with running(
+        tmp_path, standin.port, app="tests.api.impatient:create_app()", **settings
+    ) as gateway:
+        url, fields = gateway.url + OURS, {"stream": "true"}
+        with taken(gateway, place, count):
+            response = requests.post(url, fields, files={"file": MP3}, timeout=20, stream=True)
+            coming = (json.loads(line) for line in response.iter_lines())
+            waiting = {"type": "progress", "stage": "waiting", "done_s": 0.0, "total_s": 0.0}
+            assert [next(coming) for _ in range(3)] == [waiting] * 3
+            assert response.headers["x-served-by"] == "whisperx"
+            assert standin.received == []
+            second = gateway.transcribe()
+            assert second.json()["error"]["code"] == "too_many_uploads"
+        with response:
+            assert list(coming)[-1]["type"] == "end"
+        assert not gateway.files()
+        assert gateway.transcribe().status_code == 200
+
+
+@pytest.mark.parametrize("path", PATHS)
+def test_a_refusal_after_the_first_sign_of_life_ends_the_stream(
+    standin: StandIn, tmp_path: Path, path: str
+) -> None:
+    settings = {"SPEECH_PLACES": "1", "SPEECH_QUEUE_DEADLINE_S": "0.5"}
+    with (
+        running(
+            tmp_path, standin.port, app="tests.api.impatient:create_app()", **settings
+        ) as gateway,
+        taken(gateway, "whisperx", 1),
+    ):
+        assert last(gateway, path)["error"]["code"] == "queue_full"
+        assert eventually(lambda: not gateway.files())
+
+
+def test_a_client_that_hangs_up_while_it_waits_leaves_nothing(
+    standin: StandIn, tmp_path: Path
+) -> None:
+    standin.behave("stepwise")
+    settings = {"SPEECH_PLACES": "1", "SPEECH_MAX_UPLOADS": "1", "SPEECH_WORKERS": "1"}
+    with running(
+        tmp_path, standin.port, app="tests.api.impatient:create_app()", **settings
+    ) as gateway:
+        with gateway.connect() as client:
+            client.sendall(upload())
+            assert standin.started.wait(10)
+            assert client.recv(4096).startswith(b"HTTP/1.1 200 ")
+            assert gateway.files()
+        assert standin.hung_up.wait(10), "the engine went on for nobody"
+        assert eventually(lambda: not gateway.files())
+        standin.behave("ok")
+        assert gateway.transcribe().status_code == 200, "a place was not freed"
 
 
 def test_our_own_stream_repeats_its_progress_in_silence(standin: StandIn, tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ The decoder is the real one, but it waits until a test lets it go on.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import signal
 import subprocess
@@ -125,6 +126,10 @@ def has_ended(pid: int) -> bool:
         return stat.read_text().rpartition(")")[2].split()[0] == "Z"
     except OSError:
         return True
+
+
+def test_a_minute_of_a_cds_sound_is_a_small_file_and_a_film_is_none() -> None:
+    assert 44_100 * 2 * 2 * 60 <= decoding.SMALL_BYTES <= 20_000_000
 
 
 def test_a_clip_does_not_wait_for_the_decoding_of_long_uploads_that_came_before(
@@ -271,15 +276,23 @@ def test_the_decoder_dies_with_the_process_that_started_it(
         f"decode.to_wav(pathlib.Path({str(source)!r}), pathlib.Path({str(source)!r} + '.wav'))"
     )
     parent = subprocess.Popen([sys.executable, "-c", program], cwd=ROOT)
-    wait_for(lambda: bool(slow.pids))
-    (pid,) = slow.pids
-    assert not has_ended(pid)
-    parent.send_signal(signal.SIGKILL)
-    parent.wait()
-    deadline = time.monotonic() + 30  # it would live until its own time limit, minutes from now
-    while not has_ended(pid):
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
+    try:
+        wait_for(lambda: bool(slow.pids))
+        (pid,) = slow.pids
+        assert not has_ended(pid)
+        parent.send_signal(signal.SIGKILL)
+        parent.wait()
+        deadline = time.monotonic() + 30  # by itself it would wait for ever
+        while not has_ended(pid):
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+    finally:
+        parent.kill()
+        parent.wait()
+        slow.release()
+        for pid in slow.pids:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
 
 
 async def ask(engine: Engine, spool: Path, left: asyncio.Event) -> tuple[int, bytes]:

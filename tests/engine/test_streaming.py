@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from starlette.types import Message, Send
 
+from images.whisperx.app import answering
 from images.whisperx.app.diarization import SpeakerCount
 from images.whisperx.app.engine import DIARIZATION, TRANSCRIPTION, Engine
 from images.whisperx.app.recording import Recording
@@ -171,6 +172,10 @@ def test_an_unexpected_failure_on_the_way_says_nothing_of_the_inside(tmp_path: P
     assert not list(tmp_path.iterdir())
     assert (lines[-1]["type"], lines[-1]["error"]["code"]) == ("error", "internal_error")
     assert "secret" not in json.dumps(lines)
+
+
+def test_no_silence_is_longer_than_a_quarter_of_a_minute() -> None:
+    assert answering.KEEP_ALIVE_S <= 15
 
 
 def test_a_stream_has_lines_also_while_nothing_advances(

@@ -9,7 +9,9 @@ from dataclasses import replace
 from pathlib import Path
 
 import httpx
+import pytest
 
+from images.whisperx.app import models
 from images.whisperx.app.answering import PROBE_HEADER
 from images.whisperx.app.engine import Engine
 from images.whisperx.app.settings import EngineSettings
@@ -184,6 +186,28 @@ def test_a_model_that_cannot_be_loaded_again_is_a_503_and_tried_with_the_next_re
             assert (await http.post(TRANSCRIPTIONS, files=upload(SECOND))).status_code == 200
             health = await http.get("/health")
             assert (health.status_code, "disk" in health.text) == (200, False)
+
+    asyncio.run(look())
+
+
+def test_a_reload_that_failed_is_forgotten_after_a_time_so_that_requests_are_sent_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loads = Loads(OSError("the disk is away"))
+    engine = make_engine(SOON, load_transcriber=loads)
+
+    async def look() -> None:
+        async with client(engine, tmp_path) as http:
+            await unloaded(engine, http)
+            for count in (2, 3):
+                failed = await http.post(TRANSCRIPTIONS, files=upload(SECOND))
+                assert (failed.status_code, loads.count) == (503, count)
+                assert (await http.get("/health")).json()["status"] == "failed"
+                with monkeypatch.context() as patched:
+                    patched.setattr(models, "LOAD_AGAIN_S", 0.0)
+                    health = await http.get("/health")
+                    assert (health.status_code, health.json()["status"]) == (200, "unloaded")
+                    assert "disk" not in health.text
 
     asyncio.run(look())
 

@@ -5,6 +5,7 @@ import random
 import signal
 import struct
 import subprocess
+import threading
 import wave
 from pathlib import Path
 
@@ -19,10 +20,15 @@ TONE = canonical_wav(2)
 STEREO = canonical_wav(2, 44_100, 2)
 
 
-def convert(folder: Path, data: bytes, limits: DecodeLimits | None = None) -> AudioInfo:
+def convert(
+    folder: Path,
+    data: bytes,
+    limits: DecodeLimits | None = None,
+    given_up: threading.Event | None = None,
+) -> AudioInfo:
     source = folder / "source.wav"
     source.write_bytes(data)
-    return to_wav(source, folder / "target.wav", limits)
+    return to_wav(source, folder / "target.wav", limits, given_up)
 
 
 def samples(folder: Path) -> np.ndarray:
@@ -36,9 +42,14 @@ def samples(folder: Path) -> np.ndarray:
     return np.frombuffer(data, "<i2")
 
 
-def refused(folder: Path, data: bytes, limits: DecodeLimits | None = None) -> AudioError:
+def refused(
+    folder: Path,
+    data: bytes,
+    limits: DecodeLimits | None = None,
+    given_up: threading.Event | None = None,
+) -> AudioError:
     with pytest.raises(AudioError) as raised:
-        convert(folder, data, limits)
+        convert(folder, data, limits, given_up)
     assert not (folder / "target.wav").exists(), "a refused file left something behind"
     return raised.value
 
@@ -204,9 +215,23 @@ def test_hours_of_silence_in_a_small_file_are_stopped_while_decoding(
     assert max(written) <= 44 + 60 * 32_000
 
 
-@pytest.mark.parametrize("limits", [DecodeLimits(cpu_s=0), DecodeLimits(timeout_s=0)])
-def test_a_file_that_costs_too_much_is_refused(tmp_path: Path, limits: DecodeLimits) -> None:
-    error = refused(tmp_path, STEREO, limits)
+@pytest.mark.parametrize("given_up", [None, threading.Event()])
+@pytest.mark.parametrize(
+    ("limits", "child"),
+    [(DecodeLimits(cpu_s=0), None), (DecodeLimits(timeout_s=0), "import time; time.sleep(20)")],
+)
+def test_a_file_that_costs_too_much_is_refused(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    limits: DecodeLimits,
+    child: str | None,
+    given_up: threading.Event | None,
+) -> None:
+    if child is not None:
+        script = tmp_path / "child.py"
+        script.write_text(child)
+        monkeypatch.setattr(decode, "_CHILD", script)
+    error = refused(tmp_path, STEREO, limits, given_up)
     assert (error.status, error.code) == (413, "audio_too_complex")
 
 

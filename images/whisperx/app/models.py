@@ -45,10 +45,10 @@ class Place(Generic[M]):
         self.name = ""
         """The loaded model's own name; it stays when the model is dropped."""
         self.model: M | None = None
-        self.error = ""
-        """A sentence, where loading failed."""
         self.unloaded = False
         """It was loaded once, and is dropped until somebody wants it."""
+        self._error = ""
+        self._failed_at = 0.0
         self._load = load
         self._lost = lost
         self._lock = threading.Lock()
@@ -63,7 +63,7 @@ class Place(Generic[M]):
                 if faults.classify(error) is faults.Fault.STICKY:
                     self._lost()
                     return
-                self.error = self._why(error, "every minute")
+                self._fail(error, "every minute")
             else:
                 return
             stopping.wait(LOAD_AGAIN_S)
@@ -99,6 +99,16 @@ class Place(Generic[M]):
             return self.model
 
     @property
+    def error(self) -> str:
+        """A sentence, where loading failed.
+
+        That of a model that had been dropped is told for LOAD_AGAIN_S: only a request loads it
+        again, and as long as it is told, those who look first send none.
+        """
+        over = self.unloaded and time.monotonic() - self._failed_at >= LOAD_AGAIN_S
+        return "" if over else self._error
+
+    @property
     def is_loading(self) -> bool:
         """Whether it is being loaded for the first time.
 
@@ -119,18 +129,19 @@ class Place(Generic[M]):
             if faults.classify(error) is faults.Fault.STICKY:
                 raise
             log.exception("%s cannot be loaded again", self.title)
-            self.error = self._why(error, "with the next request")
+            self._fail(error, "with the next request")
             raise self._failed() from error
 
     def _fill(self) -> None:
         began = time.monotonic()
         model = self._load()
         self.model = model  # first: who asks meanwhile must not find neither
-        self.name, self.error, self.unloaded = model.name, "", False
+        self.name, self._error, self.unloaded = model.name, "", False
         log.info("%s is ready after %.1f s", self.title, time.monotonic() - began)
 
-    def _why(self, error: Exception, again: str) -> str:
-        return f"{self.title}: {_reason(error)}. It is tried again {again}"
+    def _fail(self, error: Exception, again: str) -> None:
+        self._failed_at = time.monotonic()
+        self._error = f"{self.title}: {_reason(error)}. It is tried again {again}"
 
     def _failed(self) -> ApiError:
         return ApiError(
