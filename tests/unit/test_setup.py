@@ -117,7 +117,7 @@ def test_torch_comes_from_its_own_index_whatever_uv_is_told(
     uv.chmod(0o755)
     monkeypatch.setenv("UV_INDEX", "https://cuda.example/simple")
     monkeypatch.setenv("UV_TORCH_BACKEND", "auto")
-    environments.install_torch(uv, tmp_path)
+    environments.install_torch(uv, tmp_path, "engine")
     told = seen.read_text().splitlines()
     assert f"UV_DEFAULT_INDEX={environments.TORCH_CPU_INDEX}" in told
     assert "SSL_CERT_FILE=/certificates.pem" in told
