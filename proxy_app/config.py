@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import re
+import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -35,10 +36,18 @@ class Config:
         "to localhost, to loopback addresses and, where SPEECH_HOST is not loopback, to any "
         "address; other names are refused, which stops DNS rebinding.",
     )
+    tls_cert_path: Path | None = setting(  # noqa: RUF009 - a Path cannot change
+        None,
+        "Certificate file (PEM, the chain after the certificate), with which the gateway speaks "
+        "HTTPS and nothing else. It is read at the start.",
+    )
+    tls_key_path: Path | None = setting(  # noqa: RUF009 - as above
+        None, "File with its key (PEM, without a passphrase)."
+    )
     log_level: str = setting(
         "info", "What the gateway logs.", choices=("debug", "info", "warning", "error")
     )
-    state_dir: Path = setting(  # noqa: RUF009 - a Path cannot change
+    state_dir: Path = setting(  # noqa: RUF009 - as above
         Path(".run"), "Folder for locks and uploads in work."
     )
     spool_dir: Path | None = setting(  # noqa: RUF009 - as above
@@ -168,7 +177,8 @@ class Config:
     def url(self) -> str:
         """Where the gateway is found from this machine."""
         host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(self.host, self.host)  # noqa: S104 - a name
-        return f"http://{bracketed(host)}:{self.port}"
+        scheme = "https" if self.tls_cert_path else "http"
+        return f"{scheme}://{bracketed(host)}:{self.port}"
 
     @property
     def public(self) -> bool:
@@ -189,6 +199,8 @@ def load_config(environ: Mapping[str, str]) -> Config:
             "address (127.0.0.1, ::1, localhost) is served; SPEECH_INSECURE_PUBLIC=true opens the "
             "gateway to everyone who reaches the port"
         )
+    if (config.tls_cert_path is None) != (config.tls_key_path is None):
+        raise SettingError("SPEECH_TLS_CERT_PATH and SPEECH_TLS_KEY_PATH: set both, or neither")
     for name in config.names:
         if not is_host(name):
             raise SettingError(
@@ -215,6 +227,26 @@ def make_folders(config: Config) -> None:
         except OSError as error:
             reason = f"{str(folder)!r} cannot be made: {error.strerror or error}"
             raise SettingError(f"{PREFIX}{name}={reason}") from None
+
+
+def check_certificate(config: Config) -> None:
+    """Make sure that the certificate and its key, where there are any, can be used.
+
+    Raises:
+        SettingError: they cannot be read, or are no pair.
+    """
+    if config.tls_cert_path is None:
+        return
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    try:
+        # Without a password OpenSSL would ask for that of a key that has one.
+        context.load_cert_chain(config.tls_cert_path, config.tls_key_path, password="")
+    except OSError as error:
+        raise SettingError(
+            f"SPEECH_TLS_CERT_PATH={str(config.tls_cert_path)!r} and"
+            f" SPEECH_TLS_KEY_PATH={str(config.tls_key_path)!r} cannot be used as a certificate"
+            f" and its key: {getattr(error, 'reason', None) or error.strerror or error}"
+        ) from None
 
 
 def is_loopback(host: str) -> bool:

@@ -10,9 +10,13 @@ patches the standard library in each worker before it imports the application.
 
 import os
 import resource
+import ssl
 import sys
+from collections.abc import Callable
+from functools import partial
+from typing import Any
 
-from proxy_app.config import bracketed, load_config, make_folders
+from proxy_app.config import bracketed, check_certificate, load_config, make_folders
 from proxy_app.services.registry import Registry
 from proxy_app.settings import SettingError
 
@@ -21,6 +25,7 @@ _ENOUGH_FILES = 16384
 try:
     _config = load_config(os.environ)
     Registry(_config)
+    check_certificate(_config)
     make_folders(_config)
 except SettingError as error:
     print(f"The gateway cannot start: {error}", file=sys.stderr)  # noqa: T201 - no log yet
@@ -33,6 +38,8 @@ if _config.public:
     )
 
 bind = f"{bracketed(_config.host)}:{_config.port}"
+certfile = _config.tls_cert_path and str(_config.tls_cert_path)
+keyfile = _config.tls_key_path and str(_config.tls_key_path)
 workers = _config.workers
 worker_class = "proxy_app.worker.Worker"
 # SPEECH_MAX_UPLOADS bounds the uploads; connections that send nothing useful cost little, and must
@@ -60,3 +67,10 @@ access_log_format = " ".join(
         "id=%({x-request-id}o)s by=%({x-served-by}o)s",
     )
 )
+
+
+def ssl_context(_gunicorn: object, make: Callable[[], ssl.SSLContext]) -> ssl.SSLContext:
+    """Leave the handshake to the worker, which bounds its time."""
+    context: Any = make()
+    context.wrap_socket = partial(context.wrap_socket, do_handshake_on_connect=False)
+    return context  # type: ignore[no-any-return]

@@ -6,8 +6,10 @@ import contextlib
 import json
 import secrets
 import socket
+import ssl
 from typing import Any
 
+import gevent
 from gunicorn.http import errors
 from gunicorn.http.message import Request
 from gunicorn.workers.ggevent import GeventWorker
@@ -42,6 +44,18 @@ _NOT_THE_CLIENTS = (
 
 class Worker(GeventWorker):
     """Answers what is no usable HTTP, and never reaches the application, as JSON."""
+
+    def handle(self, listener: Any, client: Any, addr: Any) -> None:  # noqa: ANN401 - as below
+        """As gunicorn, but who says nothing, or no TLS where that is spoken, does not stay."""
+        if isinstance(client, ssl.SSLSocket):
+            try:
+                with gevent.Timeout(self.cfg.keepalive, TimeoutError):
+                    client.do_handshake()
+            except OSError as error:
+                self.log.debug("No TLS handshake with %s: %s", addr, error)
+                client.close()
+                return
+        super().handle(listener, client, addr)
 
     def handle_request(
         self,

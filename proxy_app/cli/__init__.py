@@ -5,7 +5,10 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+import warnings
 from pathlib import Path
+
+from urllib3.exceptions import InsecureRequestWarning
 
 from proxy_app.cli import demo, documentation, supervised
 from proxy_app.cli.errors import CommandError
@@ -23,6 +26,8 @@ def main(arguments: list[str]) -> int:
     send.add_argument("file", nargs="?", type=Path, help="the recording; a telephone call if none")
     commands.add_parser("settings", help="print docs/settings.md")
     options = parser.parse_args(arguments)
+    # What listens on a port of this machine is not asked for a certificate.
+    warnings.simplefilter("ignore", InsecureRequestWarning)
     try:
         if options.command == "settings":
             print(documentation.page(), end="")
