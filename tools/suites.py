@@ -1,12 +1,13 @@
 """Run the test suites and print the time of each: `make test`, `make check`.
 
-All of them run, also after a failure, in two lanes: one for what computes, one for what mostly
-waits for models. A suite's output is printed when it ends. The last line sums up what pytest
-counted.
+All of them run, also after a failure, in three lanes: one for what computes, one for what mostly
+waits for models, one for what mostly waits for other hosts. A suite's output is printed when it
+ends. The last line sums up what pytest counted.
 """
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import tempfile
@@ -26,9 +27,21 @@ COMMANDS: dict[str, list[list[str]]] = {
         [str(BIN / "ruff"), "check", "--quiet", "."],
         [str(BIN / "ruff"), "format", "--quiet", "--check", "."],
     ],
-    "types": [[str(BIN / "mypy"), "proxy_app", "images", "tools", "tests"]],
+    "types": [
+        [str(BIN / "mypy"), "proxy_app", "images", "tools", "tests"],
+        [str(BIN / "mypy"), "collections/ansible_collections/spark/speech/plugins"],
+    ],
 }
-LANES = (("lint", "types", "unit", "api", "locks"), ("engine", "e2e"))
+ANSIBLE = ("collections/ansible_collections/spark/speech", "playbooks", "inventory", "molecule")
+COMMANDS["ansible"] = [
+    [str(BIN / "ansible-lint"), "--offline", *ANSIBLE],
+    [str(BIN / "yamllint"), "--strict", *ANSIBLE],
+]
+LANES = (
+    ("lint", "types", "unit", "api", "locks", "collection"),
+    ("engine", "e2e", "parakeet", "sortformer"),
+    ("ansible", "fleet"),
+)
 _print_lock = threading.Lock()
 
 
@@ -41,6 +54,16 @@ class Result:
     passed: bool
 
 
+def environment() -> dict[str, str]:
+    """What the commands see: ansible-lint and molecule call others of this environment by name."""
+    collections = [ROOT / "collections", *ROOT.glob(".venv/ansible/lib/python3*/site-packages")]
+    return {
+        **os.environ,
+        "PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}",
+        "ANSIBLE_COLLECTIONS_PATH": os.pathsep.join(map(str, collections)),
+    }
+
+
 def run(suite: str, reports: Path) -> Result:
     """Run one suite; pytest's counts go to a file in REPORTS."""
     report = f"--junit-xml={reports}/{suite}.xml"
@@ -49,7 +72,12 @@ def run(suite: str, reports: Path) -> Result:
     started = time.monotonic()
     done = [
         subprocess.run(
-            command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False
+            command,
+            cwd=ROOT,
+            env=environment(),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            check=False,
         )
         for command in commands
     ]

@@ -1,0 +1,40 @@
+# Copyright: Contributors to Spark Speech
+# Apache License 2.0 (see LICENSE or https://www.apache.org/licenses/LICENSE-2.0)
+# SPDX-License-Identifier: Apache-2.0
+"""Which run of ansible-playbook this is."""
+
+from __future__ import annotations
+
+from ansible.plugins.lookup import LookupBase
+from ansible_collections.spark.speech.plugins.plugin_utils.runs import this_run
+
+DOCUMENTATION = r"""
+name: this_run
+short_description: Which run of ansible-playbook this is
+version_added: 0.1.0
+author: Spark Speech (@spark-speech)
+description:
+  - Names this process of C(ansible-playbook), so that a lock on a host tells who holds it.
+options: {}
+"""
+
+EXAMPLES = r"""
+- name: Ensure nobody else works on this host
+  spark.speech.host_lock:
+    run_id: "{{ lookup('spark.speech.this_run') }}"
+"""
+
+RETURN = r"""
+_raw:
+  description: The process, when it was started, and the machine, with dots between.
+  type: list
+  elements: str
+"""
+
+
+class LookupModule(LookupBase):  # type: ignore[misc] # Ansible has no types
+    """See DOCUMENTATION."""
+
+    def run(self, *_terms: object, **_options: object) -> list[str]:
+        """Give the one name."""
+        return [this_run()]

@@ -1,0 +1,96 @@
+"""The collection's modules: importable, and run as Ansible runs them, JSON in and JSON out."""
+
+import importlib.util
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.fleet.conftest import engine_or_skip
+from tests.fleet.engine import Engine
+from tests.fleet.images import base_image as made_base_image
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+COLLECTIONS = REPOSITORY / "collections"
+MODULES = "ansible_collections.spark.speech.plugins.modules"
+
+RunModule = Callable[..., dict[str, Any]]
+RunDocker = Callable[..., str]
+
+sys.path.insert(0, str(COLLECTIONS))
+if importlib.util.find_spec("ansible") is None:
+    # Ansible has an environment of its own; what modules import of it is plain Python.
+    sys.path += map(str, REPOSITORY.glob(".venv/ansible/lib/python3*/site-packages"))
+if importlib.util.find_spec("ansible") is None:
+    raise pytest.UsageError("No ansible-core for tests/collection: run `make test` or `make setup`")
+
+
+def _run(
+    name: str, /, *, check: bool = False, env: dict[str, str] | None = None, **options: object
+) -> dict[str, Any]:
+    parameters = {
+        "_ansible_check_mode": check,
+        "_ansible_diff": True,
+        "_ansible_remote_tmp": "/tmp",  # what Ansible passes, or the module makes a folder in ~
+        "_ansible_keep_remote_files": False,
+        **options,
+    }
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-m", f"{MODULES}.{name}"],
+        input=json.dumps({"ANSIBLE_MODULE_ARGS": parameters}),
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), **(env or {})},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    lines = [line for line in done.stdout.splitlines() if line.startswith("{")]
+    assert len(lines) == 1, f"{name} gave no answer:\n{done.stdout}\n{done.stderr}"
+    answer: dict[str, Any] = json.loads(lines[0])
+    return answer
+
+
+@pytest.fixture(scope="session")
+def run_module() -> RunModule:
+    """`run_module("name", option=value)`: the module's answer; `failed` in it where it failed.
+
+    `check=True` is check mode; `env` adds to the environment that the module sees.
+    """
+    return _run
+
+
+@pytest.fixture(scope="session")
+def engine() -> Iterator[Engine]:
+    """A real Docker engine."""
+    with engine_or_skip() as engine:
+        yield engine
+
+
+@pytest.fixture(scope="session")
+def docker(engine: Engine) -> Iterator[RunDocker]:
+    """`docker("ps", "-a")`: what the real docker answers; what modules run is the same one."""
+    theirs = dict(os.environ)
+    os.environ.update(engine.environment)
+    os.environ["PATH"] = f"{Path(engine.client).parent}{os.pathsep}{os.environ['PATH']}"
+
+    def docker(*arguments: str, stdin: bytes = b"") -> str:
+        done = subprocess.run(
+            [engine.client, *arguments], input=stdin, capture_output=True, timeout=120, check=False
+        )
+        assert done.returncode == 0, done.stderr.decode()
+        return done.stdout.decode().strip()
+
+    yield docker
+    os.environ.clear()
+    os.environ.update(theirs)
+
+
+@pytest.fixture(scope="session")
+def base_image(docker: RunDocker, engine: Engine) -> str:
+    """An image with a shell: SPEECH_TEST_BASE_IMAGE, or Debian."""
+    return made_base_image(engine)

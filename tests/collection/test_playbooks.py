@@ -1,0 +1,70 @@
+"""The playbooks and inventories as a person starts them, and as the README writes them."""
+
+import json
+import os
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+BIN = ROOT / ".venv/ansible/bin"
+PLAYBOOKS = sorted(path.name for path in (ROOT / "playbooks").glob("*.yml"))
+COMMANDS = re.findall(
+    r"^\.venv/ansible/bin/(\S+) (.*)$", (ROOT / "README.md").read_text(), re.MULTILINE
+)
+
+
+def ansible(command: str, *arguments: str) -> str:
+    """What a command of Ansible prints, run from the checkout."""
+    if not BIN.is_dir():
+        pytest.skip(f"the environment of the playbooks is not there: no {BIN}")
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("ANSIBLE_")}
+    done = subprocess.run(
+        [str(BIN / command), *arguments],
+        cwd=ROOT,
+        env={**kept, "PATH": f"{BIN}:{os.environ['PATH']}", "LC_ALL": "C.UTF-8"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+@pytest.mark.parametrize("playbook", PLAYBOOKS)
+def test_a_playbook_can_be_read(playbook: str) -> None:
+    ansible("ansible-playbook", "--syntax-check", f"playbooks/{playbook}")
+
+
+def test_this_machine_is_the_default_inventory() -> None:
+    hosts = json.loads(ansible("ansible-inventory", "--list"))
+    assert hosts["control"]["hosts"] == ["localhost"]
+    assert hosts["whisperx"]["hosts"] == ["localhost"]
+    variables = hosts["_meta"]["hostvars"]["localhost"]
+    assert variables["ansible_connection"] == "local"
+    services = ansible(
+        "ansible", "localhost", "-m", "ansible.builtin.debug", "-a", "var=speech_services_dir"
+    )
+    assert str(ROOT / "services.d") in services
+
+
+def test_the_example_has_a_host_for_each_playbook_of_the_site() -> None:
+    hosts = json.loads(ansible("ansible-inventory", "-i", "inventory/example", "--list"))
+    assert {hosts[group]["hosts"][0] for group in ("whisperx", "parakeet", "magpie")} == {
+        "spark1",
+        "spark2",
+    }
+    assert hosts["sortformer"]["hosts"] == hosts["parakeet"]["hosts"]
+    assert hosts["control"]["hosts"] == ["localhost"]
+
+
+def test_the_commands_of_the_readme_name_what_is_there() -> None:
+    assert COMMANDS
+    for command, arguments in COMMANDS:
+        words = arguments.split()
+        assert command == "ansible-playbook"
+        assert words[:2] == ["-i", "inventory/mine"]
+        assert (ROOT / words[2]).is_file()
+        assert set(words[3:]) <= {"--check", "--diff"}

@@ -1,0 +1,329 @@
+"""What goes wrong on real hosts: nothing half done remains, and the message says what to do."""
+
+from __future__ import annotations
+
+import json
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.fleet.fleet import Fleet
+from tests.fleet.playbooks import Playbooks, Result
+from tests.fleet.spark import make_key
+from tests.fleet.tiny_service import LOADING, NAME, PORT, READY, TinyService, make_tiny_service
+
+SLOW_BUILD_S = 40
+WITHIN_S = 120
+
+
+@pytest.fixture(scope="module")
+def tiny(
+    fleet: Fleet, playbook: Playbooks, tmp_path_factory: pytest.TempPathFactory
+) -> TinyService:
+    """The service on the second host."""
+    return make_tiny_service(fleet, playbook, fleet.sparks[-1], tmp_path_factory.mktemp("tiny"))
+
+
+@pytest.fixture(autouse=True)
+def nothing_is_left(tiny: TinyService) -> Iterator[None]:
+    """After each test the host is as it was before."""
+    tiny.says(READY)
+    yield
+    if not tiny.left():
+        return
+    done = tiny.run(
+        managed_service_state="absent", managed_service_purge=True, speech_break_lock=True
+    )
+    assert done.rc == 0, done.out
+    assert tiny.left() == ""
+
+
+def refused(result: Result, *said: str) -> None:
+    """The run failed, and its message holds all of this."""
+    assert result.rc != 0, result.out
+    for words in said:
+        assert words in " ".join(result.out.split()), result.out
+
+
+def wait_for(condition: Any, what: str) -> None:  # noqa: ANN401 - any callable
+    """Wait for what another process does, but not for ever."""
+    deadline = time.monotonic() + WITHIN_S
+    while not condition():
+        assert time.monotonic() < deadline, f"waited in vain for {what}"
+        time.sleep(0.2)
+
+
+def inventory_with(tiny: TinyService, **variables: str) -> Path:
+    """The fleet's inventory with other variables of the service's host."""
+    everything = json.loads(tiny.playbook.inventory.read_text())
+    for group in everything["all"]["children"].values():
+        if tiny.spark.name in group["hosts"]:
+            group["hosts"][tiny.spark.name] |= variables
+    path = tiny.folder / "inventory.yml"
+    path.write_text(json.dumps(everything))
+    return path
+
+
+def test_an_unreachable_host_is_told(tiny: TinyService) -> None:
+    inventory = inventory_with(tiny, ansible_host="127.0.0.1", ansible_port="1")
+    refused(tiny.run("-i", str(inventory)), "UNREACHABLE", "Connection refused")
+
+
+def test_a_wrong_key_is_told(tiny: TinyService) -> None:
+    key = tiny.folder / "stranger"
+    make_key(key)
+    # A connection that is still open from before would do.
+    alone = "-o ControlMaster=no -o ControlPath=none"
+    inventory = inventory_with(
+        tiny, ansible_ssh_private_key_file=str(key), ansible_ssh_extra_args=alone
+    )
+    refused(tiny.run("-i", str(inventory)), "UNREACHABLE", "Permission denied")
+
+
+def test_a_host_that_shows_another_key_is_not_talked_to(tiny: TinyService) -> None:
+    with tiny.spark.with_another_host_key():
+        refused(tiny.run(), "UNREACHABLE", "Host key verification failed")
+
+
+def test_a_host_without_docker_is_told_what_to_install(tiny: TinyService) -> None:
+    with tiny.spark.without_docker():
+        refused(tiny.run(), "Install Docker")
+
+
+def test_a_user_who_may_not_use_docker_is_told_the_group(tiny: TinyService) -> None:
+    with tiny.spark.without_permission():
+        refused(tiny.run(), "docker group")
+
+
+def test_a_host_whose_docker_is_stopped_is_told_to_start_it(tiny: TinyService) -> None:
+    with tiny.spark.without_dockerd():
+        refused(tiny.run(), "systemctl start docker")
+
+
+def test_a_port_that_a_stranger_has_is_told_before_anything_is_built(tiny: TinyService) -> None:
+    address = f"{tiny.spark.address}:{PORT}:8000"
+    image = tiny.fleet.images.tiny
+    tiny.spark.docker("run", "-d", "--name", "stranger", "-p", address, image, "sleep", "600")
+    try:
+        refused(tiny.run(), str(PORT), "stranger")
+        assert tiny.images() == set()
+        assert tiny.containers() == {"stranger": image}
+    finally:
+        tiny.spark.docker("rm", "--force", "stranger")
+
+
+@pytest.mark.parametrize(
+    ("needed", "said"),
+    [
+        ({"managed_service_memory_needed_bytes": 2**50}, "memory"),
+        ({"managed_service_disk_needed_bytes": 2**60}, "disk"),
+        ({"managed_service_gpu": "true"}, "GPU"),
+    ],
+)
+def test_what_the_host_lacks_is_told_before_anything_is_built(
+    tiny: TinyService, needed: dict[str, Any], said: str
+) -> None:
+    refused(tiny.run(**needed), said)
+    assert tiny.images() == set()
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"managed_service_name": "-rf"},
+        {"managed_service_name": "a;b"},
+        {"managed_service_name": "a\nb"},
+        {"managed_service_name": {"__ansible_unsafe": "{{ lookup('pipe', 'touch PWNED') }}"}},
+        {"managed_service_container": "--privileged"},
+        {"managed_service_container": "a b"},
+        {"managed_service_container": {"__ansible_unsafe": "{{ 1 + 1 }}"}},
+        {"managed_service_state": "gone"},
+        {"managed_service_kind": "cook"},
+        {"managed_service_port": "http"},
+        {"managed_service_bind_address": "-p"},
+        {"managed_service_build": {"name": "../../etc"}},
+        {"managed_service_build": {"name": "-"}},
+        {"managed_service_build": {"name": "tiny", "network": "; id"}},
+    ],
+)
+def test_values_that_make_no_sense_are_refused(tiny: TinyService, changed: dict[str, Any]) -> None:
+    value = str(next(iter(changed.values())))
+    folder = tiny.folder / "PWNED"
+    done = tiny.run(**{k: _with(v, "PWNED", str(folder)) for k, v in changed.items()})
+    assert done.rc != 0, value
+    assert "Traceback" not in done.out
+    assert not folder.exists()
+    assert tiny.containers() == {}
+
+
+def test_text_that_looks_like_a_template_stays_text(tiny: TinyService) -> None:
+    title = "{{ lookup('pipe', 'id') }}; $(id)\n-x"
+    said = {"port": 8000, "env": {"SAYS": {"__ansible_unsafe": title}}}
+    done = tiny.run(managed_service_title={"__ansible_unsafe": title}, managed_service_run=said)
+    assert done.rc == 0, done.out
+    assert json.loads(tiny.registration.read_text())["title"] == title
+    assert tiny.spark.docker("exec", NAME, "sh", "-c", 'echo "$SAYS"') == f"{title}\n"
+
+
+def _with(value: Any, word: str, replacement: str) -> Any:  # noqa: ANN401 - JSON
+    return json.loads(json.dumps(value).replace(word, replacement))
+
+
+def test_a_first_container_that_never_gets_ready_is_removed(tiny: TinyService) -> None:
+    tiny.says(LOADING)
+    failed = tiny.run(managed_service_start_timeout_s=6)
+    refused(failed, 'status is "loading"', "the new one was removed")
+    assert tiny.containers() == {}
+    assert not tiny.registration.exists()
+
+
+def test_a_new_container_that_never_gets_ready_gives_way_to_the_one_before(
+    tiny: TinyService,
+) -> None:
+    assert tiny.run().rc == 0
+    before = tiny.inspected()["Id"]
+    tiny.says(LOADING)
+    refused(tiny.run(managed_service_start_timeout_s=6), 'status is "loading"', "runs")
+    assert tiny.inspected()["Id"] == before
+    assert tiny.answer() == {"status": "ready"}
+    assert list(tiny.containers()) == [NAME]
+
+
+def test_a_container_that_ends_at_once_is_not_waited_for_and_its_log_is_shown(
+    tiny: TinyService,
+) -> None:
+    run = {"port": 8000, "command": ["sh", "-c", "echo no weights here; sleep 1; exit 3"]}
+    failed = tiny.run(managed_service_run=run, managed_service_start_timeout_s=3000)
+    refused(failed, "no weights here")
+    assert tiny.containers() == {}
+
+
+def test_a_container_that_is_killed_while_it_is_waited_for_is_told(tiny: TinyService) -> None:
+    tiny.says(LOADING)
+    killed = threading.Event()
+
+    def kill() -> None:
+        wait_for(lambda: NAME in tiny.containers(), "the container")
+        tiny.spark.docker("kill", NAME)
+        killed.set()
+
+    thread = threading.Thread(target=kill)
+    thread.start()
+    failed = tiny.run(managed_service_start_timeout_s=3000)
+    thread.join()
+    assert killed.is_set()
+    refused(failed, "the new one was removed")
+
+
+def test_a_build_that_fails_shows_its_end_and_leaves_what_runs_alone(tiny: TinyService) -> None:
+    assert tiny.run().rc == 0
+    build = {"name": NAME, "arguments": {"BASE_IMAGE": "spark-speech.invalid/none:1"}}
+    refused(tiny.run(managed_service_build=build), "spark-speech.invalid/none")
+    assert tiny.answer() == {"status": "ready"}
+
+
+def test_a_disk_that_fills_up_during_a_build_is_told(tiny: TinyService) -> None:
+    dockerfile = tiny.folder / "images" / NAME / "Dockerfile"
+    kept = dockerfile.read_text()
+    with tiny.fleet.another_spark("small", tiny_disk=True) as small:
+        small_tiny = TinyService(tiny.fleet, tiny.playbook, small, tiny.folder)
+        inventory = tiny.fleet.inventory({"whisperx": [small]})
+        try:
+            dockerfile.write_text(kept + "RUN dd if=/dev/urandom of=/big bs=1M count=100\n")
+            failed = small_tiny.run("-i", str(inventory))
+        finally:
+            dockerfile.write_text(kept)
+        refused(failed, "No space left on device", "disk")
+        assert small_tiny.containers() == {}
+        assert small_tiny.images() == set()
+
+
+def slow(tiny: TinyService) -> dict[str, Any]:
+    """Variables of a service whose image takes a while to build."""
+    arguments = {"BASE_IMAGE": tiny.fleet.images.tiny, "BUILD_SECONDS": str(SLOW_BUILD_S)}
+    return tiny.variables(managed_service_build={"name": NAME, "arguments": arguments})
+
+
+def is_building(tiny: TinyService) -> bool:
+    """Whether the host builds an image."""
+    return "docker build" in tiny.spark.ssh("pgrep -fa '[d]ocker build' || true").stdout
+
+
+def test_a_second_run_is_refused_with_who_works_there_and_the_first_one_goes_on(
+    tiny: TinyService,
+) -> None:
+    with tiny.playbook.start("service", **slow(tiny), speech_by="the pipeline") as first:
+        wait_for(lambda: is_building(tiny), "the build")
+        refused(tiny.run(), "the pipeline", "speech_break_lock")
+        out, _ = first.communicate(timeout=WITHIN_S)
+    assert first.returncode == 0, out
+    assert tiny.answer() == {"status": "ready"}
+
+
+def test_a_restart_of_another_service_goes_beside_a_build(tiny: TinyService) -> None:
+    image = tiny.fleet.images.tiny
+    tiny.spark.docker("run", "-d", "--name", "other", image, "sleep", "600")
+    try:
+        with tiny.playbook.start("service", **slow(tiny)) as first:
+            wait_for(lambda: is_building(tiny), "the build")
+            restarted = tiny.run(
+                managed_service_name="other",
+                managed_service_container="other",
+                managed_service_state="stopped",
+            )
+            assert restarted.rc == 0, restarted.out
+            assert is_building(tiny)
+            first.communicate(timeout=WITHIN_S)
+    finally:
+        tiny.spark.docker("rm", "--force", "other")
+
+
+@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGKILL])
+def test_a_run_that_is_ended_during_its_build_is_taken_up_by_the_next(
+    tiny: TinyService, how: signal.Signals
+) -> None:
+    with tiny.playbook.start("service", **slow(tiny)) as first:
+        wait_for(lambda: is_building(tiny), "the build")
+        first.send_signal(how)
+        first.communicate(timeout=WITHIN_S)
+    assert is_building(tiny)
+    again = tiny.playbook("service", **slow(tiny))
+    assert again.rc == 0, again.out
+    assert tiny.answer() == {"status": "ready"}
+    log = tiny.spark.ssh("cat ~/.spark-speech/tiny/build/*.log").stdout
+    assert log.count("RUN sleep") == 1  # it was the same build
+
+
+def test_secrets_are_in_no_output_and_no_file_that_others_can_read(
+    tiny: TinyService, tmp_path: Path
+) -> None:
+    secret = tmp_path / "token"
+    secret.write_text("hf_ThisIsTheSecret\n")
+    done = tiny.run("--diff", "-vvv", managed_service_secrets={"hf_token": str(secret)})
+    assert done.rc == 0, done.out
+    key = tiny.spark.ssh("cat ~/.spark-speech/tiny/secrets/key").stdout
+    assert tiny.spark.docker("exec", NAME, "cat", "/run/speech/hf_token") == "hf_ThisIsTheSecret\n"
+    for place in (done.out, json.dumps(tiny.inspected()), _history(tiny)):
+        assert "hf_ThisIsTheSecret" not in place
+        assert key not in place
+    modes = tiny.spark.ssh("find ~/.spark-speech -type f -perm /077").stdout
+    assert "secrets" not in modes
+
+
+def _history(tiny: TinyService) -> str:
+    return tiny.spark.docker("history", "--no-trunc", tiny.containers()[NAME])
+
+
+def test_a_missing_secret_is_told_before_anything_is_built(tiny: TinyService) -> None:
+    failed = tiny.run(managed_service_secrets={"hf_token": "/nowhere/token"})
+    refused(failed, "/nowhere/token")
+    assert tiny.images() == set()
+
+
+def test_a_rollback_without_a_previous_image_is_told(tiny: TinyService) -> None:
+    refused(tiny.run(managed_service_rollback=True), "previous")
