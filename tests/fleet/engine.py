@@ -125,8 +125,9 @@ def install(command: str, package: str) -> None:
         return
     if os.geteuid() != 0 or not shutil.which("apt-get"):
         raise MissingError(
-            f"no {command} here: start a Docker engine that this user may use (or set "
-            f"DOCKER_HOST); as root on Debian or Ubuntu the tests install {package} themselves"
+            f"no {command} here: install {package}, or for dockerd start a Docker engine that this "
+            "user may use (or set DOCKER_HOST); as root on Debian or Ubuntu the tests do it "
+            "themselves"
         )
     apt = ["apt-get", "-q", "-y", "-o", "DPkg::Lock::Timeout=120"]
     wanted = [*apt, "install", "--no-install-recommends", package]

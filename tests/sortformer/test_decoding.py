@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import sys
 import wave
 from pathlib import Path
@@ -12,6 +11,7 @@ import pytest
 
 from images.sortformer import diarizer
 from tests.engine.made_audio import silence
+from tests.fleet.engine import MissingError, install
 from tests.sortformer.audio import encoded
 
 
@@ -39,8 +39,10 @@ def test_pyav_decodes(m4a: Path, tmp_path: Path) -> None:
 def test_ffmpeg_decodes_where_pyav_is_missing(
     m4a: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    if shutil.which("ffmpeg") is None:
-        pytest.skip("there is no ffmpeg on this machine")
+    try:
+        install("ffmpeg", package="ffmpeg")
+    except MissingError as missing:
+        pytest.skip(str(missing))
     monkeypatch.setitem(sys.modules, "av", None)
     assert diarizer.decode(m4a, tmp_path / "wav", 60) == pytest.approx(3, abs=0.1)
     assert loudness(tmp_path / "wav") == pytest.approx(8000 / 32768 / 2**0.5, abs=0.02)
