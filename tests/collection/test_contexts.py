@@ -34,7 +34,7 @@ def tarball(galaxy: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def installed(galaxy: Path, tarball: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The collection as it is after an install in an empty folder."""
     folder = tmp_path_factory.mktemp("installed")
-    # Elsewhere than in the checkout, and without its path: there the collection counts as installed.
+    # Elsewhere than in the checkout, and without its path: it counts as installed there.
     kept = {name: value for name, value in os.environ.items() if not name.startswith("ANSIBLE_")}
     command = [str(galaxy), "collection", "install", str(tarball), "--no-deps", "-p", "."]
     subprocess.run(command, cwd=folder, env=kept, check=True, capture_output=True)
