@@ -60,4 +60,6 @@ def test_a_service_that_is_described_by_data(
     )
     out = molecule("managed_service", playbook, inventory)
     assert "managed_service > idempotence: Executed: Successful" in out
-    assert spark1.ssh("docker ps -aq; find ~/.spark-speech 2>/dev/null || true").stdout == ""
+    assert (
+        spark1.ssh("docker ps -aq; find ~/.spark-speech -type f 2>/dev/null || true").stdout == ""
+    )
