@@ -324,8 +324,8 @@ class Engine:
     def _begin(self) -> None:
         self._device = choose_device(self.settings)
         # Measured on two cores, ten minutes of meetings: the two lanes side by side with half of
-        # the threads each took 29 s, one after the other with all of them 42 s. With all of them for
-        # the transcription it took 24 s instead of 22 s, and text alone 25 s instead of 22 s.
+        # the threads each took 29 s, one after the other with all of them 42 s. With all of them
+        # for the transcription it took 24 s instead of 22 s, and text alone 25 s instead of 22 s.
         # On a GPU there is one batch at a time.
         overlap = self._device == "cpu" and self._threads > 1
         if overlap:
