@@ -102,6 +102,18 @@ def test_a_user_who_may_not_use_docker_is_told_the_group(tiny: TinyService) -> N
         refused(tiny.run(), "docker group")
 
 
+def test_root_is_told_to_log_in_as_somebody_else(tiny: TinyService) -> None:
+    inventory = inventory_with(
+        tiny,
+        ansible_connection="community.docker.docker",
+        ansible_host=tiny.spark.container,
+        ansible_docker_extra_args=f"--host={tiny.fleet.engine.host}",
+        ansible_user="root",
+    )
+    refused(tiny.run("-i", str(inventory)), "as a user in the docker group", "not as root")
+    assert "spark-speech" not in tiny.spark.root("ls", "-A", "/root")
+
+
 def test_a_host_whose_docker_is_stopped_is_told_to_start_it(tiny: TinyService) -> None:
     with tiny.spark.without_dockerd():
         refused(tiny.run(), "systemctl start docker")
