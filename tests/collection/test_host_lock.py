@@ -33,7 +33,7 @@ def lock(run_module: RunModule, path: Path) -> Take:
     def lock(**options: object) -> dict[str, Any]:
         if options.get("state") != "released":
             options = {"holder": "page, by admin", **options}
-        return run_module("host_lock", path=str(path), **options)
+        return run_module("host_lock", paths=[str(path)], **options)
 
     return lock
 
@@ -41,7 +41,8 @@ def lock(run_module: RunModule, path: Path) -> Take:
 def act(path: Path, **options: object) -> host_lock.Taken:
     """The module's work without its process, for tables of cases."""
     given = {"state": "held", "run_id": None, "holder": "page, by admin", "lease_s": 900}
-    return host_lock.act({**given, "path": path, "break_lock": False, **options}, dry=False)
+    given |= {"paths": [path], "break_lock": False, "lost_run": ""}
+    return host_lock.act({**given, **options}, dry=False)
 
 
 def doctor(path: Path, **changes: object) -> None:
@@ -119,6 +120,34 @@ def test_breaking_the_lock_works_and_names_whose_it_was(lock: Take, path: Path, 
     assert path.exists() == (state == "held")
 
 
+def test_the_lock_of_a_run_that_is_known_to_be_no_more_is_taken_and_no_other(
+    lock: Take, path: Path
+) -> None:
+    lock(run_id="run-1")
+    assert "at work here" in lock(run_id="run-2", lost_run="run-3")["msg"]
+    taken = lock(run_id="run-2", lost_run="run-1")
+    assert "page, by admin (run run-1)" in str(taken["warnings"])
+    assert json.loads(path.read_text())["run_id"] == "run-2"
+
+
+def test_of_several_locks_all_are_had_or_none(
+    run_module: RunModule, path: Path
+) -> None:
+    paths = [str(path.with_name(name)) for name in ("a", "b", "c")]
+    ours = {"paths": paths, "holder": "page, by admin", "run_id": "run-1"}
+    act(path.with_name("b"), run_id="run-2")
+    assert run_module("host_lock", **ours)["held_by"] == "run-2"
+    assert [each.name for each in path.parent.iterdir()] == ["b"]
+    act(path.with_name("a"), run_id="run-1")
+    assert run_module("host_lock", **ours)["held_by"] == "run-2"
+    assert sorted(each.name for each in path.parent.iterdir()) == ["a", "b"]  # it was ours before
+    act(path.with_name("b"), run_id="run-2", state="released")
+    assert not run_module("host_lock", **ours).get("failed")
+    assert sorted(each.name for each in path.parent.iterdir()) == ["a", "b", "c"]
+    run_module("host_lock", **ours, state="released")
+    assert not path.parent.exists()
+
+
 NOW = time.time()
 UPTIME = time.clock_gettime(time.CLOCK_BOOTTIME)
 DAY = 86_400
@@ -171,7 +200,8 @@ HAMMER = """
 import sys, pathlib, os
 from ansible_collections.spark.speech.plugins.modules.host_lock import RefusedError, act
 path, me, rounds = sys.argv[1], sys.argv[2], int(sys.argv[3])
-ours = {"path": path, "run_id": me, "holder": me, "lease_s": 60, "break_lock": False}
+ours = {"paths": [path], "run_id": me, "holder": me, "lease_s": 60, "break_lock": False}
+ours["lost_run"] = ""
 won = 0
 while won < rounds:
     try:
@@ -269,6 +299,7 @@ def test_check_mode_tells_the_same_and_writes_nothing(lock: Take, path: Path) ->
         ({"holder": None}, "holder"),
         ({"lease_s": 0}, "lease_s"),
         ({"lease_s": 86_401}, "lease_s"),
+        ({"paths": []}, "paths"),
         ({"state": "released"}, "run_id"),
         ({"state": "released", "run_id": None}, "run_id"),
     ],

@@ -304,11 +304,10 @@ class Build:
         """Follow to the end: the last answer, and all that was shown."""
         shown = ""
         while True:
-            answer = self.run("followed")
+            answer = self.run("followed", wait_s=5)
             shown += answer["stdout"]
             if answer["done"]:
                 return answer, shown
-            time.sleep(0.1)
 
 
 @pytest.fixture
@@ -363,6 +362,15 @@ def test_a_second_run_attaches_to_the_build_that_runs(build: Build) -> None:
     assert "begun" in build.run("followed")["stdout"], (
         "who attaches sees the log from its beginning"
     )
+
+
+def test_whoever_waits_gets_the_end_of_the_build(build: Build) -> None:
+    build.pack("RUN echo begun && sleep 1")
+    build.run("started")
+    answer = build.run("followed", wait_s=120)
+    assert answer["done"]
+    assert answer["rc"] == 0
+    assert "begun" in answer["stdout"]
 
 
 def test_an_offset_of_the_callers_own_is_used(build: Build) -> None:

@@ -46,6 +46,7 @@ class Service(http.server.BaseHTTPRequestHandler):
             "/key": (401, b"{}"),
             "/error": (500, b'{"error": "boom"}'),
             "/busy": (503, b"{}"),
+            "/third": (200, b"{}") if len(self.asked) > 2 else (503, b"{}"),
         }[self.path.partition("?")[0]]
         self.send_response(status)
         self.send_header("Location", "/health")
@@ -100,7 +101,8 @@ def ask(url: str, expect: dict[str, Any] | None = None, **options: object) -> di
         "validate_certs": True,
         "api_key_file": None,
     }
-    given |= {"timeout_s": 10, "log_lines": 40, "url": url, "expect": expect or {}, **options}
+    given |= {"timeout_s": 10, "wait_s": 0, "log_lines": 40, "url": url, "expect": expect or {}}
+    given |= options
     return service_probe.probe(NoDocker(), given)  # type: ignore[arg-type]
 
 
@@ -115,6 +117,13 @@ def test_a_service_that_answers_as_expected_is_ready(service: str, probe: Probe)
 
 def test_check_mode_asks_as_well(service: str, probe: Probe) -> None:
     assert probe(url=f"{service}/health", expect=LOADED, check=True)["ready"]
+
+
+def test_within_its_time_it_asks_again_until_the_service_is_ready(service: str) -> None:
+    answer = ask(f"{service}/third", wait_s=60)
+    assert answer["ready"]
+    assert len(Service.asked) == 3
+    assert not ask(f"{service}/busy", wait_s=1)["ready"]
 
 
 def test_a_service_that_still_loads_is_not_ready_and_says_what_is_missing(
@@ -290,7 +299,8 @@ def test_an_address_that_may_not_be_asked_is_refused(url: str, said: str) -> Non
 
 
 @pytest.mark.parametrize(
-    "options", [{"timeout_s": 0}, {"timeout_s": 601}, {"log_lines": -1}, {"container": "--x"}]
+    "options",
+    [{"wait_s": -1}, {"timeout_s": 0}, {"timeout_s": 601}, {"log_lines": -1}, {"container": "--x"}],
 )
 def test_a_parameter_out_of_range_fails_the_module(
     service: str, probe: Probe, options: dict[str, Any]
@@ -360,7 +370,7 @@ def until(
 def test_one_that_runs_and_does_not_answer_is_waited_for_and_its_log_is_told(
     container: Callable[..., str], probe: Probe, key_file: Path
 ) -> None:
-    script = f"echo first; echo 'key {KEY} \033[31mred' >&2; echo last; exec sleep 600"
+    script = f"echo first; echo 'key {KEY} \033[31mred' >&2; sleep 0.1; echo last; exec sleep 600"
     name = container(script)
     url = f"http://127.0.0.1:{closed_port()}/health"
     answer = until(

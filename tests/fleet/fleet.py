@@ -74,6 +74,12 @@ class Fleet:
         path.write_text(json.dumps(everything, indent=2))
         return path
 
+    @property
+    def gateway(self) -> str:
+        """The address by which the hosts reach this machine."""
+        told = ("network", "inspect", "-f", "{{(index .IPAM.Config 0).Gateway}}", self.run)
+        return self.engine.run(*told).stdout.strip()
+
     def start(self, name: str, *, tiny_disk: bool = False) -> Spark:
         """Start a host and load the images of builds, as far as they fit, into its engine."""
         spark = start_spark(
@@ -86,7 +92,7 @@ class Fleet:
             tiny_disk=tiny_disk,
         )
         spark.wait()
-        self._load(spark, [self.images.tiny] if tiny_disk else [self.images.tiny, self.images.base])
+        self.load(spark, [self.images.tiny] if tiny_disk else [self.images.tiny, self.images.base])
         return spark
 
     @contextmanager
@@ -98,7 +104,7 @@ class Fleet:
         finally:
             self.engine.run("rm", "--force", "--volumes", spark.container)
 
-    def _load(self, spark: Spark, images: Sequence[str]) -> None:
+    def load(self, spark: Spark, images: Sequence[str]) -> None:
         """Copy images from the outer engine into the one on the host."""
         client, environment = self.engine.client, self.engine.environment
         save = subprocess.Popen([client, "save", *images], stdout=subprocess.PIPE, env=environment)

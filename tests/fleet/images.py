@@ -1,4 +1,5 @@
-"""The images that the fleet needs, each made once: the base, the Spark, and a tiny one for faults.
+"""The images that the fleet needs, each made once: the base, the Spark, a tiny one for faults, and
+the stand-in for Magpie.
 
 What is made here lies under the domain `.invalid` (RFC 2606), which no registry can have: none
 of these names can be pulled, or taken for the image of a registry.
@@ -53,6 +54,7 @@ class Images:
     base: str
     spark: str
     tiny: str
+    magpie: str
 
 
 def fleet_images(engine: Engine) -> Images:
@@ -60,8 +62,9 @@ def fleet_images(engine: Engine) -> Images:
     base = base_image(engine)
     return Images(
         base=base,
-        spark=_built(engine, "spark", base),
-        tiny=_built(engine, "tiny", base),
+        spark=_built(engine, HERE / "spark", base),
+        tiny=_built(engine, HERE / "tiny", base),
+        magpie=_built(engine, HERE.parent / "standins" / "magpie", base),
     )
 
 
@@ -152,13 +155,12 @@ def _import_folder(engine: Engine, root: Path, name: str) -> None:
         raise DockerError(f"tar of {root}: exit {packing.returncode}")
 
 
-def _built(engine: Engine, name: str, base: str) -> str:
-    """Build tests/fleet/NAME on BASE under a tag that is the hash of both; older tags go."""
-    context = HERE / name
+def _built(engine: Engine, context: Path, base: str) -> str:
+    """Build the folder CONTEXT on BASE under a tag that is the hash of both; older tags go."""
     told = hashlib.sha256(engine.run("image", "inspect", "-f", "{{.Id}}", base).stdout.encode())
     for path in sorted(path for path in context.rglob("*") if path.is_file()):
         told.update(f"{path.relative_to(context)}\0".encode() + path.read_bytes() + b"\0")
-    repository = f"spark-speech.invalid/{name}"
+    repository = f"spark-speech.invalid/{context.name}"
     image = f"{repository}:{told.hexdigest()[:12]}"
     if not engine.has_image(image):
         bundle = ca_bundle()

@@ -44,6 +44,7 @@ class Playbooks:
     inventory: Path
     folder: Path
     """Holds HOME, connections (cp) and files of variables; a folder for one test run."""
+    working_folder: Path = ROOT
 
     def __call__(
         self,
@@ -96,7 +97,7 @@ class Playbooks:
             command += ["-e", f"@{file}"]
         return subprocess.Popen(
             [*command, *arguments, str(playbook)],
-            cwd=ROOT,
+            cwd=self.working_folder,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from tests.certificates import make_certificate
+from tests.fleet.checks import refused
 from tests.fleet.fleet import Fleet
 from tests.fleet.images import ca_bundle
 from tests.fleet.playbooks import RECAP, Playbooks, Result
@@ -107,13 +108,6 @@ def control(fleet: Fleet, playbook: Playbooks, tmp_path_factory: pytest.TempPath
     inventory = folder / "fleet.yml"
     inventory.write_text(json.dumps(everything))
     return Control(first, playbook, inventory, folder)
-
-
-def refused(result: Result, *said: str) -> None:
-    """The run failed, and its message holds all of this."""
-    assert result.rc != 0, result.out
-    for words in said:
-        assert words in " ".join(result.out.split()), result.out
 
 
 @pytest.mark.parametrize(

@@ -2,25 +2,22 @@
 
 from __future__ import annotations
 
-import itertools
 import json
 import signal
 import threading
-import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.fleet.checks import WITHIN_S, refused, wait_for
 from tests.fleet.fleet import Fleet
-from tests.fleet.playbooks import Playbooks, Result
+from tests.fleet.gate import Gate, closed_gate
+from tests.fleet.playbooks import Playbooks
 from tests.fleet.spark import make_key
 from tests.fleet.tiny_service import LOADING, NAME, PORT, READY, TinyService, make_tiny_service
-
-SLOW_BUILD_S = itertools.count(20)
-"""Each build takes a second longer than the one before: its step is in nobody's cache."""
-WITHIN_S = 120
 
 
 @pytest.fixture(scope="module")
@@ -43,21 +40,6 @@ def nothing_is_left(tiny: TinyService) -> Iterator[None]:
     )
     assert done.rc == 0, done.out
     assert tiny.left() == ""
-
-
-def refused(result: Result, *said: str) -> None:
-    """The run failed, and its message holds all of this."""
-    assert result.rc != 0, result.out
-    for words in said:
-        assert words in " ".join(result.out.split()), result.out
-
-
-def wait_for(condition: Any, what: str) -> None:  # noqa: ANN401 - any callable
-    """Wait for what another process does, but not for ever."""
-    deadline = time.monotonic() + WITHIN_S
-    while not condition():
-        assert time.monotonic() < deadline, f"waited in vain for {what}"
-        time.sleep(0.2)
 
 
 def inventory_with(tiny: TinyService, **variables: str) -> Path:
@@ -131,50 +113,6 @@ def test_a_port_that_a_stranger_has_is_told_before_anything_is_built(tiny: TinyS
         tiny.spark.docker("rm", "--force", "stranger")
 
 
-@pytest.mark.parametrize(
-    ("needed", "said"),
-    [
-        ({"managed_service_memory_needed_bytes": 2**50}, "memory"),
-        ({"managed_service_disk_needed_bytes": 2**60}, "disk"),
-        ({"managed_service_gpu": "true"}, "GPU"),
-    ],
-)
-def test_what_the_host_lacks_is_told_before_anything_is_built(
-    tiny: TinyService, needed: dict[str, Any], said: str
-) -> None:
-    refused(tiny.run(**needed), said)
-    assert tiny.images() == set()
-
-
-@pytest.mark.parametrize(
-    "changed",
-    [
-        {"managed_service_name": "-rf"},
-        {"managed_service_name": "a;b"},
-        {"managed_service_name": "a\nb"},
-        {"managed_service_name": {"__ansible_unsafe": "{{ lookup('pipe', 'touch PWNED') }}"}},
-        {"managed_service_container": "--privileged"},
-        {"managed_service_container": "a b"},
-        {"managed_service_container": {"__ansible_unsafe": "{{ 1 + 1 }}"}},
-        {"managed_service_state": "gone"},
-        {"managed_service_kind": "cook"},
-        {"managed_service_port": "http"},
-        {"managed_service_bind_address": "-p"},
-        {"managed_service_build": {"name": "../../etc"}},
-        {"managed_service_build": {"name": "-"}},
-        {"managed_service_build": {"name": "tiny", "network": "; id"}},
-    ],
-)
-def test_values_that_make_no_sense_are_refused(tiny: TinyService, changed: dict[str, Any]) -> None:
-    value = str(next(iter(changed.values())))
-    folder = tiny.folder / "PWNED"
-    done = tiny.run(**{k: _with(v, "PWNED", str(folder)) for k, v in changed.items()})
-    assert done.rc != 0, value
-    assert "Traceback" not in done.out
-    assert not folder.exists()
-    assert tiny.containers() == {}
-
-
 def test_text_that_looks_like_a_template_stays_text(tiny: TinyService) -> None:
     title = "{{ lookup('pipe', 'id') }}; $(id)\n-x"
     said = {"port": 8000, "env": {"SAYS": {"__ansible_unsafe": title}}}
@@ -182,10 +120,6 @@ def test_text_that_looks_like_a_template_stays_text(tiny: TinyService) -> None:
     assert done.rc == 0, done.out
     assert json.loads(tiny.registration.read_text())["title"] == title
     assert tiny.spark.docker("exec", NAME, "sh", "-c", 'echo "$SAYS"') == f"{title}\n"
-
-
-def _with(value: Any, word: str, replacement: str) -> Any:  # noqa: ANN401 - JSON
-    return json.loads(json.dumps(value).replace(word, replacement))
 
 
 def test_a_first_container_that_never_gets_ready_is_removed(tiny: TinyService) -> None:
@@ -257,10 +191,13 @@ def test_a_disk_that_fills_up_during_a_build_is_told(tiny: TinyService) -> None:
         assert small_tiny.images() == set()
 
 
-def slow(tiny: TinyService) -> dict[str, Any]:
-    """Variables of a service whose image takes a while to build."""
-    arguments = {"BASE_IMAGE": tiny.fleet.images.tiny, "BUILD_SECONDS": str(next(SLOW_BUILD_S))}
-    return tiny.variables(managed_service_build={"name": NAME, "arguments": arguments})
+@contextmanager
+def held_build(tiny: TinyService) -> Iterator[tuple[dict[str, Any], Gate]]:
+    """Variables of a service whose image is not built before the gate is opened."""
+    with closed_gate(tiny.fleet.gateway) as gate:
+        arguments = {"BASE_IMAGE": tiny.fleet.images.tiny, "GATE": gate.url}
+        build = {"name": NAME, "network": "host", "arguments": arguments}
+        yield tiny.variables(managed_service_build=build), gate
 
 
 def is_building(tiny: TinyService) -> bool:
@@ -271,9 +208,13 @@ def is_building(tiny: TinyService) -> bool:
 def test_a_second_run_is_refused_with_who_works_there_and_the_first_one_goes_on(
     tiny: TinyService,
 ) -> None:
-    with tiny.playbook.start("service", **slow(tiny), speech_by="the pipeline") as first:
+    with (
+        held_build(tiny) as (variables, gate),
+        tiny.playbook.start("service", **variables, speech_by="the pipeline") as first,
+    ):
         wait_for(lambda: is_building(tiny), "the build")
         refused(tiny.run(), "the pipeline", "speech_break_lock")
+        gate.open()
         out, _ = first.communicate(timeout=WITHIN_S)
     assert first.returncode == 0, out
     assert tiny.answer() == {"status": "ready"}
@@ -283,7 +224,10 @@ def test_a_restart_of_another_service_goes_beside_a_build(tiny: TinyService) -> 
     image = tiny.fleet.images.tiny
     tiny.spark.docker("run", "-d", "--name", "other", image, "sleep", "600")
     try:
-        with tiny.playbook.start("service", **slow(tiny)) as first:
+        with (
+            held_build(tiny) as (variables, gate),
+            tiny.playbook.start("service", **variables) as first,
+        ):
             wait_for(lambda: is_building(tiny), "the build")
             restarted = tiny.run(
                 managed_service_name="other",
@@ -292,6 +236,7 @@ def test_a_restart_of_another_service_goes_beside_a_build(tiny: TinyService) -> 
             )
             assert restarted.rc == 0, restarted.out
             assert is_building(tiny)
+            gate.open()
             first.communicate(timeout=WITHIN_S)
     finally:
         tiny.spark.docker("rm", "--force", "other")
@@ -301,17 +246,22 @@ def test_a_restart_of_another_service_goes_beside_a_build(tiny: TinyService) -> 
 def test_a_run_that_is_ended_during_its_build_is_taken_up_by_the_next(
     tiny: TinyService, how: signal.Signals
 ) -> None:
-    variables = slow(tiny)
-    with tiny.playbook.start("service", **variables) as first:
-        wait_for(lambda: is_building(tiny), "the build")
-        first.send_signal(how)
-        first.communicate(timeout=WITHIN_S)
-    assert is_building(tiny)
-    again = tiny.playbook("service", **variables)
-    assert again.rc == 0, again.out
-    assert tiny.answer() == {"status": "ready"}
-    log = tiny.spark.ssh("cat ~/.spark-speech/tiny/build/*.log").stdout
-    assert log.count("RUN sleep") == 1  # it was the same build
+    with held_build(tiny) as (variables, gate):
+        with tiny.playbook.start("service", **variables) as first:
+            wait_for(lambda: is_building(tiny), "the build")
+            first.send_signal(how)
+            first.communicate(timeout=WITHIN_S)
+        assert is_building(tiny)
+        with tiny.playbook.start("service", **variables, speech_by="the second") as second:
+            lock = "cat ~/.spark-speech/lock.json || true"
+            wait_for(lambda: "the second" in tiny.spark.ssh(lock).stdout, "the second run")
+            assert is_building(tiny)
+            gate.open()
+            out, _ = second.communicate(timeout=WITHIN_S)
+        assert second.returncode == 0, out
+        assert tiny.answer() == {"status": "ready"}
+        log = tiny.spark.ssh("cat ~/.spark-speech/tiny/build/*.log").stdout
+        assert log.count("RUN [ -z") == 1  # it was the same build
 
 
 def test_secrets_are_in_no_output_and_no_file_that_others_can_read(
@@ -332,13 +282,3 @@ def test_secrets_are_in_no_output_and_no_file_that_others_can_read(
 
 def _history(tiny: TinyService) -> str:
     return tiny.spark.docker("history", "--no-trunc", tiny.containers()[NAME])
-
-
-def test_a_missing_secret_is_told_before_anything_is_built(tiny: TinyService) -> None:
-    failed = tiny.run(managed_service_secrets={"hf_token": "/nowhere/token"})
-    refused(failed, "/nowhere/token")
-    assert tiny.images() == set()
-
-
-def test_a_rollback_without_a_previous_image_is_told(tiny: TinyService) -> None:
-    refused(tiny.run(managed_service_rollback=True), "previous")

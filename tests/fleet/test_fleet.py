@@ -58,8 +58,10 @@ def runs() -> set[str]:
 def stopped_fleet(engine: Engine, how: signal.Signals) -> str:
     """Start a fleet of one in another process, and send it a signal; the name of that run."""
     code = (
-        "import time; from tests.fleet.engine import *; from tests.fleet.fleet import *\n"
-        "Fleet._load = lambda *_: None\n"
+        "import signal, time; from tests.fleet.engine import *; from tests.fleet.fleet import *\n"
+        # Who was started in the background has been told to ignore it.
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
+        "Fleet.load = lambda *_: None\n"
         f"with running_fleet(Engine({engine.client!r}, {engine.host!r})) as fleet:\n"
         "    print(fleet.run, flush=True); time.sleep(600)\n"
     )
@@ -217,7 +219,7 @@ def test_nothing_is_left_of_a_fleet_that_failed_to_start(
     fleet: Fleet, engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before = left_of(engine), runs()
-    monkeypatch.setattr(Fleet, "_load", lambda *_: 1 / 0)
+    monkeypatch.setattr(Fleet, "load", lambda *_: 1 / 0)
     with pytest.raises(ZeroDivisionError), running_fleet(engine):
         pass
     assert (left_of(engine), runs()) == before
@@ -237,7 +239,7 @@ def test_what_a_killed_run_left_is_removed_when_the_next_one_starts(
     assert len(left_of(engine, run)) == 3
     living = left_of(engine, fleet.run)
     monkeypatch.setenv("SPEECH_FLEET_SIZE", "1")
-    monkeypatch.setattr(Fleet, "_load", lambda *_: None)
+    monkeypatch.setattr(Fleet, "load", lambda *_: None)
     with running_fleet(engine):
         assert left_of(engine, run) == []
     assert run not in runs()

@@ -1,7 +1,7 @@
-"""A stand-in for the Hugging Face hub on the loopback: it serves one folder as every model.
+"""A stand-in for the Hugging Face hub: it serves one folder as every model.
 
 It answers those four requests of the hub's protocol that huggingface_hub makes to fetch a model,
-and may hang in the middle of a file, until it is released.
+and may hang in the middle of a file, until it is released, or take no token, as for a gated model.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ class Hub:
         url: for HF_ENDPOINT.
         folder: the model's files.
         hangs_at: the end of the name of a file that is finished only once `release` is set.
+        takes_no_token: every request is answered as by a gated model that the token may not read.
         hung: set once it has begun.
         asked: the paths that were asked for.
         tokens: the Authorization headers that came with them.
@@ -34,6 +35,7 @@ class Hub:
 
     folder: Path
     hangs_at: str = ""
+    takes_no_token: bool = False
     url: str = ""
     hung: threading.Event = field(default_factory=threading.Event)
     release: threading.Event = field(default_factory=threading.Event)
@@ -42,9 +44,11 @@ class Hub:
 
 
 @contextmanager
-def serving(folder: Path, *, hangs_at: str = "") -> Iterator[Hub]:
-    """A hub that serves a folder."""
-    hub = Hub(folder, hangs_at)
+def serving(
+    folder: Path, *, hangs_at: str = "", takes_no_token: bool = False, address: str = "127.0.0.1"
+) -> Iterator[Hub]:
+    """A hub that serves a folder on an address of this machine."""
+    hub = Hub(folder, hangs_at, takes_no_token)
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
@@ -63,16 +67,22 @@ def serving(folder: Path, *, hangs_at: str = "") -> Iterator[Hub]:
             hub.asked.append(path)
             hub.tokens.add(self.headers["Authorization"])
             file = hub.folder / path.rpartition("/")[2]
-            if path.startswith("/api/models/") and "/missing" not in path:
+            if hub.takes_no_token:
+                self._refuse(401, "GatedRepo", "Access to this model is restricted.")
+            elif path.startswith("/api/models/") and "/missing" not in path:
                 self._send(json.dumps(_described(hub.folder, path)).encode(), body=body)
             elif "/resolve/" in path and file.is_file():
                 hangs = bool(hub.hangs_at) and path.endswith(hub.hangs_at)
                 self._send(file.read_bytes(), body=body, hangs=hangs)
             else:
-                self.send_response(404)
-                self.send_header("X-Error-Code", "RepoNotFound")
-                self.send_header("Content-Length", "0")
-                self.end_headers()
+                self._refuse(404, "RepoNotFound", "Repository not found")
+
+        def _refuse(self, status: int, code: str, said: str) -> None:
+            self.send_response(status)
+            self.send_header("X-Error-Code", code)
+            self.send_header("X-Error-Message", said)
+            self.send_header("Content-Length", "0")
+            self.end_headers()
 
         def _send(self, content: bytes, *, body: bool, hangs: bool = False) -> None:
             self.send_response(200)
@@ -90,9 +100,9 @@ def serving(folder: Path, *, hangs_at: str = "") -> Iterator[Hub]:
             elif body:
                 self.wfile.write(content)
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server = ThreadingHTTPServer((address, 0), Handler)
     server.daemon_threads = True
-    hub.url = f"http://127.0.0.1:{server.server_port}"
+    hub.url = f"http://{address}:{server.server_port}"
     threading.Thread(target=server.serve_forever, daemon=True).start()
     try:
         yield hub

@@ -21,6 +21,8 @@ import subprocess
 import time
 from pathlib import Path
 
+from ansible_collections.spark.speech.plugins.module_utils.whole_files import put
+
 
 class Detached:
     """The command called `name`, by its files in `folder`, which must exist."""
@@ -62,7 +64,7 @@ class Detached:
 
     def show(self, offset: int) -> None:
         """Keep how many bytes of the log were shown."""
-        _write(self._shown, offset)
+        put(self._shown, f"{offset}\n".encode())
 
     def start(self, command: list[str], stdin: Path, env: dict[str, str]) -> bool:
         """Start the command with the file as its input; False if it runs already."""
@@ -102,10 +104,10 @@ class Detached:
                 os.ftruncate(lock, 0)
                 os.pwrite(lock, b"%d\n" % process.pid, 0)
             status = process.returncode
-            _write(self._exit, status if status >= 0 else 128 - status)
+            put(self._exit, f"{status if status >= 0 else 128 - status}\n".encode())
         except BaseException as error:  # noqa: BLE001 whatever it is, the log says it
             os.write(2, f"The command could not be run: {error}\n".encode())
-            _write(self._exit, 126)
+            put(self._exit, b"126\n")
         finally:
             os._exit(0)
 
@@ -125,10 +127,3 @@ def _locked(lock: int, how: int) -> bool:
     except BlockingIOError:
         return False
     return True
-
-
-def _write(path: Path, number: int) -> None:
-    """Write the number, so that a reader finds all of it or the one from before."""
-    temporary = path.with_suffix(path.suffix + ".new")
-    temporary.write_text(f"{number}\n", encoding="ascii")
-    temporary.replace(path)

@@ -12,11 +12,11 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-import os
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from ansible_collections.spark.speech.plugins.module_utils.container_files import File
+from ansible_collections.spark.speech.plugins.module_utils.whole_files import put
 
 _MAX_MANIFEST_BYTES = 2**20
 _ABSENT = "absent"
@@ -89,11 +89,11 @@ class Folder:
             if entry.original
         }
         for name, data in originals.items():
-            _put(self._originals / name, data)
+            put(self._originals / name, data)
         files = [_told(path, entry) for path, entry in sorted(manifest.entries.items())]
         told = {**manifest._asdict(), "files": files}
         del told["entries"]
-        _put(self._manifest, json.dumps(told, indent=1).encode() + b"\n")
+        put(self._manifest, json.dumps(told, indent=1).encode() + b"\n")
         for old in self._originals.iterdir():
             if old.name not in originals:
                 old.unlink()
@@ -137,12 +137,3 @@ def _told(path: str, entry: Entry) -> dict[str, Any]:
             "mtime": entry.original.mtime,
         }
     return {"path": path, "original": original, "ours": list(entry.ours)}
-
-
-def _put(path: Path, data: bytes) -> None:
-    new = path.with_name(path.name + ".new")
-    with new.open("wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-    new.replace(path)

@@ -81,12 +81,12 @@ containers:
 
 import contextlib
 import json
-import os
 from pathlib import Path
 from typing import NamedTuple
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.spark.speech.plugins.module_utils.docker_cli import Docker, check_names
+from ansible_collections.spark.speech.plugins.module_utils.whole_files import put
 
 _SUFFIX = "-previous"
 _ALIVE = ("running", "restarting", "paused")
@@ -228,12 +228,7 @@ class Records:
         """Write it down for good, before anything is changed."""
         for folder in (self._path.parent.parent, self._path.parent):
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        new = self._path.with_name(self._path.name + ".new")
-        with new.open("w", encoding="utf-8") as file:
-            json.dump(record._asdict(), file)
-            file.flush()
-            os.fsync(file.fileno())
-        new.replace(self._path)
+        put(self._path, json.dumps(record._asdict()).encode())
 
     def forget(self) -> None:
         """Remove the file, and its folder if it was the last."""

@@ -365,8 +365,9 @@ def _refuse_strangers(work: Work, paths: list[str], *, force: bool) -> None:
     if rows and not force:
         raise RefusedError(
             f"Somebody else wrote what this would overwrite in {work.name}: {'; '.join(rows)}. "
-            "Save it and put the file back yourself, or run again with force, which discards it "
-            "(--check --diff shows what)."
+            "Save it and put the file back yourself, or run again with force "
+            f"({work.patch.name}_force=true for the role), which discards it (--check --diff shows "
+            "what)."
         )
 
 

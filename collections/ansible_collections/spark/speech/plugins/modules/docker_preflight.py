@@ -117,6 +117,13 @@ facts:
     owner_of_port:
       description: Who listens on the port, a container or a process.
       type: str
+    images:
+      description: The images of the host that have a name, as name:tag.
+      type: list
+      elements: str
+    has_previous:
+      description: Whether M(spark.speech.container_aside) has set a container aside.
+      type: bool
 """
 
 import ipaddress
@@ -144,6 +151,8 @@ _FACTS = (
     "available_bytes",
     "has_gpu",
     "owner_of_port",
+    "images",
+    "has_previous",
 )
 _LISTEN = "0A"
 _LAST_PORT = 65535
@@ -307,6 +316,10 @@ class Preflight:
         else:
             container = self.docker.container(self.options["container"])
             running = bool(container and container["State"]["Running"])
+            previous = self.docker.container(f"{self.options['container']}-previous")
+            self.facts["has_previous"] = previous is not None
+            listed = ["image", "ls", "--format", "{{.Repository}}:{{.Tag}}"]
+            self.facts["images"] = self.docker.run(listed).out.split()
             self.facts["docker_version"] = info.get("ServerVersion")
             self.disk(info["DockerRootDir"])
             self.gpu(info)

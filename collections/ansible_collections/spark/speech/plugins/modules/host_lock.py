@@ -11,8 +11,8 @@ DOCUMENTATION = r"""
 module: host_lock
 short_description: Let one run at a time work on a host
 description:
-  - Takes, renews and gives back the one lock of a host. The page, a workstation and a pipeline
-    all take it before they change anything, so that two runs never work against each other.
+  - Takes, renews and gives back locks of a host. The page, a workstation and a pipeline all take
+    them before they change anything, so that two runs never work against each other.
   - The lock is a lease in a file that names its holder. A run that died loses it with its lease.
 version_added: 0.1.0
 author: Spark Speech (@spark-speech)
@@ -32,12 +32,14 @@ options:
   holder:
     description: Who is at work, for people who find the lock taken. Required with O(state=held).
     type: str
-  path:
+  paths:
     description:
-      - The file. Its folder is made with mode 0700 where it is missing, and goes with the lock if
-        it holds nothing else.
-    type: path
-    default: ~/.spark-speech/lock.json
+      - The files, one for each lock, taken in this order, all of them or none.
+      - A file's folder is made with mode 0700 where it is missing, and goes with the lock if it
+        holds nothing else.
+    type: list
+    elements: path
+    default: [~/.spark-speech/lock.json]
   lease_s:
     description: Seconds until the lock is anybody's, unless it is renewed.
     type: int
@@ -46,6 +48,10 @@ options:
     description: Take or remove the lock whoever holds it, and a file that is no lock as well.
     type: bool
     default: false
+  lost_run:
+    description: A run that is known to be no more. Its locks are taken while their lease goes on.
+    type: str
+    default: ''
 attributes:
   check_mode:
     description: Nothing is written. A lock of another run fails as it would without check mode.
@@ -112,6 +118,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.spark.speech.plugins.module_utils.whole_files import put
 
 _RUN_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 _MAX_LEASE_S = 86_400
@@ -217,17 +224,9 @@ def read(path: Path) -> Lock | None:
 
 
 def write(path: Path, lock: Lock) -> None:
-    """Put the lock in place in one step: a reader finds the old one or the new one, never half."""
+    """Put the lock in place; the guard makes the name under which it is begun ours alone."""
     text = json.dumps(dict(lock._asdict(), renewed=lock.renewed._asdict()), indent=1)
-    # O_EXCL: a link that somebody laid there is not followed. The guard makes the name ours alone.
-    new = path.with_name(path.name + ".new")
-    new.unlink(missing_ok=True)
-    descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-        file.write(text + "\n")
-        file.flush()
-        os.fsync(file.fileno())
-    new.replace(path)
+    put(path, text.encode() + b"\n")
 
 
 @contextlib.contextmanager
@@ -300,23 +299,29 @@ def check(folder: Path) -> None:
 
 
 class Taken(NamedTuple):
-    """What the module returns, but for the warnings."""
+    """A lock as it is now, what there is to warn of, and whether it was this run's before."""
 
     lock: Lock | None
     warnings: list[str]
+    was_ours: bool = False
 
 
-def hold(path: Path, asked: Lock, clock: Clock, *, break_lock: bool, dry: bool) -> Taken:
+def hold(
+    path: Path, asked: Lock, clock: Clock, *, break_lock: bool, lost_run: str, dry: bool
+) -> Taken:
     """Take or renew the lock; the caller holds the guard.
 
     Raises:
         RefusedError: somebody else holds it.
     """
     found, warnings = _found(path, break_lock=break_lock)
-    if found is not None and found.run_id == asked.run_id:
+    was_ours = found is not None and found.run_id == asked.run_id
+    if found is not None and was_ours:
         asked = asked._replace(since=found.since)
     elif found is not None and found.left(clock) <= 0:
         warnings.append(f"The lock of a run whose lease is over was taken: {found.words(clock)}.")
+    elif found is not None and found.run_id == lost_run:
+        warnings.append(f"The lock of a run that is no more was taken: {found.words(clock)}.")
     elif found is not None and break_lock:
         warnings.append(f"The lock was broken, as asked; it was held by {found.words(clock)}.")
     elif found is not None:
@@ -327,7 +332,7 @@ def hold(path: Path, asked: Lock, clock: Clock, *, break_lock: bool, dry: bool) 
         )
     if not dry:
         write(path, asked)
-    return Taken(asked, warnings)
+    return Taken(asked, warnings, was_ours)
 
 
 def release(path: Path, run_id: str, clock: Clock, *, break_lock: bool, dry: bool) -> Taken:
@@ -381,20 +386,36 @@ def check_parameters(params: dict[str, Any]) -> None:
         raise RefusedError(
             f"holder must be one line of 1 to {_MAX_HOLDER} printable characters, not {holder!r}."
         )
+    if not params["paths"]:
+        raise RefusedError("paths must name at least one file.")
     if not 1 <= lease_s <= _MAX_LEASE_S:
         raise RefusedError(f"lease_s must be from 1 to {_MAX_LEASE_S} seconds, not {lease_s}.")
 
 
 def act(params: dict[str, Any], *, dry: bool) -> Taken:
-    """Do what the parameters ask.
+    """Do what the parameters ask, with one lock after the other; returns the last one.
 
     Raises:
         RefusedError: with what to do about it.
     """
     check_parameters(params)
-    path, releasing = Path(params["path"]), params["state"] == "released"
-    run_id = params["run_id"] or uuid.uuid4().hex[:16]
-    how = {"break_lock": params["break_lock"], "dry": dry}
+    params = {**params, "run_id": params["run_id"] or uuid.uuid4().hex[:16]}
+    done: dict[Path, Taken] = {}
+    try:
+        for path in map(Path, params["paths"]):
+            done[path] = _act(path, params, dry=dry)
+    except (RefusedError, OSError):
+        for path, taken in done.items():
+            if not taken.was_ours:
+                _act(path, {**params, "state": "released"}, dry=dry)
+        raise
+    warnings = [warning for taken in done.values() for warning in taken.warnings]
+    return Taken(list(done.values())[-1].lock, warnings)
+
+
+def _act(path: Path, params: dict[str, Any], *, dry: bool) -> Taken:
+    releasing, break_lock = params["state"] == "released", params["break_lock"]
+    run_id = params["run_id"]
     while True:
         if not dry and not releasing:
             prepare(path.parent)
@@ -406,8 +427,11 @@ def act(params: dict[str, Any], *, dry: bool) -> Taken:
             with guard(path.parent):
                 asked = _asked(run_id, params)  # the lease counts from when the guard was had
                 if releasing:
-                    return release(path, run_id, asked.renewed, **how)
-                return hold(path, asked, asked.renewed, **how)
+                    return release(path, run_id, asked.renewed, break_lock=break_lock, dry=dry)
+                lost_run = params["lost_run"]
+                return hold(
+                    path, asked, asked.renewed, break_lock=break_lock, lost_run=lost_run, dry=dry
+                )
 
 
 def _asked(run_id: str, params: dict[str, Any]) -> Lock:
@@ -422,9 +446,14 @@ def main() -> None:
             "state": {"type": "str", "choices": ["held", "released"], "default": "held"},
             "run_id": {"type": "str"},
             "holder": {"type": "str"},
-            "path": {"type": "path", "default": "~/.spark-speech/lock.json"},
+            "paths": {
+                "type": "list",
+                "elements": "path",
+                "default": ["~/.spark-speech/lock.json"],
+            },
             "lease_s": {"type": "int", "default": 900},
             "break_lock": {"type": "bool", "default": False},
+            "lost_run": {"type": "str", "default": ""},
         },
         required_if=[("state", "held", ["holder"]), ("state", "released", ["run_id"])],
         supports_check_mode=True,
@@ -435,7 +464,7 @@ def main() -> None:
         module.fail_json(msg=str(error), held_by=error.held_by)
         return
     except OSError as error:
-        module.fail_json(msg="{}: {}".format(module.params["path"], error.strerror or error))
+        module.fail_json(msg=f"{error.filename}: {error.strerror}")
         return
     for warning in taken.warnings:
         module.warn(warning)

@@ -70,6 +70,10 @@ options:
     type: str
     choices: [default, host, none]
     default: default
+  wait_s:
+    description: With O(state=followed), how many seconds to wait for the build's end.
+    type: int
+    default: 0
   offset:
     description:
       - How many bytes of the log are known already, as RV(offset) told. Without it the log is shown
@@ -107,10 +111,11 @@ EXAMPLES = r"""
     service: whisperx
     tag: spark-speech/whisperx:4f53cda18c2b
     state: followed
+    wait_s: 5
   register: build
   until: build.done | default(false)
   retries: 720
-  delay: 5
+  delay: 0
 """
 
 RETURN = r"""
@@ -143,6 +148,7 @@ log:
 
 import os
 import re
+import time
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -153,6 +159,7 @@ from ansible_collections.spark.speech.plugins.module_utils.docker_cli import Doc
 _SHOWN_BYTES = 20_000
 _TAIL_LINES = 60
 _KEPT_BUILDS = 5
+_LOOKS_EVERY_S = 0.2
 _SIGNALS = 128  # an exit status above it is that of a signal
 _TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}")
 _ARGUMENT = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
@@ -353,6 +360,9 @@ def followed(module: AnsibleModule, docker: Docker, name: str) -> dict[str, Any]
     """Show what is new in the log, and whether the build is done or failed."""
     options = module.params
     job = Detached(Path(options["state_dir"], options["service"], "build"), name)
+    deadline = time.monotonic() + options["wait_s"]
+    while job.running() and time.monotonic() < deadline:
+        time.sleep(_LOOKS_EVERY_S)
     running = job.running()  # before the log is read, so that an ended build's is read to its end
     offset = job.shown() if options["offset"] is None else options["offset"]
     part = new_part(job.log, offset, ended=not running)
@@ -410,6 +420,7 @@ def main() -> None:
                 "choices": ["default", "host", "none"],
                 "default": "default",
             },
+            "wait_s": {"type": "int", "default": 0},
             "offset": {"type": "int"},
             "state_dir": {"type": "path", "default": "~/.spark-speech"},
         },

@@ -49,6 +49,10 @@ options:
   api_key_file:
     description: A file on the host whose only line is sent as bearer token. It is never shown.
     type: path
+  wait_s:
+    description: How many seconds to ask again for while it is neither ready nor over.
+    type: int
+    default: 0
   log_lines:
     description: How many lines of the container's log are returned when it is not ready.
     type: int
@@ -74,10 +78,11 @@ EXAMPLES = r"""
       diarizer_loaded: true
     container: whisperx-asr
     api_key_file: ~/.spark-speech/whisperx/key
+    wait_s: 3
   register: probe
   until: probe.ready or probe.over
   retries: 300
-  delay: 3
+  delay: 0
   failed_when: not probe.ready
 """
 
@@ -125,6 +130,7 @@ import re
 import socket
 import ssl
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -141,6 +147,7 @@ _MAX_BODY_BYTES = 64 * 1024
 _MAX_LINE_CHARS = 2000
 _MAX_KEY_BYTES = 4096
 _MAX_TIMEOUT_S = 600
+_ASKS_EVERY_S = 0.5
 _MAX_LOG_LINES = 1000
 _HIDDEN = "(hidden)"
 # Colours and other control characters.
@@ -406,6 +413,7 @@ def main() -> None:
             "container": {"type": "str"},
             "timeout_s": {"type": "int", "default": 10},
             "api_key_file": {"type": "path", "no_log": False},
+            "wait_s": {"type": "int", "default": 0},
             "log_lines": {"type": "int", "default": 40},
         },
         supports_check_mode=True,
@@ -427,15 +435,25 @@ def probe(docker: Docker, params: dict[str, Any]) -> dict[str, Any]:
     url, container = params["url"], params["container"]
     if container is not None and name_problem("container", container):
         raise ParameterError(str(name_problem("container", container)))
-    for name, least, most in (("timeout_s", 1, _MAX_TIMEOUT_S), ("log_lines", 0, _MAX_LOG_LINES)):
+    bounds = (
+        ("timeout_s", 1, _MAX_TIMEOUT_S),
+        ("wait_s", 0, _MAX_TIMEOUT_S),
+        ("log_lines", 0, _MAX_LOG_LINES),
+    )
+    for name, least, most in bounds:
         if not least <= params[name] <= most:
             raise ParameterError(f"{name} must be from {least} to {most}, not {params[name]}.")
     parts = target(url, https=params["https"])
     key = read_key(params["api_key_file"]) if params["api_key_file"] else ""
 
-    answer = ask(parts, params["timeout_s"], key, validate=params["validate_certs"])
-    problem = answer.problem or unmet(answer.body, params["expect"])
-    place = behind(docker, container) if container else Behind("", over=False, said="")
+    deadline = time.monotonic() + params["wait_s"]
+    while True:
+        answer = ask(parts, params["timeout_s"], key, validate=params["validate_certs"])
+        problem = answer.problem or unmet(answer.body, params["expect"])
+        place = behind(docker, container) if container else Behind("", over=False, said="")
+        if not problem or place.over or time.monotonic() + _ASKS_EVERY_S > deadline:
+            break
+        time.sleep(_ASKS_EVERY_S)
     log = log_tail(docker, container, params["log_lines"], key) if problem and container else ""
     return {
         "ready": not problem,

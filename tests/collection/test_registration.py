@@ -1,0 +1,83 @@
+"""What control is told of a service: a file that the gateway reads, and a key beside it."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from proxy_app.config import load_config
+from proxy_app.services import Registry
+from tests.collection.conftest import RunModule
+
+SERVICE = {
+    "name": "whisperx",
+    "title": "WhisperX",
+    "kind": "speakers",
+    "api": "whisperx",
+    "base_url": "http://192.0.2.1:8002",
+    "model": "",
+    "auto_restart": False,
+    "api_key_file": "whisperx.key",
+}
+KEYLESS = {name: value for name, value in SERVICE.items() if name != "api_key_file"}
+
+
+def test_the_gateway_reads_what_is_written(run_module: RunModule, tmp_path: Path) -> None:
+    folder = tmp_path / "services.d"
+    wanted = {"folder": str(folder), "name": "whisperx", "service": SERVICE, "key": "SecretKey"}
+    foretold = run_module("registration", **wanted, check=True)
+    assert foretold["changed"]
+    assert not folder.exists()
+    done = run_module("registration", **wanted)
+    assert done["changed"]
+    assert foretold["diff"] == done["diff"]
+    assert "SecretKey" not in json.dumps(done)
+    (service,) = Registry(load_config({"SPEECH_SERVICES_DIR": str(folder)})).read().services
+    assert (service.name, service.base_url) == ("whisperx", "http://192.0.2.1:8002")
+    assert service.api_key == "SecretKey"
+    assert "model" not in json.loads((folder / "whisperx.json").read_text())
+    assert folder.stat().st_mode & 0o777 == 0o750
+    assert {path.stat().st_mode & 0o777 for path in folder.iterdir()} == {0o640}
+    assert not run_module("registration", **wanted)["changed"]
+
+
+def test_a_change_is_shown_without_the_key(run_module: RunModule, tmp_path: Path) -> None:
+    wanted = {"folder": str(tmp_path), "name": "whisperx"}
+    run_module("registration", **wanted, service=SERVICE, key="OldSecret")
+    moved = {**SERVICE, "base_url": "http://192.0.2.2:8002"}
+    done = run_module("registration", **wanted, service=moved, key="NewSecret")
+    assert "192.0.2.1" in done["diff"]["before"]
+    assert "192.0.2.2" in done["diff"]["after"]
+    assert "Secret" not in json.dumps(done)
+    assert (tmp_path / "whisperx.key").read_text() == "NewSecret"
+
+
+def test_a_key_stays_while_it_is_only_not_at_hand_and_goes_with_its_service_s_word(
+    run_module: RunModule, tmp_path: Path
+) -> None:
+    wanted = {"folder": str(tmp_path), "name": "whisperx"}
+    run_module("registration", **wanted, service=SERVICE, key="SecretKey")
+    assert not run_module("registration", **wanted, service=SERVICE)["changed"]
+    assert (tmp_path / "whisperx.key").exists()
+    assert run_module("registration", **wanted, service=KEYLESS)["changed"]
+    assert not (tmp_path / "whisperx.key").exists()
+
+
+def test_what_is_gone_is_forgotten_once(run_module: RunModule, tmp_path: Path) -> None:
+    wanted = {"folder": str(tmp_path), "name": "whisperx"}
+    run_module("registration", **wanted, service=SERVICE, key="SecretKey")
+    (tmp_path / "llm.json").touch()
+    assert run_module("registration", **wanted, state="absent", check=True)["changed"]
+    assert len(list(tmp_path.iterdir())) == 3
+    for changes in (True, False):
+        assert run_module("registration", **wanted, state="absent")["changed"] is changes
+    assert [path.name for path in tmp_path.iterdir()] == ["llm.json"]
+    missing = run_module("registration", folder=str(tmp_path / "no"), name="x", state="absent")
+    assert not missing["changed"]
+
+
+@pytest.mark.parametrize("name", ["../x", "-x", "A", "a/b", ""])
+def test_a_name_that_is_none_is_refused(run_module: RunModule, tmp_path: Path, name: str) -> None:
+    refused = run_module("registration", folder=str(tmp_path / "f"), name=name, service=SERVICE)
+    assert "is not the name of a service" in refused["msg"]
+    assert not (tmp_path / "f").exists()

@@ -1,0 +1,88 @@
+"""What makes no sense, or what a host cannot do, is told before anything is done there.
+
+One run tells it all: each case is a host of its own in the inventory, and all are one Spark.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.fleet.fleet import Fleet
+from tests.fleet.playbooks import Playbooks
+from tests.fleet.tiny_service import TinyService, make_tiny_service
+
+TEMPLATE = {"__ansible_unsafe": "{{ lookup('ansible.builtin.pipe', 'touch PWNED') }}"}
+CASES: dict[str, tuple[str, Any, str]] = {
+    "name_option": ("name", "-rf", "small letters, digits and dashes"),
+    "name_command": ("name", "a;b", "small letters, digits and dashes"),
+    "name_lines": ("name", "a\nb", "small letters, digits and dashes"),
+    "name_template": ("name", TEMPLATE, "small letters, digits and dashes"),
+    "container_option": ("container", "--privileged", "a name that Docker takes"),
+    "container_space": ("container", "a b", "a name that Docker takes"),
+    "container_template": ("container", TEMPLATE, "a name that Docker takes"),
+    "state": ("state", "gone", "must be one of: present"),
+    "kind": ("kind", "cook", "must be one of"),
+    "port": ("port", "http", "cannot be converted to an int"),
+    "address": ("bind_address", "-p", "is not an IP address"),
+    "build_path": ("build", {"name": "../../etc"}, "needs a name, that of a folder of images"),
+    "build_dash": ("build", {"name": "-"}, "needs a name, that of a folder of images"),
+    "build_network": ("build", {"name": "tiny", "network": "; id"}, "value of network must be"),
+    "memory_limit": ("run", {"memory": "-1"}, "such as 40g"),
+    "setting_name": ("run", {"env": {"A B": "c"}}, "is no setting"),
+    "setting_secret": ("run", {"env": {"HF_TOKEN": "hf_s"}}, "Roles take secrets as files"),
+    "secret_file": ("secrets", {"hf_token": "/nowhere/token"}, "no file /nowhere/token"),
+    "memory": ("memory_needed_bytes", 2**50, "of memory are available"),
+    "disk": ("disk_needed_bytes", 2**60, "of disk are free"),
+    "gpu": ("gpu", "true", "cannot use an NVIDIA GPU"),
+    "rollback": ("rollback", True, "No other image of tiny"),
+}
+
+
+@pytest.fixture(scope="module")
+def tiny(
+    fleet: Fleet, playbook: Playbooks, tmp_path_factory: pytest.TempPathFactory
+) -> TinyService:
+    return make_tiny_service(fleet, playbook, fleet.sparks[-1], tmp_path_factory.mktemp("tiny"))
+
+
+@pytest.fixture(scope="module")
+def messages(tiny: TinyService) -> dict[str, str]:
+    """What each case is told."""
+    told = json.dumps({case: {f"managed_service_{v}": x} for case, (v, x, _) in CASES.items()})
+    wrong = json.loads(told.replace("PWNED", str(tiny.folder / "PWNED")))
+    hosts = {case: {**tiny.spark.variables, **wrong[case]} for case in CASES}
+    everything = {"all": {"vars": tiny.variables(), "children": {"cases": {"hosts": hosts}}}}
+    inventory, plays = tiny.folder / "cases.yml", tiny.folder / "play.yml"
+    inventory.write_text(_with_unsafe_tags(json.dumps(everything)))
+    role = {"role": "spark.speech.managed_service"}
+    plays.write_text(json.dumps([{"hosts": "cases", "gather_facts": False, "roles": [role]}]))
+    done = tiny.playbook(plays, inventory=inventory)
+    assert done.rc != 0, done.out
+    assert set(done.changed.values()) == {0}, done.out
+    assert set(done.failed.values()) == {1}, done.out
+    found = re.split(r"^(?:fatal|failed): \[(\w+)", done.out, flags=re.MULTILINE)[1:]
+    return dict(zip(found[::2], (" ".join(said.split()) for said in found[1::2]), strict=True))
+
+
+def _with_unsafe_tags(text: str) -> str:
+    """The same inventory as YAML, whose tag keeps a text from being a template."""
+    return re.sub(r'\{"__ansible_unsafe": ("(?:[^"\\]|\\.)*")\}', r"!unsafe \1", text)
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_what_cannot_be_is_told(messages: dict[str, str], case: str) -> None:
+    assert CASES[case][2] in messages[case]
+    assert "Traceback" not in messages[case]
+
+
+def test_nothing_was_done(tiny: TinyService, messages: dict[str, str]) -> None:
+    assert len(messages) == len(CASES)
+    assert tiny.left() == ""
+    assert not (tiny.folder / "PWNED").exists()
+    assert not tiny.registration.exists()
+    assert not Path("PWNED").exists()

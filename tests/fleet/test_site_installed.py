@@ -1,0 +1,152 @@
+"""The whole site on two hosts, from nothing to services that answer; and again."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import requests
+
+from tests.fleet.checks import refused, wait_for
+from tests.fleet.playbooks import Result
+from tests.fleet.site import NAMES, Site
+from tests.fleet.spark import Spark
+from tests.standins.hub import serving
+
+
+@pytest.mark.parametrize(
+    ("extra", "said"),
+    [
+        ({"whisperx_model": "gigantic"}, "value of whisperx_model must be one of"),
+        ({"whisperx_diarizer": "pyannote"}, "put a Hugging Face token into a file"),
+        ({"whisperx_hf_token_file": "/no/such"}, "there is no file /no/such on this machine"),
+        ({"whisperx_settings": {"HF_TOKEN": "hf_secret"}}, "Roles take secrets as files"),
+        ({"whisperx_memory": "-1"}, "such as 40g"),
+        ({"whisperx_container": "; id"}, "a name that Docker takes"),
+    ],
+)
+def test_what_makes_no_sense_is_refused_before_anything_is_done(
+    empty_site: Site, extra: dict[str, Any], said: str
+) -> None:
+    refused(empty_site.run("whisperx", **extra), said)
+
+
+def test_a_rollout_one_host_at_a_time_stops_at_the_first_that_fails(
+    empty_site: Site, spark1: Spark, spark2: Spark
+) -> None:
+    inventory = empty_site.fleet.inventory({"whisperx": [spark1, spark2]})
+    failed = empty_site.playbook(
+        "whisperx", inventory=inventory, speech_serial=1, whisperx_hf_token_file="/no/such"
+    )
+    assert failed.rc != 0
+    assert failed.failed == {"spark1": 1}, failed.out
+
+
+def test_from_nothing_all_services_answer(site: Site, installation: Result, call: Path) -> None:
+    assert min(installation.changed[name] for name in ("spark1", "spark2")) > 0
+    assert sorted(site.services) == sorted(NAMES)
+    said = site.post("whisperx", "/v1/audio/transcribe-with-speakers", call)
+    assert said.status_code == 200, said.text
+    assert said.json()["speakers_detected"] == 2
+    text = " ".join(segment["text"] for segment in said.json()["segments"])
+    assert "didn't know you were there" in text
+    heard = site.post("parakeet", "/v1/audio/transcriptions", call, response_format="json")
+    assert heard.status_code == 200, heard.text
+    assert heard.json()["text"].strip()
+    spoken = requests.post(
+        f"{site.services['magpie'].base_url}/v1/audio/synthesize",
+        files={"text": (None, "Hello"), "language": (None, "en-US")},
+        timeout=30,
+    )
+    assert spoken.content.startswith(b"RIFF")
+
+
+def test_the_patched_parakeet_tells_speakers_apart(site: Site, call: Path) -> None:
+    said = site.post("sortformer", "/v1/audio/diarize", call)
+    assert said.status_code == 200, said.text
+    body = said.json()
+    assert set(body) == {"duration", "speakers_detected", "segments", "model"}
+    assert body["duration"] == pytest.approx(30.0, abs=0.1)
+    starts = [segment["start"] for segment in body["segments"]]
+    assert starts == sorted(starts)
+
+
+def test_whisperx_runs_as_promised(site: Site, spark1: Spark) -> None:
+    (container,) = json.loads(spark1.docker("inspect", "whisperx-asr"))
+    host = container["HostConfig"]
+    assert host["Memory"] == host["MemorySwap"] == 40 * 1024**3
+    assert host["RestartPolicy"]["Name"] == "unless-stopped"
+    assert host["ReadonlyRootfs"]
+    (published,) = host["PortBindings"]["8002/tcp"]
+    assert published == {"HostIp": spark1.address, "HostPort": "8002"}
+    assert container["Config"]["User"] == "1000:1000"
+    assert container["Config"]["Healthcheck"]["StartPeriod"] > 0
+    healthy = ("ps", "--filter", "health=healthy", "--format", "{{.Names}}")
+    wait_for(lambda: "whisperx-asr" in spark1.docker(*healthy), "a healthy container")
+
+
+@pytest.mark.parametrize("name", ["whisperx", "parakeet", "sortformer"])
+def test_nobody_is_answered_without_the_key(site: Site, call: Path, name: str) -> None:
+    url = site.services[name].base_url
+    path = "diarize" if name == "sortformer" else "transcriptions"
+    with call.open("rb") as file:
+        answer = requests.post(f"{url}/v1/audio/{path}", files={"file": file}, timeout=60)
+    assert answer.status_code == 401
+    assert requests.get(f"{url}/health", timeout=10).status_code == 200
+
+
+def test_a_second_run_changes_nothing_on_any_host(site: Site) -> None:
+    for arguments in (("--check", "--diff"), ()):
+        again = site.run("site", *arguments)
+        assert again.rc == 0, again.out
+        assert set(again.changed.values()) == {0}, again.out
+
+
+def test_the_status_is_one_table_without_drift(site: Site) -> None:
+    shown = site.run("status")
+    assert shown.rc == 0, shown.out
+    assert set(shown.changed.values()) == {0}
+    for words in (
+        ("spark1", "whisperx", "running", "spark-speech/whisperx:", "none"),
+        ("spark1", "magpie", "running", site.fleet.images.magpie, "none"),
+        ("spark2", "parakeet", "running", "spark-speech/parakeet:", "none"),
+        ("spark2", "sortformer", "patched", "parakeet", "none"),
+    ):
+        lines = [line for line in shown.out.splitlines() if all(word in line for word in words)]
+        assert len(lines) == 1, shown.out
+
+
+def test_the_status_tells_what_a_run_would_change(site: Site) -> None:
+    shown = site.run("status", whisperx_memory="39g", sortformer_model="/models/other.nemo")
+    assert shown.rc == 0, shown.out
+    assert set(shown.changed.values()) == {0}
+    assert "memory: 42949672960 -> 41875931136" in shown.out
+    assert "patch: partial -> patched" in shown.out
+
+
+def test_a_token_that_the_hub_refuses_is_told_and_whisperx_runs_as_before(
+    site: Site, spark1: Spark, call: Path, tmp_path: Path
+) -> None:
+    token = tmp_path / "token"
+    token.write_text("hf_NobodysToken\n")
+    before = spark1.docker("inspect", "-f", "{{.Id}}", "whisperx-asr")
+    with serving(tmp_path, takes_no_token=True, address=site.fleet.gateway) as hub:
+        failed = site.run(
+            "whisperx",
+            whisperx_diarizer="pyannote",
+            whisperx_hf_token_file=str(token),
+            whisperx_settings={"HF_ENDPOINT": hub.url},
+            whisperx_start_timeout_s=300,
+        )
+    assert hub.tokens == {"Bearer hf_NobodysToken"}
+    refused(failed, "accept its conditions", "whisperx-asr is the container that it was before")
+    assert "hf_NobodysToken" not in failed.out
+    assert spark1.docker("inspect", "-f", "{{.Id}}", "whisperx-asr") == before
+    wait_for(
+        lambda: (
+            site.post("whisperx", "/v1/audio/transcribe-with-speakers", call).status_code == 200
+        ),
+        "WhisperX",
+    )

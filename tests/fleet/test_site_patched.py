@@ -1,0 +1,108 @@
+"""The patch on Parakeet's container, when things go wrong: the diarizer's death, a file that
+somebody edits, a container made anew, a server that does not come up. The tests build on one
+another, in this order; at the end Parakeet is without the patch.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import requests
+
+from tests.fleet.checks import refused, wait_for
+from tests.fleet.site import Site
+from tests.fleet.spark import Spark
+
+MAIN = "/opt/parakeet/app/main.py"
+KILL_THE_DIARIZER = """
+import os, pathlib, signal
+for process in pathlib.Path("/proc").glob("[0-9]*/cmdline"):
+    if b"--serve" in process.read_bytes().split(b"\\0"):
+        os.kill(int(process.parent.name), signal.SIGKILL)
+"""
+
+
+def diarizes(site: Site, call: Path) -> bool:
+    """Whether Parakeet tells speakers apart."""
+    return site.post("sortformer", "/v1/audio/diarize", call).status_code == 200
+
+
+def transcribes(site: Site, call: Path) -> bool:
+    """Whether Parakeet does its own work."""
+    return site.post("parakeet", "/v1/audio/transcriptions", call).status_code == 200
+
+
+def main_py(spark: Spark) -> str:
+    """The server's file in the container."""
+    return spark.docker("exec", "parakeet", "cat", MAIN)
+
+
+def files_of(spark: Spark) -> str:
+    """Bytes, modes and owners of the server's folder in the container."""
+    found = "find . -type f -not -name '*.pyc' -exec"
+    both = f"{found} stat -c '%n %a %u:%g' {{}} +; {found} sha256sum {{}} +"
+    return spark.docker("exec", "parakeet", "sh", "-c", f"cd /opt/parakeet/app; ({both}) | sort")
+
+
+def started_at(spark: Spark) -> str:
+    """When the container was started last."""
+    return spark.docker("inspect", "--format", "{{.State.StartedAt}}", "parakeet")
+
+
+def test_a_diarizer_that_dies_does_not_take_parakeet_along(
+    site: Site, spark2: Spark, call: Path
+) -> None:
+    started = started_at(spark2)
+    spark2.docker("exec", "parakeet", "python3", "-c", KILL_THE_DIARIZER)
+    assert not diarizes(site, call)
+    assert transcribes(site, call)
+    service = site.services["sortformer"]
+    address = f"{service.base_url}/v1/audio/diarize/health"
+    key = {"Authorization": f"Bearer {service.api_key}"}
+    wait_for(
+        lambda: requests.get(address, headers=key, timeout=10).status_code == 200, "the diarizer"
+    )
+    assert diarizes(site, call)
+    assert started_at(spark2) == started
+
+
+def test_a_file_that_somebody_has_edited_is_left_alone(site: Site, spark2: Spark) -> None:
+    edit = f"open({MAIN!r}, 'a').write('# mine\\n')"
+    spark2.docker("exec", "--user", "0", "parakeet", "python3", "-c", edit)
+    started = started_at(spark2)
+    for state in ("present", "absent"):
+        refused(site.run("sortformer", sortformer_state=state), "main.py", "sortformer_force")
+    assert "# mine" in main_py(spark2)
+    assert started_at(spark2) == started
+    assert "drifted" in site.run("status").out
+    forced = site.run("sortformer", sortformer_force=True)
+    assert forced.rc == 0, forced.out
+    assert "# mine" not in main_py(spark2)
+
+
+def test_a_container_that_was_made_anew_is_patched_again_when_asked(
+    site: Site, spark2: Spark
+) -> None:
+    anew = site.run("parakeet", parakeet_settings={"PARAKEET_WINDOW_S": "60"})
+    assert anew.rc == 0, anew.out
+    pristine = files_of(spark2)
+    assert "sortformer" not in main_py(spark2)
+    assert "patch: pristine -> patched" in site.run("status").out
+    foretold = site.run("sortformer", "--check", "--diff")
+    assert foretold.rc == 0, foretold.out
+    assert foretold.changed["spark2"] > 0
+    assert "+_attach_sortformer()" in foretold.out
+    assert files_of(spark2) == pristine
+
+
+def test_a_patched_server_that_does_not_get_ready_is_taken_back(
+    site: Site, spark2: Spark, call: Path
+) -> None:
+    pristine = files_of(spark2)
+    failed = site.run(
+        "sortformer", sortformer_model="/models/none.nemo", sortformer_start_timeout_s=60
+    )
+    refused(failed, "/models/none.nemo", "Parakeet is as it was before the patch")
+    assert files_of(spark2) == pristine
+    assert "sortformer" not in site.services
+    wait_for(lambda: transcribes(site, call), "Parakeet")
