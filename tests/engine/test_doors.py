@@ -279,7 +279,7 @@ def test_a_disk_that_fills_up_while_the_upload_is_written(
 def test_a_client_that_stops_sending_is_given_up(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("images.whisperx.app.forms.IDLE_S", 0.05)
+    monkeypatch.setattr("images.serving.forms.IDLE_S", 0.05)
 
     async def body() -> AsyncIterator[bytes]:
         yield b"--B\r\n"
@@ -291,7 +291,7 @@ def test_a_client_that_stops_sending_is_given_up(
 def test_a_client_that_sends_too_slowly_is_given_up(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("images.whisperx.app.forms.IDLE_S", 0.2)
+    monkeypatch.setattr("images.serving.forms.IDLE_S", 0.2)
 
     async def body() -> AsyncIterator[bytes]:
         yield b"--B\r\n"

@@ -90,7 +90,7 @@ def fetched(python: Path, model: str, **settings: str) -> str:
     """Where a model of the hub is on the disk, or what is said about it."""
     program = f"""
 from images.parakeet.app.recogniser import _fetch
-from images.whisperx.app.hub import ModelError
+from images.serving.hub import ModelError
 try:
     print(_fetch({model!r}))
 except ModelError as error:

@@ -12,7 +12,7 @@ import sys
 
 import uvicorn
 
-from images.whisperx.app.memory import keep_memory_flat
+from images.serving.memory import keep_memory_flat
 
 _STOP_WITHIN_S = 5
 """How long the request at hand may still take when the process is told to end."""

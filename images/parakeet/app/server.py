@@ -22,12 +22,12 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from images.parakeet.app.service import Health, Service
 from images.parakeet.app.writing import Writing
-from images.whisperx.app import errors
-from images.whisperx.app.errors import ApiError
-from images.whisperx.app.forms import CommonFields, Form, check_fields, form_schema, read_form
-from images.whisperx.app.models import RETRY_AFTER_S
-from images.whisperx.app.recording import Recording
-from images.whisperx.app.scheduling import Job, Unwanted
+from images.serving import errors
+from images.serving.errors import ApiError
+from images.serving.forms import CommonFields, Form, check_fields, form_schema, read_form
+from images.serving.models import RETRY_AFTER_S
+from images.serving.recording import Recording
+from images.serving.scheduling import Job, Unwanted
 from proxy_app import __version__
 from proxy_app.audio import AudioError, DecodeLimits, to_wav
 from proxy_app.speech import Transcript, to_json, to_text, to_verbose_json

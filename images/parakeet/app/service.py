@@ -12,12 +12,12 @@ from dataclasses import dataclass
 
 from images.parakeet.app.recogniser import Parakeet, Recogniser
 from images.parakeet.app.settings import ParakeetSettings
-from images.whisperx.app import faults
-from images.whisperx.app.errors import ApiError
-from images.whisperx.app.memory import trim
-from images.whisperx.app.models import RETRY_AFTER_S, Place
-from images.whisperx.app.probe_audio import speech_like
-from images.whisperx.app.scheduling import Job, Scheduler, Steps
+from images.serving import faults
+from images.serving.errors import ApiError
+from images.serving.memory import trim
+from images.serving.models import RETRY_AFTER_S, Place
+from images.serving.probe_audio import speech_like
+from images.serving.scheduling import Job, Scheduler, Steps
 
 log = logging.getLogger(__name__)
 

@@ -13,11 +13,11 @@ from pathlib import Path
 
 import uvicorn
 
+from images.serving.memory import keep_memory_flat
 from images.whisperx.app.alignment.models import chosen_models
 from images.whisperx.app.device import choose_device
 from images.whisperx.app.diarization import check_diarizer
 from images.whisperx.app.engine import Engine
-from images.whisperx.app.memory import keep_memory_flat
 from images.whisperx.app.server import create_app
 from images.whisperx.app.settings import EngineSettings
 from images.whisperx.app.transcription.model_files import find_model

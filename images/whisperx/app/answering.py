@@ -20,14 +20,14 @@ from fastapi.responses import JSONResponse
 from starlette.requests import ClientDisconnect
 from starlette.types import Receive, Scope, Send
 
-from images.whisperx.app import errors
+from images.serving import errors
+from images.serving.errors import ApiError
+from images.serving.forms import CommonFields, check_fields, read_form
+from images.serving.models import RETRY_AFTER_S
+from images.serving.recording import Recording
+from images.serving.scheduling import Job, Unwanted
 from images.whisperx.app.engine import Engine
-from images.whisperx.app.errors import ApiError
-from images.whisperx.app.forms import CommonFields, check_fields, read_form
-from images.whisperx.app.models import RETRY_AFTER_S
 from images.whisperx.app.preflight import available_memory, refuse_what_cannot_fit
-from images.whisperx.app.recording import Recording
-from images.whisperx.app.scheduling import Job, Unwanted
 from images.whisperx.app.work import Line, Tell, Work
 
 log = logging.getLogger(__name__)

@@ -15,22 +15,23 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from images.whisperx.app import faults
+from images.serving import faults
+from images.serving.decoding import Decoder
+from images.serving.errors import ApiError
+from images.serving.heard import Chunk
+from images.serving.memory import give_memory_back, trim
+from images.serving.models import RETRY_AFTER_S, Place
+from images.serving.probe_audio import write_speech_like
+from images.serving.recording import Recording
+from images.serving.scheduling import Job, Scheduler, Steps, value_of
+from images.serving.windows import Window
 from images.whisperx.app.alignment.choice import Alignment
-from images.whisperx.app.decoding import Decoder
 from images.whisperx.app.device import choose_device
 from images.whisperx.app.diarization import Diarizer, SpeakerCount, load_diarizer
-from images.whisperx.app.errors import ApiError
-from images.whisperx.app.memory import give_memory_back, trim
-from images.whisperx.app.models import RETRY_AFTER_S, Place
-from images.whisperx.app.probe_audio import write_speech_like
-from images.whisperx.app.recording import Recording
-from images.whisperx.app.scheduling import Job, Scheduler, Steps, value_of
 from images.whisperx.app.settings import EngineSettings
 from images.whisperx.app.speech_map import Detector, SpeechMap, silero
-from images.whisperx.app.transcription import Chunk, Transcriber, Wish
+from images.whisperx.app.transcription import Transcriber, Wish
 from images.whisperx.app.transcription.whisper import FasterWhisper
-from images.whisperx.app.windows import Window
 
 log = logging.getLogger(__name__)
 

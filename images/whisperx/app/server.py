@@ -11,13 +11,14 @@ from pathlib import Path
 from fastapi import FastAPI, Request, Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from images.whisperx.app import errors
+from images.serving import errors
+from images.serving.errors import ApiError
+from images.serving.forms import form_schema
+from images.serving.recording import Recording
 from images.whisperx.app.answering import serve
 from images.whisperx.app.diarization import SpeakerCount
 from images.whisperx.app.engine import Engine, Health
-from images.whisperx.app.errors import ApiError
-from images.whisperx.app.forms import SpeakersFields, TranscriptionFields, form_schema
-from images.whisperx.app.recording import Recording
+from images.whisperx.app.forms import SpeakersFields, TranscriptionFields
 from images.whisperx.app.transcription import Wish
 from images.whisperx.app.work import ConversationWork, Tell, TranscriptionWork, Work
 from proxy_app import __version__

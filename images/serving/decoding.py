@@ -9,8 +9,8 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from images.whisperx.app.errors import ApiError
-from images.whisperx.app.scheduling import Unwanted
+from images.serving.errors import ApiError
+from images.serving.scheduling import Unwanted
 from proxy_app.audio import (
     AudioError,
     AudioInfo,
