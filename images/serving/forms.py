@@ -45,21 +45,24 @@ class Form:
     fields: dict[str, list[str]]
 
 
-async def read_form(request: Request, folder: Path, limit: int) -> Form:
+async def read_form(request: Request, folder: Path, limit: int, setting: str) -> Form:
     """Read a request's multipart body.
 
     Args:
         request: its body must not have been touched.
         folder: where the file is written.
         limit: the largest body, in bytes.
+        setting: the name of the setting that says so.
 
     Raises:
         ApiError: 400 for a form that is none, 408 for a client that stopped sending, 413.
         ClientDisconnect: the client hung up.
     """
+    message = f"The upload is larger than {limit} bytes ({setting})."
+    too_large = ApiError(413, "upload_too_large", message, param="file")
     length = request.headers.get("content-length", "")
     if length.isdigit() and int(length) > limit:
-        raise _too_large(limit)
+        raise too_large
     media_type, options = parse_options_header(request.headers.get("content-type"))
     if media_type != b"multipart/form-data" or not options.get(b"boundary"):
         raise ApiError(
@@ -69,7 +72,7 @@ async def read_form(request: Request, folder: Path, limit: int) -> Form:
         with (folder / "upload").open("wb") as file:
             reader = _Reader(file)
             parser = MultipartParser(options[b"boundary"], reader.callbacks())
-            await _feed(request, parser.write, limit)
+            await _feed(request, parser.write, limit, too_large)
     except FormParserError as error:
         raise ApiError(400, "invalid_form", f"The form cannot be read: {error}.") from error
     except OSError as error:
@@ -83,7 +86,9 @@ async def read_form(request: Request, folder: Path, limit: int) -> Form:
     return Form(folder / "upload", reader.fields)
 
 
-async def _feed(request: Request, write: Callable[[bytes], int], limit: int) -> None:
+async def _feed(
+    request: Request, write: Callable[[bytes], int], limit: int, too_large: ApiError
+) -> None:
     received = 0
     began = time.monotonic()
     stream = request.stream()
@@ -102,7 +107,7 @@ async def _feed(request: Request, write: Callable[[bytes], int], limit: int) -> 
             message = f"The upload is too slow: under {LEAST_BYTES_PER_S} bytes per second."
             raise ApiError(408, "upload_too_slow", message)
         if received > limit:
-            raise _too_large(limit)
+            raise too_large
         # In a thread: the disk may be slow, and others are waiting.
         await run_in_threadpool(write, chunk)
 
@@ -171,15 +176,6 @@ class _Reader:
         self.complete = True
 
 
-def _too_large(limit: int) -> ApiError:
-    return ApiError(
-        413,
-        "upload_too_large",
-        f"The upload is larger than {limit} bytes (ENGINE_MAX_UPLOAD_BYTES).",
-        param="file",
-    )
-
-
 def _language(value: str) -> str:
     """A language's code; what is none stays, and is refused with those that the model has."""
     return language_code(value) or value
@@ -198,7 +194,7 @@ def form_schema(kind: type[BaseModel]) -> dict[str, Any]:
     schema = kind.model_json_schema()
     schema["properties"] |= {
         "file": {"type": "string", "format": "binary"},
-        "model": {"type": "string", "description": "Accepted; the engine has one model."},
+        "model": {"type": "string", "description": "Accepted; the server has one model."},
     }
     schema["required"] = ["file"]
     return {
