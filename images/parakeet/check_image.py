@@ -9,7 +9,13 @@ from __future__ import annotations
 import importlib
 import sys
 
-SERVER = ("uvicorn", "av", "huggingface_hub", "nemo.collections.asr.models", "main")
+SERVER = (
+    "images.serving.program",
+    "av",
+    "huggingface_hub",
+    "nemo.collections.asr.models",
+    "main",
+)
 
 
 def main(flavour: str) -> int:

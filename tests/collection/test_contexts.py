@@ -82,6 +82,14 @@ def test_a_context_has_what_its_own_code_imports(image: str, tmp_path: Path) -> 
     ] == []
 
 
+def test_what_the_servers_share_imports_neither_of_them() -> None:
+    sources = list((ROOT / "images/serving").rglob("*.py"))
+    assert sources
+    names = {name for source in sources for name in imports_of(source)}
+    general = {f"proxy_app.{name}" for name in ("__version__", "audio", "settings", "speech")}
+    assert {".".join(name.split(".")[:2]) for name in names} - general == {"images.serving"}
+
+
 @pytest.mark.parametrize("image", IMAGES)
 def test_a_context_has_nothing_that_a_run_leaves_behind(image: str) -> None:
     names = [Path(name) for name in context_files(ROOT, image)]

@@ -11,12 +11,12 @@ import numpy as np
 import pytest
 import requests
 
+from images.serving.heard import Chunk, Heard
+from images.serving.recording import Samples
 from images.whisperx.app.alignment import Aligner
 from images.whisperx.app.alignment.choice import KEPT, Alignment, Careful
 from images.whisperx.app.alignment.models import chosen_models
-from images.whisperx.app.recording import Samples
 from images.whisperx.app.settings import EngineSettings
-from images.whisperx.app.transcription import Chunk, Heard
 from proxy_app.settings import SettingError
 from proxy_app.speech import Decoding, Token
 from tests.engine.conftest import Running, start, wait_for

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from images.serving.heard import Chunk
 from images.whisperx.app.alignment.times import LAST_CHARACTER_S, Character, with_times
-from images.whisperx.app.transcription import Chunk
 from proxy_app.speech import Token
 
 CHUNK = Chunk(100.0, 130.0)

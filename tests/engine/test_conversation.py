@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from images.serving.probe_audio import speech_like
 from images.whisperx.app.engine import WHISPER_WARM_UP_S
-from images.whisperx.app.probe_audio import speech_like
 from tests.data import test_data
 from tests.engine.conftest import Running
 from tests.engine.made_audio import silence, wav

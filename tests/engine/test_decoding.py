@@ -21,7 +21,7 @@ from typing import Any
 import pytest
 from starlette.types import Message
 
-from images.whisperx.app import decoding
+from images.serving import decoding
 from images.whisperx.app.engine import Engine
 from images.whisperx.app.settings import EngineSettings
 from proxy_app.audio import decode

@@ -279,7 +279,7 @@ def test_a_disk_that_fills_up_while_the_upload_is_written(
 def test_a_client_that_stops_sending_is_given_up(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("images.whisperx.app.forms.IDLE_S", 0.05)
+    monkeypatch.setattr("images.serving.forms.IDLE_S", 0.05)
 
     async def body() -> AsyncIterator[bytes]:
         yield b"--B\r\n"
@@ -291,7 +291,7 @@ def test_a_client_that_stops_sending_is_given_up(
 def test_a_client_that_sends_too_slowly_is_given_up(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("images.whisperx.app.forms.IDLE_S", 0.2)
+    monkeypatch.setattr("images.serving.forms.IDLE_S", 0.2)
 
     async def body() -> AsyncIterator[bytes]:
         yield b"--B\r\n"
@@ -305,7 +305,7 @@ def test_a_client_that_sends_too_slowly_is_given_up(
 def test_more_uploads_than_may_be_read_at_once_are_turned_away(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("images.whisperx.app.engine.MAX_UPLOADS", 0)
+    monkeypatch.setattr("images.serving.rooms.MAX_UPLOADS", 0)
     answer = ask(tmp_path, files=upload(silence(1)))
     assert refusal(answer, 503)["code"] == "too_many_uploads"
     assert int(answer.headers["Retry-After"]) > 0

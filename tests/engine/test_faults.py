@@ -2,7 +2,7 @@
 
 import pytest
 
-from images.whisperx.app.faults import Fault, classify
+from images.serving.faults import Fault, classify
 
 
 @pytest.mark.parametrize(

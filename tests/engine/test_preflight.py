@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from images.whisperx.app.errors import ApiError
+from images.serving.errors import ApiError
 from images.whisperx.app.preflight import available_memory, needed_memory, refuse_what_cannot_fit
 from images.whisperx.app.settings import (
     PYANNOTE_BYTES_PER_HOUR,

@@ -10,8 +10,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from images.whisperx.app import scheduling
-from images.whisperx.app.scheduling import (
+from images.serving import scheduling
+from images.serving.scheduling import (
     AGEING_S,
     CLIP_S,
     Job,

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from images.whisperx.app.transcription import Chunk, Heard
-from images.whisperx.app.transcription.segments import (
+from images.serving.heard import Chunk, Heard
+from images.serving.segments import (
     LONGEST_S,
     LONGEST_WORDS,
     SegmentBuilder,

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from images.whisperx.app.recording import Samples
+from images.serving.recording import Samples
 from images.whisperx.app.speech_map import FRAME_S, SpeechMap
 from tests.standins.engine_speech import StandInDetector, StandInRecording, speech_in, speech_of
 

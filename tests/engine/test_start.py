@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from images.serving.hub import explain
 from images.whisperx.app.device import choose_compute_type
 from images.whisperx.app.diarization import check_diarizer
-from images.whisperx.app.hub import explain
 from images.whisperx.app.settings import EngineSettings
 from images.whisperx.app.transcription.model_files import NAMES, find_model
 from proxy_app.settings import SettingError, load

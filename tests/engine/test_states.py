@@ -11,15 +11,16 @@ from pathlib import Path
 import httpx
 import pytest
 
+from images.serving.heard import Chunk, Heard
+from images.serving.hub import ModelError
+from images.serving.recording import Recording, Samples
+from images.serving.scheduling import Job, Steps, Unwanted
+from images.serving.windows import Window
 from images.whisperx.app.diarization import SpeakerCount, Voices
 from images.whisperx.app.engine import TRANSCRIPTION
-from images.whisperx.app.hub import ModelError
-from images.whisperx.app.recording import Recording, Samples
-from images.whisperx.app.scheduling import Job, Steps, Unwanted
 from images.whisperx.app.settings import EngineSettings
 from images.whisperx.app.speech_map import SpeechMap
-from images.whisperx.app.transcription import Chunk, Heard, Wish
-from images.whisperx.app.windows import Window
+from images.whisperx.app.transcription import Wish
 from tests.engine.in_process import SPEAKERS, TRANSCRIPTIONS, client, until, upload
 from tests.engine.made_audio import silence
 from tests.standins.engine_faults import LOST_CONTEXT
@@ -84,7 +85,7 @@ def test_a_diarizer_that_cannot_be_had_leaves_transcription_at_work(tmp_path: Pa
 def test_a_model_that_could_not_be_loaded_is_tried_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("images.whisperx.app.models.LOAD_AGAIN_S", 0.01)
+    monkeypatch.setattr("images.serving.models.LOAD_AGAIN_S", 0.01)
     attempts = iter([OSError("the disk is away"), OSError("still"), None])
 
     def flaky(_settings: EngineSettings, _device: str, _threads: int) -> StandInTranscriber:
@@ -208,7 +209,7 @@ def test_a_wait_of_hours_is_not_told_as_such_because_clients_would_give_up(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(
-        "images.whisperx.app.scheduling._Speed.work_per_audio", property(lambda _self: 1000.0)
+        "images.serving.scheduling._Speed.work_per_audio", property(lambda _self: 1000.0)
     )
     transcriber = StandInTranscriber(gate=threading.Event())
 

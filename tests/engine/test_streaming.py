@@ -11,11 +11,11 @@ from typing import Any
 import pytest
 from starlette.types import Message, Send
 
+from images.serving.recording import Recording
+from images.serving.scheduling import value_of
 from images.whisperx.app import answering
 from images.whisperx.app.diarization import SpeakerCount
 from images.whisperx.app.engine import DIARIZATION, TRANSCRIPTION, Engine
-from images.whisperx.app.recording import Recording
-from images.whisperx.app.scheduling import value_of
 from images.whisperx.app.settings import EngineSettings
 from images.whisperx.app.transcription import Wish
 from images.whisperx.app.work import ConversationWork

@@ -7,10 +7,11 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import pytest
 
+from images.serving.heard import Chunk, Heard
+from images.serving.recording import Samples
 from images.whisperx.app.alignment import Aligner
-from images.whisperx.app.recording import Samples
 from images.whisperx.app.speech_map import FRAME_S, SpeechMap
-from images.whisperx.app.transcription import TEMPERATURES, Chunk, Heard, Wish
+from images.whisperx.app.transcription import TEMPERATURES, Wish
 from images.whisperx.app.transcription.steps import Written, transcribe
 from proxy_app.speech import Decoding
 from tests.standins.engine_hearing import StandInAligner, StandInHearing

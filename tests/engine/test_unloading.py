@@ -11,7 +11,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from images.whisperx.app import models
+from images.serving import models
 from images.whisperx.app.answering import PROBE_HEADER
 from images.whisperx.app.engine import Engine
 from images.whisperx.app.settings import EngineSettings

@@ -12,10 +12,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from images.whisperx.app.recording import RATE, Recording, Samples
+from images.serving.recording import RATE, Recording, Samples
+from images.serving.windows import Window, count_windows
 from images.whisperx.app.settings import EngineSettings
 from images.whisperx.app.speech_map import FRAME, FRAME_S, SpeechMap
-from images.whisperx.app.windows import LONGEST, SILENCE_S, Window, count_windows, windows
+from images.whisperx.app.windows import LONGEST, SILENCE_S, windows
 
 
 class Made(Recording):

@@ -12,7 +12,7 @@ import httpx
 import pytest
 
 from images.parakeet.app.settings import ParakeetSettings
-from images.whisperx.app.hub import ModelError
+from images.serving.hub import ModelError
 from tests.engine.made_audio import silence
 from tests.parakeet.in_process import TRANSCRIPTIONS, Client, client, until
 from tests.standins.parakeet_recogniser import LOST_CONTEXT, StandInRecogniser

@@ -12,7 +12,7 @@ import pytest
 import requests
 import yaml
 
-from images.whisperx.app.probe_audio import speech_like
+from images.serving.probe_audio import speech_like
 from tests.api.openai_document import problems
 from tests.data import test_data
 from tests.engine.conftest import Running

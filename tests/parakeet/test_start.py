@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -12,7 +13,7 @@ import pytest
 
 from images.parakeet.app.settings import ParakeetSettings
 from proxy_app.settings import describe
-from tests.parakeet.conftest import APP, ROOT, environment
+from tests.parakeet.conftest import APP, ROOT, environment, start
 from tests.standins.hub import serving
 
 
@@ -50,6 +51,23 @@ def test_a_setting_that_cannot_work_ends_the_process_with_its_name(
     assert done.stderr.startswith(f"parakeet: {name}")
     assert said in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_a_port_that_somebody_else_has_ends_the_process_with_the_settings_to_change(
+    parakeet_python: Path, tmp_path: Path
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        model = tmp_path / "model.nemo"
+        model.touch()
+        running = start(parakeet_python, tmp_path, str(model), PARAKEET_PORT=port)
+        try:
+            assert running.process.wait(60) == 2
+        finally:
+            running.stop()
+    said = running.log.read_text()
+    assert f"PARAKEET_PORT={port}: cannot listen there: Address already in use" in said
+    assert "Traceback" not in said
 
 
 def test_the_image_s_context_is_enough_and_a_patch_at_the_end_of_main_reaches_the_app(
@@ -90,7 +108,7 @@ def fetched(python: Path, model: str, **settings: str) -> str:
     """Where a model of the hub is on the disk, or what is said about it."""
     program = f"""
 from images.parakeet.app.recogniser import _fetch
-from images.whisperx.app.hub import ModelError
+from images.serving.hub import ModelError
 try:
     print(_fetch({model!r}))
 except ModelError as error:

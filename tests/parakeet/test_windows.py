@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from images.parakeet.app.windows import windows
-from images.whisperx.app.recording import RATE, Recording
-from images.whisperx.app.windows import Window
+from images.serving.recording import RATE, Recording
+from images.serving.windows import Window
 from tests.engine.made_audio import wav
 
 

@@ -9,7 +9,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -40,7 +40,7 @@ class Parakeet:
         python: the interpreter; it has FastAPI, uvicorn and python-multipart.
         as_script: start it with `python main.py` and not with `uvicorn main:app`.
         real: use NeMo and not its stand-in.
-        diarizer: what diarizer.py holds; None: it is not there.
+        changed: files of the patch, by name, that hold something else; None: it is not there.
         hook: settings that the patch writes into the hook.
         more: further environment.
     """
@@ -53,7 +53,7 @@ class Parakeet:
         python: Path = ROOT / ".venv/engine/bin/python",
         as_script: bool = False,
         real: bool = False,
-        diarizer: bytes | None = (PATCH / "diarizer.py").read_bytes(),
+        changed: Mapping[str, bytes | None] | None = None,
         hook: dict[str, object] | None = None,
         more: dict[str, str] | None = None,
     ) -> None:
@@ -61,8 +61,10 @@ class Parakeet:
         self.app.mkdir(parents=True)
         main = (STANDINS / "parakeet_main.py").read_text()
         (self.app / "main.py").write_text(with_hook(main, hook))
-        if diarizer is not None:
-            (self.app / "diarizer.py").write_bytes(diarizer)
+        files = {path.name: path.read_bytes() for path in PATCH.glob("*.py")}
+        for name, content in (files | dict(changed or {})).items():
+            if content is not None:
+                (self.app / name).write_bytes(content)
         self.folder = folder / "diarizer"
         self.log = folder / "log"
         with socket.socket() as probe:

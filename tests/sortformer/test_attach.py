@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 import requests
+import yaml
 from fastapi import FastAPI
 
-from images.sortformer import diarizer
+from sortformer_front import attach
+from tests.sortformer.audio import encoded
 from tests.sortformer.patched import PATCH, ROOT, Parakeet, with_hook
+
+ROLE = ROOT / "collections/ansible_collections/spark/speech/roles/sortformer"
 
 
 @pytest.mark.parametrize(
@@ -46,12 +51,30 @@ def test_without_nemo_parakeet_works_and_the_answer_says_what_is_missing(
 
 
 @pytest.mark.parametrize("content", [None, b"this is no Python", b"raise SystemError('no')"])
-def test_a_damaged_diarizer_file_is_logged_and_parakeet_works(
-    tmp_path: Path, content: bytes | None
+@pytest.mark.parametrize("name", ["sortformer_front.py", "sortformer_settings.py"])
+def test_a_damaged_file_of_parakeet_s_own_process_is_logged_and_parakeet_works(
+    tmp_path: Path, name: str, content: bytes | None
 ) -> None:
-    with Parakeet(tmp_path, diarizer=content) as server:
+    with Parakeet(tmp_path, changed={name: content}) as server:
         assert "Sortformer could not be attached" in server.log.read_text()
         assert server.transcribes()
+
+
+def test_a_damaged_file_of_the_diarizer_s_process_is_told_and_parakeet_works(
+    tmp_path: Path,
+) -> None:
+    with Parakeet(tmp_path, changed={"diarizer.py": b"this is no Python"}) as server:
+        assert "ended (1)" in server.wait_until("restarting")["detail"]
+        assert "diarizer.py" in server.log.read_text()
+        assert server.transcribes()
+
+
+def test_a_run_leaves_no_compiled_files_of_the_patch_behind(tmp_path: Path) -> None:
+    with Parakeet(tmp_path) as server:
+        server.wait_until("ready")
+        assert server.post(encoded("flac", "flac", 1)).status_code == 200  # decoded in a process
+        compiled = {path.name.split(".")[0] for path in server.app.rglob("*.pyc")}
+        assert compiled == {"main"}  # Python may write there, and did
 
 
 def test_a_main_py_that_runs_the_server_itself_is_served_too(tmp_path: Path, sample: bytes) -> None:
@@ -108,15 +131,40 @@ def test_attaching_twice_and_attaching_to_what_is_no_app_is_harmless(
     monkeypatch.setenv("SORTFORMER_MAX_BYTES", "nonsense")  # so that no process is started
     app = FastAPI()
     before = len(app.router.routes)
-    diarizer.attach(app)
-    diarizer.attach(app)
+    attach(app)
+    attach(app)
     assert len(app.router.routes) == before + 2
-    diarizer.attach(None)
-    diarizer.attach("main")
+    attach(None)
+    attach("main")
 
 
-def test_importing_the_file_brings_nothing_heavy_along() -> None:
-    check = "import sys, diarizer; print(set(sys.modules) & {'torch', 'nemo', 'numpy', 'fastapi'})"
+@pytest.mark.parametrize("name", ["sortformer_front", "sortformer_process"])
+def test_importing_the_files_brings_nothing_heavy_along(name: str) -> None:
+    heavy = {"torch", "nemo", "numpy", "fastapi"}
+    check = f"import sys, {name}; print(set(sys.modules) & {heavy})"
     python = ROOT / ".venv/engine/bin/python"
     done = subprocess.run([python, "-c", check], cwd=PATCH, capture_output=True, check=True)
     assert done.stdout == b"set()\n"
+
+
+def test_parakeet_s_process_imports_neither_the_model_s_nor_the_decoder_s_part() -> None:
+    check = "import sys, sortformer_front; print(*sorted(sys.modules))"
+    done = subprocess.run(
+        [sys.executable, "-c", check], cwd=PATCH, capture_output=True, text=True, check=True
+    )
+    parts = {name for name in done.stdout.split() if (PATCH / f"{name}.py").exists()}
+    names = ("front", "refusals", "settings", "supervisor")
+    assert parts == {f"sortformer_{name}" for name in names}
+
+
+def test_the_role_and_the_tarball_have_every_file_of_the_patch_and_no_other() -> None:
+    wanted = {path.name for path in PATCH.glob("*.py")}
+    variables = yaml.safe_load((ROLE / "vars/main.yml").read_text())
+    added = {}
+    for item in variables["_sortformer_files"]:
+        if "content" in item:
+            added[item["path"].rpartition("/")[2]] = item["content"]
+    assert set(added) == wanted
+    assert all(f"'/{name}'" in content for name, content in added.items())
+    listed = (PATCH / "context.txt").read_text().split("\n")[1:-1]
+    assert {Path(line).name for line in listed} == wanted | {"hook.py.txt"}

@@ -9,7 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from images.sortformer import diarizer
+from sortformer_decoding import decode, to_wav
+from sortformer_refusals import Refusal
 from tests.engine.made_audio import silence
 from tests.fleet.engine import MissingError, install
 from tests.sortformer.audio import encoded
@@ -32,7 +33,7 @@ def loudness(path: Path) -> float:
 
 
 def test_pyav_decodes(m4a: Path, tmp_path: Path) -> None:
-    assert diarizer.decode(m4a, tmp_path / "wav", 60) == pytest.approx(3, abs=0.1)
+    assert decode(m4a, tmp_path / "wav", 60) == pytest.approx(3, abs=0.1)
     assert loudness(tmp_path / "wav") == pytest.approx(8000 / 32768 / 2**0.5, abs=0.02)
 
 
@@ -44,7 +45,7 @@ def test_ffmpeg_decodes_where_pyav_is_missing(
     except MissingError as missing:
         pytest.skip(str(missing))
     monkeypatch.setitem(sys.modules, "av", None)
-    assert diarizer.decode(m4a, tmp_path / "wav", 60) == pytest.approx(3, abs=0.1)
+    assert decode(m4a, tmp_path / "wav", 60) == pytest.approx(3, abs=0.1)
     assert loudness(tmp_path / "wav") == pytest.approx(8000 / 32768 / 2**0.5, abs=0.02)
 
 
@@ -53,19 +54,19 @@ def test_where_nothing_decodes_a_format_the_answer_says_so(
 ) -> None:
     monkeypatch.setitem(sys.modules, "av", None)
     monkeypatch.setenv("PATH", str(tmp_path))
-    with pytest.raises(diarizer.Refusal) as refused:
-        diarizer.decode(m4a, tmp_path / "wav", 60)
+    with pytest.raises(Refusal) as refused:
+        decode(m4a, tmp_path / "wav", 60)
     assert (refused.value.status, refused.value.code) == (415, "unsupported_format")
     assert "Send WAV or FLAC" in refused.value.message
 
 
 def test_no_more_than_the_limit_is_decoded(m4a: Path, tmp_path: Path) -> None:
-    assert 1 < diarizer.decode(m4a, tmp_path / "wav", 1) < 2
+    assert 1 < decode(m4a, tmp_path / "wav", 1) < 2
 
 
 def test_a_wav_of_the_wanted_form_is_moved_and_not_decoded(tmp_path: Path) -> None:
     upload = tmp_path / "upload"
     upload.write_bytes(silence(2))
     inode = upload.stat().st_ino
-    assert diarizer.to_wav(upload, tmp_path / "wav", 60) == 2
+    assert to_wav(upload, tmp_path / "wav", 60) == 2
     assert (tmp_path / "wav").stat().st_ino == inode

@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 import requests
 
-from images.sortformer import diarizer
+from sortformer_settings import Settings, prepare_folder
+from sortformer_supervisor import Supervisor
 from tests.engine.made_audio import silence
 from tests.sortformer.patched import PATCH, STANDINS, Parakeet, kill, lives, standin_model, wait_for
 
@@ -165,11 +166,12 @@ def parent(pid: int) -> int:
 def test_work_that_takes_for_ever_ends_the_process_also_when_its_client_has_left(
     tmp_path: Path, sample: bytes
 ) -> None:
-    quick = (
-        (PATCH / "diarizer.py").read_bytes().replace(b"LEAST_LIMIT_S = 300", b"LEAST_LIMIT_S = 1")
-    )
+    name = "sortformer_worker.py"
+    limit = b"LEAST_LIMIT_S = 300"
+    assert limit in (PATCH / name).read_bytes()
+    quick = (PATCH / name).read_bytes().replace(limit, b"LEAST_LIMIT_S = 1")
     slow = standin_model(tmp_path, step_s=3600)
-    with Parakeet(tmp_path, model=slow, diarizer=quick) as server:
+    with Parakeet(tmp_path, model=slow, changed={name: quick}) as server:
         pid = server.wait_until("ready")["pid"]
         with server.uploading(silence(1)):
             wait_for(lambda: server.health()["busy"])
@@ -187,10 +189,10 @@ def test_a_process_that_hangs_is_killed_and_started_again(
         "SORTFORMER_MODEL": str(standin_model(tmp_path)),
         "PYTHONPATH": str(STANDINS / "sortformer_nemo"),
     }
-    monkeypatch.setattr(diarizer.Supervisor, "CHECK_S", 0.5)
-    settings = diarizer.Settings.from_environment(environment)
-    diarizer.prepare_folder(settings.folder)
-    supervisor = diarizer.Supervisor(settings, environment)
+    monkeypatch.setattr(Supervisor, "CHECK_S", 0.5)
+    settings = Settings.from_environment(environment)
+    prepare_folder(settings.folder)
+    supervisor = Supervisor(settings, environment)
     supervisor.start()
     children = Path(f"/proc/{os.getpid()}/task/{supervisor.native_id}/children")
     wait_for(settings.socket.exists)

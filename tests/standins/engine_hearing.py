@@ -6,8 +6,9 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from images.whisperx.app.recording import RATE, Samples
-from images.whisperx.app.transcription import Chunk, Heard, Wish
+from images.serving.heard import Chunk, Heard
+from images.serving.recording import RATE, Samples
+from images.whisperx.app.transcription import Wish
 from proxy_app.speech import Decoding, Token
 
 

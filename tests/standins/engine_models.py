@@ -11,14 +11,15 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from images.serving.heard import Chunk, Heard
+from images.serving.recording import Recording, Samples
+from images.serving.windows import Window
 from images.whisperx.app.diarization import SpeakerCount, Voices
 from images.whisperx.app.diarization.linking import Linking
 from images.whisperx.app.engine import Engine
-from images.whisperx.app.recording import Recording, Samples
 from images.whisperx.app.settings import EngineSettings
 from images.whisperx.app.speech_map import FRAME, SpeechMap
-from images.whisperx.app.transcription import Chunk, Heard, Wish
-from images.whisperx.app.windows import Window
+from images.whisperx.app.transcription import Wish
 from proxy_app.speech import Decoding, Token, Turn
 
 if TYPE_CHECKING:

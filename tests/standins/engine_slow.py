@@ -20,7 +20,8 @@ def slow_engine(settings: EngineSettings) -> Engine:
 
 if __name__ == "__main__":
     # uvicorn is in the engine's environment only.
-    from images.whisperx.app import __main__ as program
+    from images.serving import program
+    from images.whisperx.app.__main__ import main
 
-    program._STOP_WITHIN_S = 1
-    sys.exit(program.main(os.environ, slow_engine))
+    program.STOP_WITHIN_S = 1
+    sys.exit(main(os.environ, slow_engine))

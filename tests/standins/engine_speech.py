@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from images.whisperx.app.recording import RATE, Recording, Samples
+from images.serving.recording import RATE, Recording, Samples
 from images.whisperx.app.speech_map import FRAME, FRAME_S, SpeechMap
 
 

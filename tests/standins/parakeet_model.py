@@ -11,7 +11,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from images.whisperx.app.probe_audio import speech_like
+from images.serving.probe_audio import speech_like
 
 SEED = 3
 HIDDEN = 32

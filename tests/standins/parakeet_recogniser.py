@@ -10,7 +10,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 
 from images.parakeet.app.settings import ParakeetSettings
-from images.whisperx.app.recording import Samples
+from images.serving.recording import Samples
 from proxy_app.speech import Token
 
 TOKENS = (Token(" Good", 0.1, 0.3), Token(" morning.", 0.3, 0.6), Token(" Hello.", 0.7, 0.9))

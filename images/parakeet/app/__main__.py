@@ -6,40 +6,23 @@ The folders images/ and proxy_app/ have to be on it too (PYTHONPATH).
 from __future__ import annotations
 
 import importlib
-import logging
-import os
 import sys
 
-import uvicorn
-
-from images.whisperx.app.memory import keep_memory_flat
-
-_STOP_WITHIN_S = 5
-"""How long the request at hand may still take when the process is told to end."""
+from images.serving.program import USAGE_ERROR, listen, serve, set_up
+from proxy_app.settings import SettingError
 
 
 def run() -> int:
     """Serve until a signal ends it; the exit code is 2 where the settings cannot work."""
-    logging.basicConfig(
-        level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
-    )
-    # Threads that spin while they wait halve the speed on a machine that has something else to do.
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    keep_memory_flat()
+    set_up()
     main = importlib.import_module("main")
-    config = uvicorn.Config(
-        main.app,
-        host=main.settings.host,
-        port=main.settings.port,
-        http="h11",
-        ws="none",
-        log_config=None,
-        access_log=False,
-        server_header=False,
-        timeout_graceful_shutdown=_STOP_WITHIN_S,
-    )
-    # Bound before the app starts: whoever has the port has the spool.
-    uvicorn.Server(config).run(sockets=[config.bind_socket()])
+    try:
+        # Before the app starts: whoever has the port has the spool.
+        listener = listen(main.settings.host, main.settings.port, "PARAKEET_")
+    except SettingError as error:
+        sys.stderr.write(f"parakeet: {error}\n")
+        return USAGE_ERROR
+    serve(main.app, listener)
     return 0
 
 

@@ -13,8 +13,8 @@ from typing import Any, Protocol
 import numpy as np
 
 from images.parakeet.app.settings import ParakeetSettings
-from images.whisperx.app import hub
-from images.whisperx.app.recording import RATE, Samples
+from images.serving import hub
+from images.serving.recording import RATE, Samples
 from proxy_app.speech import Token
 
 log = logging.getLogger(__name__)

@@ -3,32 +3,22 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import logging
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from images.parakeet.app.recogniser import Parakeet, Recogniser
 from images.parakeet.app.settings import ParakeetSettings
-from images.whisperx.app import faults
-from images.whisperx.app.errors import ApiError
-from images.whisperx.app.memory import trim
-from images.whisperx.app.models import RETRY_AFTER_S, Place
-from images.whisperx.app.probe_audio import speech_like
-from images.whisperx.app.scheduling import Job, Scheduler, Steps
+from images.serving.decoding import Decoder
+from images.serving.gpu import Gpu
+from images.serving.models import Place
+from images.serving.probe_audio import speech_like
+from images.serving.rooms import room_for_requests, room_for_uploads
+from images.serving.scheduling import Job, Scheduler, Steps
 
-log = logging.getLogger(__name__)
-
-MAX_UPLOADS = 100
-"""Half-sent uploads take no place in the queue; so many may hang before new ones are refused."""
 WARM_UP_S = 3.0
 _LANE = "transcription"
-_FATAL = (
-    "A CUDA error made the GPU unusable for this process: only a new process helps. "
-    "Restart the server; its log has the error."
-)
 
 Load = Callable[[ParakeetSettings], Recogniser]
 
@@ -56,35 +46,6 @@ class Health:
     detail: str
 
 
-class Room:
-    """A place that holds so many requests. Only the event loop goes in and out.
-
-    Args:
-        limit: how many.
-        refusal: what one more is told.
-    """
-
-    def __init__(self, limit: int, refusal: Callable[[int], ApiError]) -> None:
-        self._limit = limit
-        self._refusal = refusal
-        self.count = 0
-
-    def refuse_when_full(self) -> None:
-        """Raises ApiError where there is no room."""
-        if self.count >= self._limit:
-            raise self._refusal(self.count)
-
-    @contextlib.contextmanager
-    def entered(self) -> Iterator[None]:
-        """Be in the room; raises ApiError where there is none."""
-        self.refuse_when_full()
-        self.count += 1
-        try:
-            yield
-        finally:
-            self.count -= 1
-
-
 class Service:
     """Loads the model in the background and works on all requests with it, window by window.
 
@@ -95,14 +56,17 @@ class Service:
 
     def __init__(self, settings: ParakeetSettings, load: Load = Parakeet.load) -> None:
         self.settings = settings
-        self.uploads = Room(MAX_UPLOADS, _too_many_uploads)
-        self.requests = Room(settings.queue + 1, _queue_full)
+        self.uploads = room_for_uploads()
+        self.requests = room_for_requests(settings.queue, "PARAKEET_QUEUE")
+        self.decoder = Decoder(settings.max_audio_s, "PARAKEET_MAX_AUDIO_S")
         self._load = load
-        self._place: Place[Recogniser] = Place("Parakeet", self._load_and_hear, self._die)
-        self._scheduler = Scheduler(
-            [[_LANE]], before=self._refuse_if_fatal, translate=self._refusal
+        self._gpu = Gpu(
+            "server", "Memory ran out over this audio (PARAKEET_WINDOW_S). Try again later."
         )
-        self._fatal = False
+        self._place: Place[Recogniser] = Place("Parakeet", self._load_and_hear, self._gpu.lose)
+        self._scheduler = Scheduler(
+            [[_LANE]], before=self._gpu.refuse_if_lost, translate=self._gpu.explain
+        )
         self._started = time.monotonic()
         self._stopping = threading.Event()
 
@@ -129,14 +93,14 @@ class Service:
         Raises:
             ApiError: 503; it is being loaded, or that failed, or the GPU is lost.
         """
-        self._refuse_if_fatal()
+        self._gpu.refuse_if_lost()
         return self._place.use()
 
     def health(self) -> Health:
         """The state of now; never waits for anything."""
         loaded = self._place.model
-        if self._fatal:
-            status, detail = "fatal", _FATAL
+        if self._gpu.is_lost:
+            status, detail = "fatal", self._gpu.detail
         elif self._place.error:
             status, detail = "failed", self._place.error
         elif loaded is None:
@@ -166,13 +130,7 @@ class Service:
             Unwanted: nobody waits for the answer.
             ApiError: the model cannot be used (503).
         """
-        self._scheduler.submit(job, {_LANE: steps})
-        gone.add_done_callback(lambda _: self._scheduler.abandon(job))
-        try:
-            await asyncio.wrap_future(job.finished)
-        finally:
-            self._scheduler.abandon(job)  # the server may cancel this task, when it stops
-            asyncio.get_running_loop().run_in_executor(None, trim)
+        await self._scheduler.do(job, {_LANE: steps}, gone)
 
     def _progress(self) -> Progress | None:
         at_hand = self._scheduler.at_hand
@@ -186,33 +144,3 @@ class Service:
         recogniser = self._load(self.settings)
         recogniser.hear(speech_like(WARM_UP_S))
         return recogniser
-
-    def _refuse_if_fatal(self) -> None:
-        if self._fatal:
-            raise ApiError(503, "server_fatal", _FATAL)
-
-    def _refusal(self, error: Exception) -> Exception:
-        """What a fault of the device is answered with; a fault of the program stays one."""
-        fault = faults.classify(error)
-        if fault is faults.Fault.STICKY:
-            log.error("the GPU is lost for this process", exc_info=error)
-            self._die()
-            return ApiError(503, "server_fatal", _FATAL)
-        if fault is faults.Fault.MEMORY:
-            log.error("memory ran out", exc_info=error)
-            message = "Memory ran out over this audio (PARAKEET_WINDOW_S). Try again later."
-            return ApiError(503, "out_of_memory", message, retry_after_s=RETRY_AFTER_S)
-        return error
-
-    def _die(self) -> None:
-        self._fatal = True
-
-
-def _too_many_uploads(count: int) -> ApiError:
-    message = f"{count} uploads are being read already. Try again later."
-    return ApiError(503, "too_many_uploads", message, retry_after_s=RETRY_AFTER_S)
-
-
-def _queue_full(count: int) -> ApiError:
-    message = f"{count} requests are here already (PARAKEET_QUEUE). Try again later."
-    return ApiError(429, "queue_full", message, retry_after_s=RETRY_AFTER_S)

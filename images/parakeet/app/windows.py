@@ -12,8 +12,8 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from images.whisperx.app.recording import RATE, Recording
-from images.whisperx.app.windows import Window, count_windows
+from images.serving.recording import RATE, Recording
+from images.serving.windows import Window, count_windows
 
 _SEARCHED = 0.25
 """The part of a window, at its end, in which it may be cut."""

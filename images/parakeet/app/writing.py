@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from images.parakeet.app.recogniser import Recogniser
 from images.parakeet.app.windows import windows
-from images.whisperx.app.recording import Recording
-from images.whisperx.app.scheduling import Steps
-from images.whisperx.app.transcription import Chunk, Heard
-from images.whisperx.app.transcription.segments import SegmentBuilder
+from images.serving.heard import Chunk, Heard
+from images.serving.recording import Recording
+from images.serving.scheduling import Steps
+from images.serving.segments import SegmentBuilder
 from proxy_app.speech import Decoding, Segment, Token, Transcript
 
 _SEEK_PER_S = 100

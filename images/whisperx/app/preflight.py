@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from images.whisperx.app.errors import ApiError
+from images.serving.errors import ApiError
 from images.whisperx.app.settings import EngineSettings
 from images.whisperx.app.windows import LONGEST
 

@@ -2,25 +2,23 @@
 
 from __future__ import annotations
 
-import hmac
 import shutil
 from collections.abc import AsyncIterator, Callable, Collection
 from contextlib import asynccontextmanager
 from pathlib import Path
 
 from fastapi import FastAPI, Request, Response
-from starlette.types import ASGIApp, Receive, Scope, Send
 
-from images.whisperx.app import errors
+from images.serving.app import make_app
+from images.serving.errors import ApiError
+from images.serving.forms import form_schema
+from images.serving.recording import Recording
 from images.whisperx.app.answering import serve
 from images.whisperx.app.diarization import SpeakerCount
 from images.whisperx.app.engine import Engine, Health
-from images.whisperx.app.errors import ApiError
-from images.whisperx.app.forms import SpeakersFields, TranscriptionFields, form_schema
-from images.whisperx.app.recording import Recording
+from images.whisperx.app.forms import SpeakersFields, TranscriptionFields
 from images.whisperx.app.transcription import Wish
 from images.whisperx.app.work import ConversationWork, Tell, TranscriptionWork, Work
-from proxy_app import __version__
 
 
 def create_app(engine: Engine, spool: Path) -> FastAPI:
@@ -39,29 +37,19 @@ def create_app(engine: Engine, spool: Path) -> FastAPI:
         engine.stop()
         shutil.rmtree(spool, ignore_errors=True)
 
-    app = FastAPI(
-        title="WhisperX server",
-        version=__version__,
-        lifespan=lifespan,
-        docs_url=None,
-        redoc_url=None,
+    app = make_app(
+        "WhisperX server",
+        lifespan,
+        engine.health,
+        Health,
+        key=engine.settings.api_key,
+        key_setting="ENGINE_API_KEY",
     )
-    errors.install(app)
-    if engine.settings.api_key:
-        app.add_middleware(KeyRequired, key=engine.settings.api_key)
-
-    @app.get("/health", responses={503: {"model": Health}})
-    async def health(response: Response) -> Health:
-        """503 when failed or fatal, else 200; the same body in every state."""
-        found = engine.health()
-        if found.status in ("failed", "fatal"):
-            response.status_code = 503
-        return found
 
     @app.post("/v1/audio/transcriptions", openapi_extra=form_schema(TranscriptionFields))
     async def transcriptions(request: Request) -> Response:
         """Speech to text as OpenAI's API has it; `model` is accepted and has no effect."""
-        engine.refuse_if_fatal()
+        engine.gpu.refuse_if_lost()
         engine.whisper.require()
 
         def plan(fields: TranscriptionFields) -> Callable[[Recording, Tell], Work]:
@@ -78,7 +66,7 @@ def create_app(engine: Engine, spool: Path) -> FastAPI:
     @app.post("/v1/audio/transcribe-with-speakers", openapi_extra=form_schema(SpeakersFields))
     async def transcribe_with_speakers(request: Request) -> Response:
         """Speech to text with the speakers told apart."""
-        engine.refuse_if_fatal()
+        engine.gpu.refuse_if_lost()
         engine.whisper.require()
         engine.diarizer.require()
 
@@ -110,22 +98,3 @@ def check_language(language: str | None, known: Collection[str], model: str) -> 
         "Leave `language` out, or run the engine with another model (ENGINE_MODEL).",
         param="language",
     )
-
-
-class KeyRequired:
-    """ASGI middleware: every request but GET /health needs `Authorization: Bearer KEY`."""
-
-    def __init__(self, app: ASGIApp, key: str) -> None:
-        self._app = app
-        self._expected = f"Bearer {key}".encode()
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass the request on, or answer 401."""
-        if scope["type"] == "http" and scope["path"] != "/health":
-            given = dict(scope["headers"]).get(b"authorization", b"")
-            if not hmac.compare_digest(given, self._expected):
-                message = "A key is needed (ENGINE_API_KEY): send `Authorization: Bearer KEY`."
-                refusal = errors.answer(ApiError(401, "invalid_api_key", message))
-                await refusal(scope, receive, send)
-                return
-        await self._app(scope, receive, send)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from images.whisperx.app.recording import RATE, Recording, Samples
+from images.serving.recording import RATE, Recording, Samples
 
 FRAME = 512
 """Samples that Silero judges at once: 32 ms."""

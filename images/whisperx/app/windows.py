@@ -5,34 +5,15 @@ Finding speakers takes memory and time that grow faster than the recording; wind
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
-from dataclasses import dataclass
 
+from images.serving.windows import Window, count_windows
 from images.whisperx.app.speech_map import SpeechMap
 
 LONGEST = 1.2
 """A window without a silence is cut anyway at so many times its wanted length: 18 min for 15."""
 SILENCE_S = 0.3
 """A pause at least so long is one to cut at."""
-
-
-@dataclass(frozen=True, slots=True)
-class Window:
-    """A part of a recording, in seconds from its beginning."""
-
-    start_s: float
-    end_s: float
-
-    @property
-    def length_s(self) -> float:
-        """How long it is."""
-        return self.end_s - self.start_s
-
-
-def count_windows(duration_s: float, window_s: float) -> int:
-    """Into how many windows a recording is cut, for all that is known before it is heard."""
-    return max(1, math.ceil(duration_s / window_s))
 
 
 def windows(speech: SpeechMap, duration_s: float, window_s: float) -> Iterator[Window]:

@@ -8,17 +8,18 @@ from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
+from images.serving.recording import Recording
+from images.serving.scheduling import Steps
+from images.serving.windows import Window, count_windows
 from images.whisperx.app.alignment import Aligner
 from images.whisperx.app.diarization import Diarizer, SpeakerCount, Voices
 from images.whisperx.app.diarization.linking import Speakers
 from images.whisperx.app.engine import DIARIZATION, TRANSCRIPTION, Engine
 from images.whisperx.app.preflight import available_memory, refuse_what_cannot_fit
-from images.whisperx.app.recording import Recording
-from images.whisperx.app.scheduling import Steps
 from images.whisperx.app.speech_map import SpeechMap
 from images.whisperx.app.transcription import Wish
 from images.whisperx.app.transcription.steps import Written, transcribe
-from images.whisperx.app.windows import Window, count_windows, windows
+from images.whisperx.app.windows import windows
 from proxy_app.speech import (
     Merged,
     Segment,

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from images.whisperx.app.recording import Samples
-from images.whisperx.app.transcription import Heard
+from images.serving.heard import Heard
+from images.serving.recording import Samples
 
 
 class Aligner(Protocol):

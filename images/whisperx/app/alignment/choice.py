@@ -6,14 +6,14 @@ import logging
 import time
 from typing import Protocol
 
-from images.whisperx.app import faults
+from images.serving import faults
+from images.serving.heard import Heard
+from images.serving.hub import first_line
+from images.serving.recording import Samples
 from images.whisperx.app.alignment import Aligner
 from images.whisperx.app.alignment.fetch import Fetcher
 from images.whisperx.app.alignment.models import Models, chosen_models
-from images.whisperx.app.hub import first_line
-from images.whisperx.app.recording import Samples
 from images.whisperx.app.settings import EngineSettings
-from images.whisperx.app.transcription import Heard
 from proxy_app.speech import language_name
 
 log = logging.getLogger(__name__)

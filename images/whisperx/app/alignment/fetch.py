@@ -18,7 +18,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from images.whisperx.app import hub
+from images.serving import hub
 from images.whisperx.app.alignment import models
 
 log = logging.getLogger(__name__)

@@ -6,7 +6,7 @@ import unicodedata
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from images.whisperx.app.transcription import Chunk
+from images.serving.heard import Chunk
 from proxy_app.speech import Token
 
 LAST_CHARACTER_S = 0.6

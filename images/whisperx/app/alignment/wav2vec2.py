@@ -12,9 +12,9 @@ import nltk
 import torch
 from whisperx import alignment
 
+from images.serving.heard import Heard
+from images.serving.recording import RATE, Samples
 from images.whisperx.app.alignment.times import Character, with_times
-from images.whisperx.app.recording import RATE, Samples
-from images.whisperx.app.transcription import Heard
 
 # whisperx splits sentences by nltk, whose data it would fetch in the middle of a request. Where a
 # sentence ends does not matter to the times of characters, so that splitting at full stops does:

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from images.whisperx.app.recording import Recording
+from images.serving.recording import Recording
+from images.serving.windows import Window
 from images.whisperx.app.settings import EngineSettings, folder_at
 from images.whisperx.app.speech_map import SpeechMap
-from images.whisperx.app.windows import Window
 from proxy_app.settings import SettingError
 from proxy_app.speech import Turn
 

@@ -10,13 +10,13 @@ from typing import Any
 
 import numpy as np
 
-from images.whisperx.app import hub
+from images.serving import hub
+from images.serving.recording import RATE, Recording, Samples
+from images.serving.windows import Window
 from images.whisperx.app.diarization import SpeakerCount, Voices
 from images.whisperx.app.diarization.linking import Linking
-from images.whisperx.app.recording import RATE, Recording, Samples
 from images.whisperx.app.settings import EngineSettings, folder_at
 from images.whisperx.app.speech_map import SpeechMap
-from images.whisperx.app.windows import Window
 from proxy_app.speech import Turn
 
 # Both must stand before the import: pyannote's telemetry is nobody's business here, and it warns at

@@ -14,13 +14,13 @@ from scipy.cluster.hierarchy import fcluster, linkage
 from torch.nn.utils.rnn import pad_sequence
 from torchaudio.compliance import kaldi
 
+from images.serving.hub import ModelError
+from images.serving.recording import RATE, Recording
+from images.serving.windows import Window
 from images.whisperx.app.diarization import SpeakerCount, Voices
 from images.whisperx.app.diarization.linking import Linking
 from images.whisperx.app.diarization.turns import turns_of
-from images.whisperx.app.hub import ModelError
-from images.whisperx.app.recording import RATE, Recording
 from images.whisperx.app.speech_map import SpeechMap
-from images.whisperx.app.windows import Window
 from proxy_app.speech import Turn
 
 # senko clusters with these; importing them takes 70 MB and 4 s, at the very first start minutes

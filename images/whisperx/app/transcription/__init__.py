@@ -6,8 +6,8 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from images.whisperx.app.recording import Samples
-from proxy_app.speech import Decoding, Token
+from images.serving.heard import Chunk, Heard
+from images.serving.recording import Samples
 
 REPETITIVE = 2.4
 """What zlib makes smaller than by this says the same again and again (OpenAI's threshold)."""
@@ -30,30 +30,6 @@ class Wish:
     language: str | None = None
     prompt: str | None = None
     temperature: float = 0.0
-
-
-@dataclass(frozen=True, slots=True)
-class Chunk:
-    """A part of a recording with speech in it, at most CHUNK_S long, in seconds from the start."""
-
-    start_s: float
-    end_s: float
-
-
-@dataclass(frozen=True, slots=True)
-class Heard:
-    """What was heard in one chunk.
-
-    Attributes:
-        chunk: where.
-        tokens: its words as Whisper spelt them, with the leading spaces that say where a word
-            begins; their times are seconds from the recording's beginning, within the chunk.
-        decoding: how sure Whisper was; `seek` and `tokens` are those of the chunk.
-    """
-
-    chunk: Chunk
-    tokens: tuple[Token, ...]
-    decoding: Decoding
 
 
 class Transcriber(Protocol):

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from images.serving.heard import Chunk
 from images.whisperx.app.speech_map import FRAME_S, Span, SpeechMap
-from images.whisperx.app.transcription import CHUNK_S, Chunk
+from images.whisperx.app.transcription import CHUNK_S
 
 # As in faster-whisper's batched pipeline, but for the threshold: at its 0.5 a quiet speaker is
 # passed over, and 614 words are written of eleven of AMI's clips instead of 636.

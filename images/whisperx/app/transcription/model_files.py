@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from images.whisperx.app import hub
+from images.serving import hub
 from images.whisperx.app.settings import EngineSettings, folder_at
 from proxy_app.settings import SettingError
 

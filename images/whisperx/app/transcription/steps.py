@@ -8,20 +8,13 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from itertools import zip_longest
 
+from images.serving.heard import Chunk, Heard
+from images.serving.recording import Recording, Samples
+from images.serving.segments import SegmentBuilder
 from images.whisperx.app.alignment import Aligner
-from images.whisperx.app.recording import Recording, Samples
 from images.whisperx.app.speech_map import SpeechMap
-from images.whisperx.app.transcription import (
-    CHUNK_S,
-    REPETITIVE,
-    TEMPERATURES,
-    Chunk,
-    Heard,
-    Transcriber,
-    Wish,
-)
+from images.whisperx.app.transcription import CHUNK_S, REPETITIVE, TEMPERATURES, Transcriber, Wish
 from images.whisperx.app.transcription.chunks import chunks, first_speech
-from images.whisperx.app.transcription.segments import SegmentBuilder
 from proxy_app.speech import Segment, Token
 
 _SPOTS = 5

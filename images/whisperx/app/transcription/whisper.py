@@ -9,10 +9,11 @@ from typing import Any
 
 import numpy as np
 
+from images.serving.heard import Chunk, Heard
+from images.serving.recording import RATE, Samples
 from images.whisperx.app.device import choose_compute_type
-from images.whisperx.app.recording import RATE, Samples
 from images.whisperx.app.settings import EngineSettings
-from images.whisperx.app.transcription import CHUNK_S, REPETITIVE, Chunk, Heard, Wish
+from images.whisperx.app.transcription import CHUNK_S, REPETITIVE, Wish
 from images.whisperx.app.transcription.model_files import fetch, find_model
 from proxy_app.speech import Decoding, Token
 

@@ -43,7 +43,7 @@ class ApiError(Exception):
         self.retry_after_s = retry_after_s
 
 
-UNEXPECTED = ApiError(500, "internal_error", "The engine failed on this request; its log says why.")
+UNEXPECTED = ApiError(500, "internal_error", "The server failed on this request; its log says why.")
 
 
 def body(error: ApiError) -> dict[str, str | None]:

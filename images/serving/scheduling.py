@@ -11,12 +11,15 @@ never waits for the whole of a long recording. Three rules choose, in this order
 
 from __future__ import annotations
 
+import asyncio
 import threading
 import time
 from collections.abc import Callable, Generator, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
+
+from images.serving.memory import trim
 
 T = TypeVar("T")
 
@@ -145,6 +148,27 @@ class Scheduler:
             job.tasks = [Task(job, lane, steps, now) for lane, steps in work.items()]
             self._tasks += job.tasks
             self._changed.notify_all()
+
+    async def do(self, job: Job, work: Mapping[str, Steps], gone: asyncio.Future[None]) -> None:
+        """Do a job's work, whenever its steps have their turn.
+
+        Args:
+            job: an account of the work.
+            work: for each lane its steps; they run in that lane's thread.
+            gone: done once nobody wants the answer any more; the work then ends at its next step.
+
+        Raises:
+            Unwanted: nobody waits for the answer.
+            ApiError: what a step's exception was translated to.
+        """
+        self.submit(job, work)
+        gone.add_done_callback(lambda _: self.abandon(job))
+        try:
+            # Not `gone` as well: the job's file must stay as long as a lane reads it.
+            await asyncio.wrap_future(job.finished)
+        finally:
+            self.abandon(job)  # the server may cancel this task, when it stops
+            asyncio.get_running_loop().run_in_executor(None, trim)
 
     def abandon(self, job: Job) -> None:
         """Nobody waits for this job any more."""

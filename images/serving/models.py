@@ -8,9 +8,9 @@ import time
 from collections.abc import Callable
 from typing import Generic, Protocol, TypeVar
 
-from images.whisperx.app import faults
-from images.whisperx.app.errors import ApiError
-from images.whisperx.app.hub import ModelError, first_line
+from images.serving import faults
+from images.serving.errors import ApiError
+from images.serving.hub import ModelError, first_line
 
 log = logging.getLogger(__name__)
 

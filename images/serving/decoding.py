@@ -9,8 +9,8 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from images.whisperx.app.errors import ApiError
-from images.whisperx.app.scheduling import Unwanted
+from images.serving.errors import ApiError
+from images.serving.scheduling import Unwanted
 from proxy_app.audio import (
     AudioError,
     AudioInfo,
@@ -33,10 +33,12 @@ class Decoder:
 
     Args:
         max_audio_s: the longest audio, in seconds.
+        setting: the name of the setting that says so.
     """
 
-    def __init__(self, max_audio_s: float) -> None:
+    def __init__(self, max_audio_s: float, setting: str) -> None:
         cores = len(os.sched_getaffinity(0))
+        self._setting = setting
         self._limits = DecodeLimits(max_audio_s=max_audio_s)
         self._small = ThreadPoolExecutor(cores, "decoding-small")
         self._large = ThreadPoolExecutor(cores, "decoding-large")
@@ -60,7 +62,7 @@ class Decoder:
             if info is None:
                 info = await self._in_turn(file, wav, gone)
         except AudioError as error:
-            setting = " (ENGINE_MAX_AUDIO_S)" if error.code == "audio_too_long" else ""
+            setting = f" ({self._setting})" if error.code == "audio_too_long" else ""
             message = f"{error.message}{setting}"
             raise ApiError(error.status, error.code, message, param="file") from error
         wav.replace(file)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from images.whisperx.app.recording import RATE, Samples
+from images.serving.recording import RATE, Samples
 from proxy_app.audio.wav import header
 
 _SYLLABLE_S = 0.22

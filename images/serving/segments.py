@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
-from images.whisperx.app.transcription import Heard
+from images.serving.heard import Heard
 from proxy_app.speech import Decoding, Segment, Token, Word
 
 PAUSE_S = 1.0
