@@ -40,7 +40,12 @@ def lock(run_module: RunModule, path: Path) -> Take:
 
 def act(path: Path, **options: object) -> host_lock.Taken:
     """The module's work without its process, for tables of cases."""
-    given = {"state": "held", "run_id": None, "holder": "page, by admin", "lease_s": 900}
+    given: dict[str, Any] = {
+        "state": "held",
+        "run_id": None,
+        "holder": "page, by admin",
+        "lease_s": 900,
+    }
     given |= {"paths": [path], "break_lock": False, "lost_run": ""}
     return host_lock.act({**given, **options}, dry=False)
 
@@ -130,9 +135,7 @@ def test_the_lock_of_a_run_that_is_known_to_be_no_more_is_taken_and_no_other(
     assert json.loads(path.read_text())["run_id"] == "run-2"
 
 
-def test_of_several_locks_all_are_had_or_none(
-    run_module: RunModule, path: Path
-) -> None:
+def test_of_several_locks_all_are_had_or_none(run_module: RunModule, path: Path) -> None:
     paths = [str(path.with_name(name)) for name in ("a", "b", "c")]
     ours = {"paths": paths, "holder": "page, by admin", "run_id": "run-1"}
     act(path.with_name("b"), run_id="run-2")

@@ -83,7 +83,7 @@ class Work:
         self._id, self._image = container["Id"], container["Image"]
         self.paused = container["State"]["Status"] == "paused"
         self._files = ContainerFiles(docker, self._id)
-        self._patch = patch
+        self.patch = patch
         self._manifest = self.folder.read(self._id)
         self.found = survey(self._files, patch, self._manifest)
         self.misfit = ""
@@ -105,7 +105,7 @@ class Work:
     @property
     def pristine(self) -> dict[str, File | None]:
         """The files as they were. The copies come last: they are needed until all else is back."""
-        paths = sorted(self.found.entries, key=self._patch.is_copy)
+        paths = sorted(self.found.entries, key=self.patch.is_copy)
         return {path: self.found.entries[path].original for path in paths}
 
     @property
@@ -143,7 +143,7 @@ class Work:
         return f"{self.name}:{path} ({how})"
 
     def _text(self, path: str, file: File | None) -> str:
-        if file is not None and self._patch.is_copy(path):
+        if file is not None and self.patch.is_copy(path):
             return "(a copy of the file as it was)\n"
         return file.data.decode("utf-8", errors="replace") if file else ""
 
