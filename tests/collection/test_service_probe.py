@@ -46,6 +46,7 @@ class Service(http.server.BaseHTTPRequestHandler):
             "/key": (401, b"{}"),
             "/error": (500, b'{"error": "boom"}'),
             "/busy": (503, b"{}"),
+            "/failed": (503, b'{"status": "failed", "detail": "no such model"}'),
             "/third": (200, b"{}") if len(self.asked) > 2 else (503, b"{}"),
         }[self.path.partition("?")[0]]
         self.send_response(status)
@@ -101,7 +102,14 @@ def ask(url: str, expect: dict[str, Any] | None = None, **options: object) -> di
         "validate_certs": True,
         "api_key_file": None,
     }
-    given |= {"timeout_s": 10, "wait_s": 0, "log_lines": 40, "url": url, "expect": expect or {}}
+    given |= {
+        "gives_up": {},
+        "timeout_s": 10,
+        "wait_s": 0,
+        "log_lines": 40,
+        "url": url,
+        "expect": expect or {},
+    }
     given |= options
     return service_probe.probe(NoDocker(), given)  # type: ignore[arg-type]
 
@@ -124,6 +132,15 @@ def test_within_its_time_it_asks_again_until_the_service_is_ready(service: str) 
     assert answer["ready"]
     assert len(Service.asked) == 3
     assert not ask(f"{service}/busy", wait_s=1)["ready"]
+
+
+def test_one_that_has_given_up_is_not_waited_for_and_its_reason_is_told(service: str) -> None:
+    answer = ask(f"{service}/failed", wait_s=60, gives_up={"status": "failed"})
+    assert (answer["ready"], answer["over"]) == (False, True)
+    assert "it answers HTTP 503 (no such model)" in answer["said"]
+    assert len(Service.asked) == 1
+    assert not ask(f"{service}/failed", gives_up={"status": "lost"})["over"]
+    assert not ask(f"{service}/health", LOADED, gives_up=LOADED)["over"]
 
 
 def test_a_service_that_still_loads_is_not_ready_and_says_what_is_missing(

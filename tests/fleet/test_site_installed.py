@@ -138,7 +138,6 @@ def test_a_token_that_the_hub_refuses_is_told_and_whisperx_runs_as_before(
             whisperx_diarizer="pyannote",
             whisperx_hf_token_file=str(token),
             whisperx_settings={"HF_ENDPOINT": hub.url},
-            whisperx_start_timeout_s=300,
         )
     assert hub.tokens == {"Bearer hf_NobodysToken"}
     refused(failed, "accept its conditions", "whisperx-asr is the container that it was before")

@@ -99,9 +99,7 @@ def test_a_patched_server_that_does_not_get_ready_is_taken_back(
     site: Site, spark2: Spark, call: Path
 ) -> None:
     pristine = files_of(spark2)
-    failed = site.run(
-        "sortformer", sortformer_model="/models/none.nemo", sortformer_start_timeout_s=60
-    )
+    failed = site.run("sortformer", sortformer_model="/models/none.nemo")
     refused(failed, "/models/none.nemo", "Parakeet is as it was before the patch")
     assert files_of(spark2) == pristine
     assert "sortformer" not in site.services

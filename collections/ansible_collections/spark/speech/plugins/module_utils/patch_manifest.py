@@ -107,6 +107,7 @@ class Folder:
             self._originals.rmdir()
         with contextlib.suppress(OSError):  # it holds something that is not ours
             self.path.rmdir()
+            self.path.parent.rmdir()
 
     def _entry(self, item: dict[str, Any]) -> Entry:
         told = item["original"]

@@ -39,6 +39,12 @@ options:
       - Without it any answer from 200 to 299 is ready.
     type: dict
     default: {}
+  gives_up:
+    description:
+      - What the JSON of its answer holds where there is no use in waiting, written as O(expect) is.
+        Where it is empty, no answer means that.
+    type: dict
+    default: {}
   container:
     description: The container that serves it, for its state and its log.
     type: str
@@ -94,7 +100,7 @@ ready:
 over:
   description:
     - Whether there is no use in waiting - the container is absent, has ended, is paused or dies
-      again and again.
+      again and again, or the service says that it has given up.
   returned: success
   type: bool
 state:
@@ -299,7 +305,8 @@ def _judged(status: int, raw: bytes, key: str) -> Answer:
     elif status in (401, 403):
         problem = f"it refuses the key (HTTP {status}): look at api_key_file"
     elif not 200 <= status < 300:  # noqa: PLR2004 - successes
-        problem = f"it answers HTTP {status}"
+        detail = body.get("detail") if isinstance(body, dict) else None
+        problem = f"it answers HTTP {status}" + (f" ({detail})"[:_MAX_LINE_CHARS] if detail else "")
     elif len(raw) > _MAX_BODY_BYTES:
         problem, body = "its answer is longer than 64 kB", None
     return Answer(status, body, problem)
@@ -410,6 +417,7 @@ def main() -> None:
             "https": {"type": "bool", "default": False},
             "validate_certs": {"type": "bool", "default": True},
             "expect": {"type": "dict", "default": {}},
+            "gives_up": {"type": "dict", "default": {}},
             "container": {"type": "str"},
             "timeout_s": {"type": "int", "default": 10},
             "api_key_file": {"type": "path", "no_log": False},
@@ -451,13 +459,15 @@ def probe(docker: Docker, params: dict[str, Any]) -> dict[str, Any]:
         answer = ask(parts, params["timeout_s"], key, validate=params["validate_certs"])
         problem = answer.problem or unmet(answer.body, params["expect"])
         place = behind(docker, container) if container else Behind("", over=False, said="")
-        if not problem or place.over or time.monotonic() + _ASKS_EVERY_S > deadline:
+        given_up = bool(params["gives_up"]) and not unmet(answer.body, params["gives_up"])
+        over = bool(problem) and (place.over or given_up)
+        if not problem or over or time.monotonic() + _ASKS_EVERY_S > deadline:
             break
         time.sleep(_ASKS_EVERY_S)
     log = log_tail(docker, container, params["log_lines"], key) if problem and container else ""
     return {
         "ready": not problem,
-        "over": bool(problem) and place.over,
+        "over": over,
         "state": place.state,
         "status": answer.status,
         "said": f"{url}: {problem}. {place.said}".strip() if problem else f"{url} is ready.",
