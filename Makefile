@@ -32,7 +32,7 @@ test: ## everything
 	@$(DEV) tools/suites.py
 
 bench: ## measure, beside peers, and print tables
-	@$(PYTHON) tools/setup.py gateway engine dev bench litellm
+	@$(PYTHON) tools/setup.py gateway engine ansible parakeet dev bench litellm
 	@$(DEV) -m tests.bench
 
 lock: ## resolve requirements/*.in into locks (UPGRADE=1 for the newest versions)

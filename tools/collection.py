@@ -27,6 +27,16 @@ from ansible_collections.spark.speech.plugins.modules.build_context import (  # 
     context_files,
 )
 
+__all__ = [
+    "ROOT",
+    "CollectionError",
+    "ContextError",
+    "build",
+    "context_files",
+    "contexts",
+    "images",
+]
+
 
 class CollectionError(Exception):
     """The collection cannot be built; the message says what to do."""

@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-BENCHMARKS = (("merge", "bench"), ("engine", "dev"), ("gateway", "dev"))
+BENCHMARKS = (("merge", "bench"), ("engine", "dev"), ("gateway", "dev"), ("fleet", "dev"))
 
 
 def main() -> int:

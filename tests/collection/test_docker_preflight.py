@@ -230,6 +230,11 @@ def test_a_container_of_ours_may_hold_its_port_and_another_one_may_not(
         ours = run_module("docker_preflight", **OURS, **options)
         assert "failed" not in ours, "its own port and memory are what it has already"
         assert ours["facts"]["owner_of_port"] == f"container {name}"
+        assert base_image in ours["facts"]["images"]
+        assert ours["facts"]["has_previous"] is False
+        docker("rename", name, f"{name}-previous")
+        assert run_module("docker_preflight", **OURS)["facts"]["has_previous"] is True
+        docker("rename", f"{name}-previous", name)
         other = {"service": "whisperx", "container": "spark-test-other"}
         theirs = run_module("docker_preflight", **other, port=port, bind_address="127.0.0.1")
         assert [each["check"] for each in theirs["problems"]] == ["port"]

@@ -83,7 +83,7 @@ def make_site(fleet: Fleet, playbook: Playbooks, nemo_python: Path, folder: Path
 
 def make_models(python: Path, spark: Spark, folder: Path) -> None:
     """Write tiny random models with the NeMo that PYTHON has, and put them on a host."""
-    folder.mkdir()
+    folder.mkdir(parents=True)
     parakeet = ["tests.standins.parakeet_model", str(folder / "parakeet.nemo")]
     sortformer = ["tests.standins.sortformer_model", str(folder)]
     for command in (parakeet, sortformer):
