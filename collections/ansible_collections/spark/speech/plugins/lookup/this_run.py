@@ -1,12 +1,10 @@
 # Copyright: Contributors to Spark Speech
-# Apache License 2.0 (see LICENSE or https://www.apache.org/licenses/LICENSE-2.0)
+# Apache License 2.0 (see LICENSE or https://www.apache.org/licenses/LICENSE-2.0), which may be
+# combined with the GNU General Public License v3.0 that Ansible itself is under
 # SPDX-License-Identifier: Apache-2.0
 """Which run of ansible-playbook this is."""
 
 from __future__ import annotations
-
-from ansible.plugins.lookup import LookupBase
-from ansible_collections.spark.speech.plugins.plugin_utils.runs import this_run
 
 DOCUMENTATION = r"""
 name: this_run
@@ -30,6 +28,9 @@ _raw:
   type: list
   elements: str
 """
+
+from ansible.plugins.lookup import LookupBase
+from ansible_collections.spark.speech.plugins.plugin_utils.runs import this_run
 
 
 class LookupModule(LookupBase):  # type: ignore[misc] # Ansible has no types

@@ -24,7 +24,7 @@ def this_run() -> str:
 
 def is_over(run: str) -> bool:
     """Whether a run of this machine has ended; of another machine's run that is not known here."""
-    pid, _, rest = run.partition(".")
+    pid, _dot, rest = run.partition(".")
     return rest.endswith(f".{_machine()}") and _name(pid) != run
 
 
