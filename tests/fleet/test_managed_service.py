@@ -118,6 +118,17 @@ def test_another_setting_makes_another_container_and_no_other_image(tiny: TinySe
     assert tiny.inspected()["HostConfig"]["Memory"] == 96 * 1024**2
 
 
+def test_more_memory_is_given_to_the_container_as_it_runs(tiny: TinyService) -> None:
+    made = tiny.inspected()["Created"]
+    changed = {"port": 8000, "memory": "80m", "read_only": True, "env": {"SAYS": "a b'c$d"}}
+    for arguments in (("--check", "--diff"), ()):
+        done = tiny.run(*arguments, managed_service_run=changed)
+        assert done.rc == 0, done.out
+        assert done.changed["spark1"] == 1
+    assert tiny.inspected()["Created"] == made
+    assert tiny.inspected()["HostConfig"]["Memory"] == 80 * 1024**2
+
+
 def test_the_current_and_the_previous_image_are_kept_and_the_previous_one_comes_back(
     tiny: TinyService,
 ) -> None:
