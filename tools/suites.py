@@ -1,7 +1,7 @@
 """Run the test suites and print the time of each: `make test`, `make check`.
 
-All of them run, also after a failure, in three lanes: one for what computes, one for what mostly
-waits for models, one for what mostly waits for other hosts. A suite's output is printed when it
+All of them run, also after a failure, in three lanes that take about the same time: two cores have
+enough to do with them, and what one waits for the others use. A suite's output is printed when it
 ends. The last line sums up what pytest counted.
 """
 
@@ -38,9 +38,9 @@ COMMANDS["ansible"] = [
     [str(BIN / "yamllint"), "--strict", *ANSIBLE],
 ]
 LANES = (
-    ("lint", "types", "unit", "api", "locks", "collection"),
+    ("lint", "types", "unit", "api", "locks", "collection", "fleet"),
     ("engine", "e2e", "parakeet", "sortformer"),
-    ("ansible", "fleet"),
+    ("ansible", "site"),
 )
 _print_lock = threading.Lock()
 

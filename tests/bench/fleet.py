@@ -16,7 +16,7 @@ from tests.bench.printing import gigabytes, say, table
 from tests.fleet.engine import MissingError, running_engine
 from tests.fleet.fleet import running_fleet
 from tests.fleet.playbooks import ROOT, Playbooks, Result, ansible
-from tests.fleet.site import NAMES, Site, make_site, nemo_python
+from tests.site.site import NAMES, Site, make_site, nemo_python
 from tools import collection
 
 ROUND_TRIP = "SSH: EXEC"

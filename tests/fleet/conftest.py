@@ -5,14 +5,12 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
 import pytest
 
 from tests.fleet.engine import Engine, MissingError, running_engine
 from tests.fleet.fleet import Fleet, running_fleet
-from tests.fleet.playbooks import Playbooks, Result
-from tests.fleet.site import Site, make_site, nemo_python, sample
+from tests.fleet.playbooks import Playbooks
 from tests.fleet.spark import Spark
 
 
@@ -58,34 +56,3 @@ def spark2(fleet: Fleet) -> Spark:
 def playbook(fleet: Fleet) -> Playbooks:
     """Runs a playbook on the fleet: `playbook("whisperx", whisperx_state="absent")`."""
     return Playbooks(inventory=fleet.inventory(), folder=fleet.folder)
-
-
-@pytest.fixture(scope="session")
-def call() -> Path:
-    """30 s of a telephone call of two people."""
-    found = sample()
-    if not found:
-        pytest.skip("the engine's environment is not there: no sample of pyannote's")
-    return found
-
-
-@pytest.fixture(scope="session")
-def empty_site(fleet: Fleet, playbook: Playbooks, tmp_path_factory: pytest.TempPathFactory) -> Site:
-    """Hosts on which nothing is installed yet."""
-    python = nemo_python()
-    if not python.is_file():
-        pytest.skip(f"NeMo's environment is not there: no {python}")
-    return make_site(fleet, playbook, python, tmp_path_factory.mktemp("site"))
-
-
-@pytest.fixture(scope="session")
-def installation(empty_site: Site) -> Result:
-    """The first run of the whole site."""
-    return empty_site.run("site")
-
-
-@pytest.fixture(scope="session")
-def site(empty_site: Site, installation: Result) -> Site:
-    """All of it is installed, once for the whole run; test_site_removed.py takes it away."""
-    assert installation.rc == 0, installation.out
-    return empty_site

@@ -13,10 +13,18 @@ import subprocess
 import tempfile
 import urllib.error
 import urllib.request
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.fleet.engine import DockerError, Engine, MissingError, fleet_folder, install
+from tests.fleet.engine import (
+    DockerError,
+    Engine,
+    MissingError,
+    fleet_folder,
+    install,
+    locked,
+)
 
 HERE = Path(__file__).resolve().parent
 FROM_REGISTRY = "debian:bookworm-slim"
@@ -79,6 +87,16 @@ def ca_bundle() -> Path | None:
 
 def base_image(engine: Engine) -> str:
     """SPEECH_TEST_BASE_IMAGE, or the registry's Debian, or one made of Debian's packages."""
+    with _one_at_a_time():
+        return _base_image(engine)
+
+
+def _one_at_a_time() -> AbstractContextManager[None]:
+    """Test runs beside this one make nothing twice."""
+    return locked(fleet_folder() / "images.lock")
+
+
+def _base_image(engine: Engine) -> str:
     given = os.environ.get("SPEECH_TEST_BASE_IMAGE")
     if given:
         if not engine.has_image(given):
@@ -162,7 +180,9 @@ def _built(engine: Engine, context: Path, base: str) -> str:
         told.update(f"{path.relative_to(context)}\0".encode() + path.read_bytes() + b"\0")
     repository = f"spark-speech.invalid/{context.name}"
     image = f"{repository}:{told.hexdigest()[:12]}"
-    if not engine.has_image(image):
+    with _one_at_a_time():
+        if engine.has_image(image):
+            return image
         bundle = ca_bundle()
         secret = ["--secret", f"id=ca_bundle,src={bundle}"] if bundle else []
         options = ["--network", "host", "--progress", "plain", "--build-arg", f"BASE_IMAGE={base}"]

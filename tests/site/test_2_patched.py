@@ -10,8 +10,8 @@ from pathlib import Path
 import requests
 
 from tests.fleet.checks import refused, wait_for
-from tests.fleet.site import Site
 from tests.fleet.spark import Spark
+from tests.site.site import Site
 
 MAIN = "/opt/parakeet/app/main.py"
 KILL_THE_DIARIZER = """

@@ -8,8 +8,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from tests.fleet.playbooks import ansible
-from tests.fleet.site import Site
 from tests.fleet.spark import Spark
+from tests.site.site import Site
 from tools import collection
 
 IMAGE = ("image", "ls", "--no-trunc", "--format", "{{.Tag}} {{.ID}}", "spark-speech/whisperx")

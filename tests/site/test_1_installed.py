@@ -11,8 +11,8 @@ import requests
 
 from tests.fleet.checks import refused, wait_for
 from tests.fleet.playbooks import Result
-from tests.fleet.site import NAMES, Site
 from tests.fleet.spark import Spark
+from tests.site.site import NAMES, Site
 from tests.standins.hub import serving
 
 

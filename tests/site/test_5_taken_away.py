@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from tests.fleet.site import NAMES, Site
 from tests.fleet.spark import Spark
+from tests.site.site import NAMES, Site
 
 LEFT = (
     "docker ps -aq; docker volume ls -q; docker images -q 'spark-speech/*'; "

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from tests.fleet.molecule import molecule
-from tests.fleet.site import Site
 from tests.fleet.spark import Spark
-from tests.fleet.test_site_patched import files_of, started_at
+from tests.site.site import Site
+from tests.site.test_2_patched import files_of, started_at
 
 
 def test_whisperx_is_there_stays_and_goes(site: Site, spark1: Spark) -> None:

@@ -1,0 +1,45 @@
+"""One site for the whole run, on hosts of its own; its pages build on one another, in order."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.fleet.conftest import engine, fleet, playbook, spark1, spark2
+from tests.fleet.fleet import Fleet
+from tests.fleet.playbooks import Playbooks, Result
+from tests.site.site import Site, make_site, nemo_python, sample
+
+__all__ = ["engine", "fleet", "playbook", "spark1", "spark2"]
+
+
+@pytest.fixture(scope="session")
+def call() -> Path:
+    """30 s of a telephone call of two people."""
+    found = sample()
+    if not found:
+        pytest.skip("the engine's environment is not there: no sample of pyannote's")
+    return found
+
+
+@pytest.fixture(scope="session")
+def empty_site(fleet: Fleet, playbook: Playbooks, tmp_path_factory: pytest.TempPathFactory) -> Site:
+    """Hosts on which nothing is installed yet."""
+    python = nemo_python()
+    if not python.is_file():
+        pytest.skip(f"NeMo's environment is not there: no {python}")
+    return make_site(fleet, playbook, python, tmp_path_factory.mktemp("site"))
+
+
+@pytest.fixture(scope="session")
+def installation(empty_site: Site) -> Result:
+    """The first run of the whole site."""
+    return empty_site.run("site")
+
+
+@pytest.fixture(scope="session")
+def site(empty_site: Site, installation: Result) -> Site:
+    """All of it is installed, once for the whole run; test_5_taken_away.py takes it away."""
+    assert installation.rc == 0, installation.out
+    return empty_site
