@@ -217,7 +217,7 @@ def test_too_little_disk_is_a_problem_unless_the_image_is_there(
 
 
 def test_a_container_of_ours_may_hold_its_port_and_another_one_may_not(
-    run_module: RunModule, docker: Callable[..., str], base_image: str
+    run_module: RunModule, docker: Callable[..., str], base_image: str, tmp_path: Path
 ) -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
@@ -231,10 +231,14 @@ def test_a_container_of_ours_may_hold_its_port_and_another_one_may_not(
         assert "failed" not in ours, "its own port and memory are what it has already"
         assert ours["facts"]["owner_of_port"] == f"container {name}"
         assert base_image in ours["facts"]["images"]
-        assert ours["facts"]["has_previous"] is False
+        assert (ours["facts"]["runs"], ours["facts"]["is_aside"]) == (True, False)
         docker("rename", name, f"{name}-previous")
-        assert run_module("docker_preflight", **OURS)["facts"]["has_previous"] is True
+        assert run_module("docker_preflight", **OURS)["facts"]["is_aside"] is True
         docker("rename", f"{name}-previous", name)
+        (tmp_path / "aside").mkdir()
+        (tmp_path / "aside" / f"{name}.json").touch()
+        there = run_module("docker_preflight", **OURS, state_dir=str(tmp_path))
+        assert there["facts"]["is_aside"] is True
         other = {"service": "whisperx", "container": "spark-test-other"}
         theirs = run_module("docker_preflight", **other, port=port, bind_address="127.0.0.1")
         assert [each["check"] for each in theirs["problems"]] == ["port"]

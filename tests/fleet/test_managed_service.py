@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
@@ -97,7 +98,12 @@ def test_it_is_started_stopped_and_started_again(
 ) -> None:
     made = tiny.inspected()["Created"]
     for changes in (1, changes_again):
-        done = tiny.run(managed_service_state=state)
+        # As playbooks/service.yml says: nothing more has to be known of a service that is there.
+        named: dict[str, Any] = {
+            "managed_service_name": NAME,
+            "managed_service_container": NAME,
+        }
+        done = tiny.playbook("service", service_host="spark1", managed_service_state=state, **named)
         assert done.rc == 0, done.out
         assert done.changed["spark1"] == changes
         assert tiny.inspected()["State"]["Running"] is running
@@ -106,7 +112,8 @@ def test_it_is_started_stopped_and_started_again(
 
 def test_another_setting_makes_another_container_and_no_other_image(tiny: TinyService) -> None:
     images, made = tiny.images(), tiny.inspected()["Created"]
-    changed = {"port": 8000, "memory": "96m", "read_only": True, "env": {"SAYS": "a b'c$d"}}
+    said = {"SAYS": "a b'c$d", "COUNT": 5, "IS_ON": True}
+    changed = {"port": 8000, "memory": "96m", "read_only": True, "env": said}
     foretold = tiny.run("--check", "--diff", managed_service_run=changed)
     assert foretold.changed["spark1"] > 0
     assert tiny.inspected()["Created"] == made
@@ -114,13 +121,15 @@ def test_another_setting_makes_another_container_and_no_other_image(tiny: TinySe
     assert done.rc == 0, done.out
     assert tiny.images() == images
     assert list(tiny.containers()) == [NAME]
-    assert tiny.spark.docker("exec", NAME, "sh", "-c", 'echo "$SAYS"') == "a b'c$d\n"
+    shown = tiny.spark.docker("exec", NAME, "sh", "-c", 'echo "$SAYS $COUNT $IS_ON"')
+    assert shown == "a b'c$d 5 true\n"
     assert tiny.inspected()["HostConfig"]["Memory"] == 96 * 1024**2
 
 
 def test_more_memory_is_given_to_the_container_as_it_runs(tiny: TinyService) -> None:
     made = tiny.inspected()["Created"]
-    changed = {"port": 8000, "memory": "80m", "read_only": True, "env": {"SAYS": "a b'c$d"}}
+    said = {"SAYS": "a b'c$d", "COUNT": 5, "IS_ON": True}
+    changed = {"port": 8000, "memory": "80m", "read_only": True, "env": said}
     for arguments in (("--check", "--diff"), ()):
         done = tiny.run(*arguments, managed_service_run=changed)
         assert done.rc == 0, done.out

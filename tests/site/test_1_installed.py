@@ -33,15 +33,16 @@ def test_what_makes_no_sense_is_refused_before_anything_is_done(
     refused(empty_site.run("whisperx", **extra), said)
 
 
-def test_a_rollout_one_host_at_a_time_stops_at_the_first_that_fails(
+def test_check_mode_foretells_all_of_it_and_changes_nothing(
     empty_site: Site, spark1: Spark, spark2: Spark
 ) -> None:
-    inventory = empty_site.fleet.inventory({"whisperx": [spark1, spark2]})
-    failed = empty_site.playbook(
-        "whisperx", inventory=inventory, speech_serial=1, whisperx_hf_token_file="/no/such"
-    )
-    assert failed.rc != 0
-    assert failed.failed == {"spark1": 1}, failed.out
+    foretold = empty_site.run("site", "--check", "--diff")
+    assert foretold.rc == 0, foretold.out
+    assert "parakeet would be made anew, and patched" in foretold.out
+    assert min(foretold.changed[spark.name] for spark in (spark1, spark2)) > 0
+    for spark in (spark1, spark2):
+        assert spark.ssh("docker ps -aq; find ~/.spark-speech 2>/dev/null || true").stdout == ""
+    assert not (empty_site.folder / "services.d").exists()
 
 
 def test_from_nothing_all_services_answer(site: Site, installation: Result, call: Path) -> None:

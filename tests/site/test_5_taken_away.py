@@ -9,6 +9,7 @@ from tests.site.site import NAMES, Site
 
 LEFT = (
     "docker ps -aq; docker volume ls -q; docker images -q 'spark-speech/*'; "
+    "docker images -q spark-speech.invalid/magpie; "
     "find ~/.spark-speech 2>/dev/null || true"
 )
 

@@ -13,8 +13,8 @@ from pathlib import Path
 
 
 def put(path: Path, data: bytes, mode: int = 0o600) -> None:
-    """Put DATA in place in one step and for good; what begins to be written is NAME.new."""
-    new = path.with_name(path.name + ".new")
+    """Put DATA in place in one step and for good; what begins to be written is NAME.new.PID."""
+    new = path.with_name(f"{path.name}.new.{os.getpid()}")
     new.unlink(missing_ok=True)
     # O_EXCL: a link that somebody laid there is not followed.
     descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)

@@ -35,6 +35,10 @@ options:
     description: The address of the host that the port is published on.
     type: str
     default: 0.0.0.0
+  state_dir:
+    description: Where this collection keeps what it knows of the host.
+    type: path
+    default: ~/.spark-speech
   disk_bytes:
     description: What must be free where Docker keeps its images.
     type: int
@@ -85,7 +89,7 @@ problems:
   elements: dict
   contains:
     check:
-      description: One of V(docker), V(disk), V(memory), V(address), V(port) and V(gpu).
+      description: One of V(docker), V(python), V(disk), V(memory), V(address), V(port) and V(gpu).
       type: str
     said:
       description: What was found.
@@ -121,11 +125,15 @@ facts:
       description: The images of the host that have a name, as name:tag.
       type: list
       elements: str
-    has_previous:
-      description: Whether M(spark.speech.container_aside) has set a container aside.
+    runs:
+      description: Whether O(container) runs.
+      type: bool
+    is_aside:
+      description: Whether M(spark.speech.container_aside) was begun for O(container) and not ended.
       type: bool
 """
 
+import importlib.util
 import ipaddress
 import json
 import os
@@ -152,7 +160,8 @@ _FACTS = (
     "has_gpu",
     "owner_of_port",
     "images",
-    "has_previous",
+    "runs",
+    "is_aside",
 )
 _LISTEN = "0A"
 _LAST_PORT = 65535
@@ -316,16 +325,34 @@ class Preflight:
         else:
             container = self.docker.container(self.options["container"])
             running = bool(container and container["State"]["Running"])
-            previous = self.docker.container(f"{self.options['container']}-previous")
-            self.facts["has_previous"] = previous is not None
+            self.facts["runs"] = running
+            self.facts["is_aside"] = self.is_aside()
             listed = ["image", "ls", "--format", "{{.Repository}}:{{.Tag}}"]
             self.facts["images"] = self.docker.run(listed).out.split()
             self.facts["docker_version"] = info.get("ServerVersion")
             self.disk(info["DockerRootDir"])
             self.gpu(info)
+        self.python()
         self.memory(running)
         if self.options["port"] is not None:
             self.port(docker_answers=info is not None)
+
+    def is_aside(self) -> bool:
+        """Whether another container or a record tells of one that was replaced."""
+        name = self.options["container"]
+        record = Path(self.options["state_dir"], "aside", f"{name}.json")
+        return record.exists() or self.docker.container(f"{name}-previous") is not None
+
+    def python(self) -> None:
+        """What community.docker's modules need of this host's Python."""
+        if importlib.util.find_spec("requests") is None:
+            self.add(
+                problem(
+                    "python",
+                    f"{sys.executable} has no requests, by which containers are managed.",
+                    "Install it: sudo apt install python3-requests",
+                )
+            )
 
     def add(self, found: Problem | None) -> None:
         """Keep a problem, if it is one."""
@@ -429,6 +456,7 @@ def main() -> None:
             "image": {"type": "str"},
             "port": {"type": "int"},
             "bind_address": {"type": "str", "default": "0.0.0.0"},  # noqa: S104 as Docker's own is
+            "state_dir": {"type": "path", "default": "~/.spark-speech"},
             "disk_bytes": {"type": "int", "default": 0},
             "memory_bytes": {"type": "int", "default": 0},
             "gpu": {"type": "str", "choices": ["auto", "true", "false"], "default": "auto"},

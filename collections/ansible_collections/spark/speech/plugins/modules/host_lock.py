@@ -402,7 +402,8 @@ def act(params: dict[str, Any], *, dry: bool) -> Taken:
     params = {**params, "run_id": params["run_id"] or uuid.uuid4().hex[:16]}
     done: dict[Path, Taken] = {}
     try:
-        for path in map(Path, params["paths"]):
+        paths = params["paths"] if params["state"] == "held" else reversed(params["paths"])
+        for path in map(Path, paths):
             done[path] = _act(path, params, dry=dry)
     except (RefusedError, OSError):
         for path, taken in done.items():

@@ -125,8 +125,8 @@ done:
   type: bool
   sample: true
 rc:
-  description: The build's exit status, V(null) while it runs or where none was left.
-  returned: with O(state=followed)
+  description: The build's exit status, V(null) where none was left.
+  returned: with O(state=followed) when RV(done)
   type: int
   sample: 0
 stdout:
@@ -371,7 +371,6 @@ def followed(module: AnsibleModule, docker: Docker, name: str) -> dict[str, Any]
     answer: dict[str, Any] = {
         "changed": False,
         "done": not running,
-        "rc": None,
         "stdout": part.text,
         "offset": part.offset,
         "log": str(job.log),
@@ -437,7 +436,7 @@ def main() -> None:
         do = started if options["state"] == "started" else followed
         answer = do(module, docker, name)
     except (BuildError, OSError) as error:
-        module.fail_json(msg=f"The build of {options['tag']} cannot be done: {error}")
+        module.fail_json(msg=f"The build of {options['tag']} cannot be done: {error}", done=True)
     if "msg" in answer:
         module.fail_json(**answer)
     module.exit_json(**answer)

@@ -82,7 +82,7 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.spark.speech.plugins.module_utils.docker_cli import check_names
 from ansible_collections.spark.speech.plugins.module_utils.whole_files import put
 
-_FOLDER_MODE, _FILE_MODE = 0o750, 0o640
+_PARENTS_MODE, _FOLDER_MODE, _FILE_MODE = 0o700, 0o750, 0o640
 
 
 class File(NamedTuple):
@@ -138,7 +138,9 @@ def run(params: dict[str, Any], *, dry: bool) -> dict[str, Any]:
     changed = [file for file in wanted if not file.is_there()]
     if not dry:
         if missing:
-            folder.mkdir(_FOLDER_MODE, parents=True)
+            for parent in reversed(folder.parents):
+                parent.mkdir(_PARENTS_MODE, exist_ok=True)
+            folder.mkdir(_FOLDER_MODE)
         # Who is told of a key finds it; who is told of none any more may still read the old file.
         for file in changed if params["state"] == "present" else reversed(changed):
             file.write()
