@@ -71,14 +71,15 @@ from ansible_collections.spark.speech.plugins.module_utils.whole_files import pu
 
 _KEY = "key"
 _KEY_LENGTH = 43  # of 62 characters: 256 bits
-_FOLDER_MODE, _FILE_MODE = 0o700, 0o600
+_FOLDER_MODE = 0o700
+_FILE_MODE = 0o600
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
 
 
 def new_key() -> str:
     """Make up a key of letters and digits."""
     letters = string.ascii_letters + string.digits
-    return "".join(secrets.choice(letters) for _ in range(_KEY_LENGTH))
+    return "".join(secrets.choice(letters) for position in range(_KEY_LENGTH))
 
 
 def names(folder: Path) -> list[str]:

@@ -82,7 +82,9 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.spark.speech.plugins.module_utils.docker_cli import check_names
 from ansible_collections.spark.speech.plugins.module_utils.whole_files import put
 
-_PARENTS_MODE, _FOLDER_MODE, _FILE_MODE = 0o700, 0o750, 0o640
+_PARENTS_MODE = 0o700
+_FOLDER_MODE = 0o750
+_FILE_MODE = 0o640
 
 
 class File(NamedTuple):
