@@ -1,6 +1,5 @@
 """The collection's modules: importable, and run as Ansible runs them, JSON in and JSON out."""
 
-import importlib.util
 import json
 import os
 import shutil
@@ -12,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from tests.collection.forking import run_forked
 from tests.fleet.conftest import engine_or_skip
 from tests.fleet.engine import Engine
 from tests.fleet.images import base_image as made_base_image
@@ -25,11 +25,6 @@ RunModule = Callable[..., dict[str, Any]]
 RunDocker = Callable[..., str]
 
 sys.path.insert(0, str(COLLECTIONS))
-if importlib.util.find_spec("ansible") is None:
-    # Ansible has an environment of its own; what modules import of it is plain Python.
-    sys.path += map(str, REPOSITORY.glob(".venv/ansible/lib/python3*/site-packages"))
-if importlib.util.find_spec("ansible") is None:
-    raise pytest.UsageError("No ansible-core for tests/collection: run `make test` or `make setup`")
 
 
 def _run(
@@ -42,17 +37,10 @@ def _run(
         "_ansible_keep_remote_files": False,
         **options,
     }
-    done = subprocess.run(
-        [sys.executable, "-W", "ignore", "-m", f"{MODULES}.{name}"],
-        input=json.dumps({"ANSIBLE_MODULE_ARGS": parameters}),
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), **(env or {})},
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
-    lines = [line for line in done.stdout.splitlines() if line.startswith("{")]
-    assert len(lines) == 1, f"{name} gave no answer:\n{done.stdout}\n{done.stderr}"
+    given = json.dumps({"ANSIBLE_MODULE_ARGS": parameters})
+    stdout, stderr = run_forked(f"{MODULES}.{name}", given, {**os.environ, **(env or {})})
+    lines = [line for line in stdout.splitlines() if line.startswith("{")]
+    assert len(lines) == 1, f"{name} gave no answer:\n{stdout}\n{stderr}"
     answer: dict[str, Any] = json.loads(lines[0])
     return answer
 
