@@ -38,8 +38,8 @@ COMMANDS["ansible"] = [
     [str(BIN / "yamllint"), "--strict", *ANSIBLE],
 ]
 LANES = (
-    ("lint", "types", "unit", "api", "locks", "collection", "fleet"),
-    ("engine", "e2e", "parakeet", "sortformer"),
+    ("lint", "types", "unit", "api", "locks", "fleet"),
+    ("engine", "e2e", "parakeet", "sortformer", "collection"),
     ("ansible", "site"),
 )
 _print_lock = threading.Lock()
