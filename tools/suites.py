@@ -39,8 +39,8 @@ COMMANDS["ansible"] = [
 ]
 LANES = (
     ("lint", "types", "unit", "api", "locks", "fleet"),
-    ("engine", "e2e", "parakeet", "sortformer", "collection"),
-    ("ansible", "site"),
+    ("engine", "parakeet", "sortformer", "collection"),
+    ("ansible", "e2e", "site"),
 )
 _print_lock = threading.Lock()
 
