@@ -46,7 +46,7 @@ def lock_of_another_run() -> str:
 
 
 def test_one_host_after_the_other_stops_at_the_first_that_fails(tiny: TinyService) -> None:
-    bad = {"managed_service_memory_needed_bytes": 2**50}
+    bad = {"managed_service_memory_needed": "1000TB"}
     hosts: dict[str, dict[str, Any]] = {
         "first": tiny.spark.variables,
         "second": {**tiny.spark.variables, **bad},

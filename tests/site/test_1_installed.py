@@ -12,6 +12,7 @@ import requests
 from tests.fleet.checks import refused, wait_for
 from tests.fleet.playbooks import Result
 from tests.fleet.spark import Spark
+from tests.site.mirror import PASSWORD
 from tests.site.site import NAMES, Site
 from tests.standins.hub import serving
 
@@ -62,6 +63,24 @@ def test_from_nothing_all_services_answer(site: Site, installation: Result, call
         timeout=30,
     )
     assert spoken.content.startswith(b"RIFF")
+
+
+def test_the_log_of_each_build_is_shown_while_it_is_built(site: Site, installation: Result) -> None:
+    for name, step in (("spark1", "check_image.py cpu"), ("spark2", "mend_nemo")):
+        shown = [line for line in installation.out.splitlines() if line.startswith(f"[{name}] #")]
+        assert any(step in line for line in shown), installation.out
+
+
+def test_packages_come_from_the_index_that_was_given_and_its_password_is_kept_nowhere(
+    site: Site, installation: Result, spark1: Spark, spark2: Spark
+) -> None:
+    assert {"/simple/faster-whisper/", "/simple/nemo-toolkit/"} <= set(site.mirror.served)
+    assert PASSWORD not in installation.out
+    for spark, image in ((spark1, "whisperx"), (spark2, "parakeet")):
+        assert spark.ssh(f"! grep -r {PASSWORD} ~/.spark-speech").stdout == ""
+        (tag,) = spark.docker("images", "--quiet", f"spark-speech/{image}").split()
+        assert PASSWORD not in spark.docker("history", "--no-trunc", tag)
+        assert PASSWORD not in spark.docker("image", "inspect", tag)
 
 
 def test_the_patched_parakeet_tells_speakers_apart(site: Site, call: Path) -> None:
