@@ -129,12 +129,12 @@ class Spark:
     def without_permission(self) -> Iterator[None]:
         """The user is not in the docker group; sessions that were open with it are closed."""
         self.root("gpasswd", "--delete", USER, "docker")
-        self._hang_up()
+        self.hang_up()
         try:
             yield
         finally:
             self.root("gpasswd", "--add", USER, "docker")
-            self._hang_up()
+            self.hang_up()
 
     @contextmanager
     def with_another_host_key(self) -> Iterator[None]:
@@ -166,7 +166,7 @@ class Spark:
         public = key.with_suffix(f"{key.suffix}.pub").read_text().split()[1]
         self._wait_for("its new host key", f"{shown} | grep -qF {public}")
 
-    def _hang_up(self) -> None:
+    def hang_up(self) -> None:
         """Close the user's ssh sessions; the listening sshd stays."""
         self.root("pkill", "--exact", "--uid", USER, "sshd", check=False)
 

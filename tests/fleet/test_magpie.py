@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from tests.fleet.checks import refused, wait_for
+from tests.fleet.checks import WITHIN_S, refused, wait_for
 from tests.fleet.fleet import Fleet
 from tests.fleet.playbooks import ROOT, Playbooks, Result
 from tests.fleet.spark import Spark
@@ -47,10 +47,16 @@ class Magpie:
 
     def run(self, *arguments: str, key: str = KEY, **extra: Any) -> Result:  # noqa: ANN401
         """Run it with a file that holds KEY."""
+        file = self.key_file(key)
+        return self.playbook(
+            "magpie", *arguments, inventory=self.inventory, magpie_ngc_key_file=file, **extra
+        )
+
+    def key_file(self, key: str) -> str:
+        """A file that holds KEY."""
         file = self.folder / "ngc_key"
         file.write_text(f"{key}\n")
-        extra["magpie_ngc_key_file"] = str(file)
-        return self.playbook("magpie", *arguments, inventory=self.inventory, **extra)
+        return str(file)
 
     def left(self) -> str:
         """What of it, and of a login, is on the host; empty where there is nothing."""
@@ -58,6 +64,10 @@ class Magpie:
             f"docker ps -aq; docker volume ls -q; docker images -q {REGISTRY}/{NAME}; "
             "find ~/.spark-speech ~/.docker -type f 2>/dev/null; ls -A /dev/shm"
         ).stdout
+
+    def logins(self) -> str:
+        """Folders with a login for a pull."""
+        return self.spark.ssh("ls -A /dev/shm").stdout
 
     def asked(self) -> str:
         """Who asked the registry for what."""
@@ -114,6 +124,24 @@ def test_check_mode_foretells_the_pull_and_asks_the_registry_nothing(magpie: Mag
     assert magpie.left() == before == ""
 
 
+def test_a_connection_that_ends_during_the_pull_leaves_no_login(magpie: Magpie) -> None:
+    spark = magpie.spark
+    spark.root("sh", "-c", "kill -STOP $(cat /root/registry/pid)")
+    try:
+        file = magpie.key_file(KEY)
+        with magpie.playbook.start(
+            "magpie", inventory=magpie.inventory, magpie_ngc_key_file=file
+        ) as run:
+            wait_for(magpie.logins, "the pull")
+            spark.hang_up()
+            out, _ = run.communicate(timeout=WITHIN_S)
+    finally:
+        spark.root("sh", "-c", "kill -CONT $(cat /root/registry/pid)")
+    assert run.returncode != 0, out
+    wait_for(lambda: not magpie.logins(), "the end of the pull")
+    spark.docker("image", "rm", IMAGE)
+
+
 def test_it_is_pulled_with_the_key_under_the_lock_and_runs(magpie: Magpie) -> None:
     done = magpie.run("--diff", "-vvv")
     assert done.rc == 0, done.out
@@ -158,7 +186,7 @@ def test_a_key_that_is_refused_is_told_and_what_runs_and_ones_own_login_stay(
     assert WRONG_KEY not in failed.out
     assert failed.changed["spark1"] == 0
     assert magpie.left() == left
-    assert magpie.inspected() == before
+    assert [magpie.inspected()[part] for part in ("Id", "State")] == [before["Id"], before["State"]]
     assert spark.docker("exec", CONTAINER, "cat", "/run/speech/ngc_key").strip() == KEY
 
 
