@@ -2,6 +2,7 @@
 
 import io
 import os
+import shutil
 import signal
 import sys
 import tarfile
@@ -9,6 +10,7 @@ import time
 import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, TypeVar
 
 import pytest
@@ -382,13 +384,25 @@ def test_an_offset_of_the_callers_own_is_used(build: Build) -> None:
     assert again["offset"] == answer["offset"] == len(shown)
 
 
-def test_an_interrupted_build_says_so_and_is_started_again(build: Build) -> None:
+def interrupted(build: Build) -> dict[str, Any]:
+    """What is told of a build that was killed with all that belongs to it."""
     build.pack("RUN sleep 600")
     build.run("started")
     until(lambda: "sleep 600" in (build.files / f"{build.name}.log").read_text())
     command = int((build.files / f"{build.name}.pid").read_text())
     os.killpg(os.getpgid(command), signal.SIGKILL)
-    answer, _ = build.follow()
+    return build.follow()[0]
+
+
+def test_a_build_whose_end_could_not_be_written_tells_which_disk_is_full(
+    build: Build, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shutil, "disk_usage", lambda _path: SimpleNamespace(free=4096))
+    assert f"the disk that {build.files} is on is full" in interrupted(build)["msg"]
+
+
+def test_an_interrupted_build_says_so_and_is_started_again(build: Build) -> None:
+    answer = interrupted(build)
     assert answer["failed"]
     assert "was interrupted" in answer["msg"]
     assert answer["rc"] is None

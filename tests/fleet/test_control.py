@@ -175,6 +175,14 @@ def test_a_second_run_changes_nothing(control: Control) -> None:
     assert control.inspected()["State"]["StartedAt"] == started
 
 
+def test_it_is_a_line_of_the_status(control: Control) -> None:
+    shown = control.playbook("status", inventory=control.inventory)
+    assert shown.rc == 0, shown.out
+    words = (control.spark.name, "control", "running", "spark-speech/control:", "none")
+    lines = [line for line in shown.out.splitlines() if all(word in line for word in words)]
+    assert len(lines) == 1, shown.out
+
+
 def test_its_secrets_are_files_of_the_host_alone(control: Control, fleet: Fleet) -> None:
     key = (fleet.folder / "client_key").read_text().splitlines()[3]
     modes = control.spark.ssh(f"stat -c '%a %n' {HOME}/control/secrets/*").stdout

@@ -266,6 +266,7 @@ def test_secrets_are_in_no_output_and_no_file_that_others_can_read(
     secret.write_text("hf_ThisIsTheSecret\n")
     done = tiny.run("--diff", "-vvv", managed_service_secrets={"hf_token": str(secret)})
     assert done.rc == 0, done.out
+    first = tiny.inspected()["Id"]
     key = tiny.spark.ssh("cat ~/.spark-speech/tiny/secrets/key").stdout
     assert tiny.spark.docker("exec", NAME, "cat", "/run/speech/hf_token") == "hf_ThisIsTheSecret\n"
     for place in (done.out, json.dumps(tiny.inspected()), _history(tiny)):
@@ -273,6 +274,11 @@ def test_secrets_are_in_no_output_and_no_file_that_others_can_read(
         assert key not in place
     modes = tiny.spark.ssh("find ~/.spark-speech -type f -perm /077").stdout
     assert "secrets" not in modes
+    secret.write_text("hf_AnotherSecret\n")
+    assert tiny.run(managed_service_secrets={"hf_token": str(secret)}).rc == 0
+    # A program reads it when it starts.
+    assert tiny.inspected()["Id"] != first
+    assert tiny.spark.docker("exec", NAME, "cat", "/run/speech/hf_token") == "hf_AnotherSecret\n"
 
 
 def _history(tiny: TinyService) -> str:

@@ -26,6 +26,7 @@ from tests.standins.hub import serving
         ({"whisperx_settings": {"HF_TOKEN": "hf_secret"}}, "Roles take secrets as files"),
         ({"whisperx_memory": "-1"}, "such as 40g"),
         ({"whisperx_container": "; id"}, "a name that Docker takes"),
+        ({"whisperx_rollback": True}, "No other image of whisperx than the current one"),
     ],
 )
 def test_what_makes_no_sense_is_refused_before_anything_is_done(

@@ -148,6 +148,7 @@ log:
 
 import os
 import re
+import shutil
 import time
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -160,6 +161,7 @@ _SHOWN_BYTES = 20_000
 _TAIL_LINES = 60
 _KEPT_BUILDS = 5
 _LOOKS_EVERY_S = 0.2
+_ROOM_TO_TELL = 2**20  # less is left where not even the exit status could be written
 _SIGNALS = 128  # an exit status above it is that of a signal
 _TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}")
 _ARGUMENT = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
@@ -389,7 +391,9 @@ def failure(job: Detached, tag: str, rc: int | None) -> str:
     """Say how the build ended, what to do about it, and the end of its log."""
     if not job.started():
         return f"No build of {tag} was started on this host. Use state: started first."
-    if rc is None:
+    if rc is None and shutil.disk_usage(job.log.parent).free < _ROOM_TO_TELL:
+        said = f"was interrupted: the disk that {job.log.parent} is on is full. Make room there."
+    elif rc is None:
         said = "was interrupted: its process ended without a word. Run this again to go on."
     elif rc == 0:
         said = "succeeded, but the image is not there: somebody removed it. Run this again."
