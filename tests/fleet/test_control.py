@@ -14,10 +14,10 @@ from typing import Any
 import pytest
 
 from tests.certificates import make_certificate
-from tests.fleet.checks import refused
 from tests.fleet.fleet import Fleet
 from tests.fleet.images import ca_bundle
 from tests.fleet.playbooks import RECAP, Playbooks, Result
+from tests.fleet.refusals import all_told
 from tests.fleet.spark import Spark
 
 NAME = "spark-speech"
@@ -110,19 +110,24 @@ def control(fleet: Fleet, playbook: Playbooks, tmp_path_factory: pytest.TempPath
     return Control(first, playbook, inventory, folder)
 
 
-@pytest.mark.parametrize(
-    ("extra", "said"),
-    [
-        ({"control_bind_address": "0.0.0.0"}, "set control_insecure_public to true"),
-        ({"control_known_hosts_file": ""}, "control_ssh_key_file and control_known_hosts_file"),
-        ({"control_tls_cert_file": "/no/such"}, "control_tls_cert_file and control_tls_key_file"),
-        ({"control_inventory": "/no/such"}, "there is no folder /no/such on this machine"),
-    ],
-)
+REFUSED: dict[str, tuple[dict[str, str], str]] = {
+    "public": ({"control_bind_address": "0.0.0.0"}, "set control_insecure_public to true"),
+    "known": (
+        {"control_known_hosts_file": ""},
+        "control_ssh_key_file and control_known_hosts_file",
+    ),
+    "tls": ({"control_tls_cert_file": "/x"}, "control_tls_cert_file and control_tls_key_file"),
+    "inventory": ({"control_inventory": "/no/such"}, "there is no folder /no/such on this machine"),
+}
+
+
 def test_what_cannot_be_is_refused_before_anything_is_done(
-    control: Control, extra: dict[str, str], said: str
+    control: Control, fleet: Fleet, tmp_path: Path
 ) -> None:
-    refused(control.run(**extra), said)
+    key = {"control_ssh_key_file": str(fleet.folder / "client_key")}
+    known = {"control_known_hosts_file": str(fleet.folder / "known_hosts")}
+    cases = {name: (key | known | given, said) for name, (given, said) in REFUSED.items()}
+    all_told(control.playbook, control.spark, tmp_path, "control", cases)
     assert control.left() == ""
 
 

@@ -1,13 +1,10 @@
 """Values that would be a template, a command, an option or a line of their own, in every variable.
 
-One run tells it all, in check mode: each variable of each role is that of a host of its own in the
-inventory, and all these hosts are one Spark.
+One run tells it all: each variable of each role is that of a host of its own.
 """
 
 from __future__ import annotations
 
-import json
-import re
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +13,7 @@ import yaml
 
 from tests.fleet.fleet import Fleet
 from tests.fleet.playbooks import ROOT, Playbooks
+from tests.fleet.refusals import Case, told, unsafe
 
 ROLES = ROOT / "collections/ansible_collections/spark/speech/roles"
 VALUE = "-{{ lookup('ansible.builtin.pipe', 'touch PWNED') }}; touch PWNED\nx"
@@ -68,26 +66,11 @@ def messages(
 ) -> dict[str, str]:
     """What each variable's host is told."""
     folder = tmp_path_factory.mktemp("variables")
-    value = VALUE.replace("PWNED", str(folder / "PWNED"))
-    hosts: dict[str, dict[str, Any]] = {
-        variable: {**fleet.sparks[-1].variables, "role": role, variable: value}
-        for variable, role in CASES.items()
-    }
-    everything = {"all": {"children": {"cases": {"hosts": hosts}}}}
-    inventory, plays = folder / "cases.yml", folder / "play.yml"
-    # As YAML, whose tag keeps a text from being a template.
-    text = json.dumps(everything)
-    inventory.write_text(text.replace(json.dumps(value), f"!unsafe {json.dumps(value)}"))
-    role = {"name": "the role", "ansible.builtin.include_role": {"name": "spark.speech.{{ role }}"}}
-    plays.write_text(json.dumps([{"hosts": "cases", "gather_facts": False, "tasks": [role]}]))
-    done = playbook(plays, "--check", inventory=inventory)
-    assert set(done.changed.values()) == {0}, done.out
-    found = re.split(r"^(?:fatal|failed): \[(\w+)", done.out, flags=re.MULTILINE)[1:]
-    told: dict[str, str] = {}
-    for host, said in zip(found[::2], found[1::2], strict=True):
-        told[host] = told.get(host, "") + " ".join(said.split())
+    value = unsafe(VALUE.replace("PWNED", str(folder / "PWNED")))
+    cases = {name: Case(role, {name: value}) for name, role in CASES.items()}
+    texts = told(playbook, fleet.sparks[-1], folder, cases)
     assert not list(folder.glob("PWNED"))
-    return told
+    return texts
 
 
 def test_there_is_a_word_for_each_variable() -> None:

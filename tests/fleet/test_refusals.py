@@ -1,12 +1,7 @@
-"""What makes no sense, or what a host cannot do, is told before anything is done there.
-
-One run tells it all: each case is a host of its own in the inventory, and all are one Spark.
-"""
+"""What makes no sense, or what a host cannot do, is told before anything is done there."""
 
 from __future__ import annotations
 
-import json
-import re
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +9,10 @@ import pytest
 
 from tests.fleet.fleet import Fleet
 from tests.fleet.playbooks import Playbooks
+from tests.fleet.refusals import Case, told, unsafe
 from tests.fleet.tiny_service import TinyService, make_tiny_service
 
-TEMPLATE = {"__ansible_unsafe": "{{ lookup('ansible.builtin.pipe', 'touch PWNED') }}"}
+TEMPLATE = unsafe("{{ lookup('ansible.builtin.pipe', 'touch PWNED') }}")
 CASES: dict[str, tuple[str, Any, str]] = {
     "name_option": ("name", "-rf", "small letters, digits and dashes"),
     "name_command": ("name", "a;b", "small letters, digits and dashes"),
@@ -57,25 +53,11 @@ def tiny(
 @pytest.fixture(scope="module")
 def messages(tiny: TinyService) -> dict[str, str]:
     """What each case is told."""
-    told = json.dumps({case: {f"managed_service_{v}": x} for case, (v, x, _) in CASES.items()})
-    wrong = json.loads(told.replace("PWNED", str(tiny.folder / "PWNED")))
-    hosts = {case: {**tiny.spark.variables, **wrong[case]} for case in CASES}
-    everything = {"all": {"vars": tiny.variables(), "children": {"cases": {"hosts": hosts}}}}
-    inventory, plays = tiny.folder / "cases.yml", tiny.folder / "play.yml"
-    inventory.write_text(_with_unsafe_tags(json.dumps(everything)))
-    role = {"role": "spark.speech.managed_service"}
-    plays.write_text(json.dumps([{"hosts": "cases", "gather_facts": False, "roles": [role]}]))
-    done = tiny.playbook(plays, inventory=inventory)
-    assert done.rc != 0, done.out
-    assert set(done.changed.values()) == {0}, done.out
-    assert set(done.failed.values()) == {1}, done.out
-    found = re.split(r"^(?:fatal|failed): \[(\w+)", done.out, flags=re.MULTILINE)[1:]
-    return dict(zip(found[::2], (" ".join(said.split()) for said in found[1::2]), strict=True))
-
-
-def _with_unsafe_tags(text: str) -> str:
-    """The same inventory as YAML, whose tag keeps a text from being a template."""
-    return re.sub(r'\{"__ansible_unsafe": ("(?:[^"\\]|\\.)*")\}', r"!unsafe \1", text)
+    cases = {
+        name: Case("managed_service", {f"managed_service_{variable}": value})
+        for name, (variable, value, _said) in CASES.items()
+    }
+    return told(tiny.playbook, tiny.spark, tiny.folder, cases, tiny.variables())
 
 
 @pytest.mark.parametrize("case", CASES)
@@ -87,6 +69,5 @@ def test_what_cannot_be_is_told(messages: dict[str, str], case: str) -> None:
 def test_nothing_was_done(tiny: TinyService, messages: dict[str, str]) -> None:
     assert len(messages) == len(CASES)
     assert tiny.left() == ""
-    assert not (tiny.folder / "PWNED").exists()
     assert not tiny.registration.exists()
     assert not Path("PWNED").exists()

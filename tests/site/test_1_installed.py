@@ -11,28 +11,27 @@ import requests
 
 from tests.fleet.checks import refused, wait_for
 from tests.fleet.playbooks import Result
+from tests.fleet.refusals import all_told
 from tests.fleet.spark import Spark
 from tests.site.mirror import PASSWORD
 from tests.site.site import NAMES, Site
 from tests.standins.hub import serving
 
+REFUSED: dict[str, tuple[dict[str, Any], str]] = {
+    "model": ({"whisperx_model": "gigantic"}, "value of whisperx_model must be one of"),
+    "no_token": ({"whisperx_diarizer": "pyannote"}, "put a Hugging Face token into a file"),
+    "token": ({"whisperx_hf_token_file": "/no/such"}, "there is no file /no/such on this machine"),
+    "secret": ({"whisperx_settings": {"HF_TOKEN": "hf_s"}}, "Roles take secrets as files"),
+    "memory": ({"whisperx_memory": "-1"}, "such as 40g"),
+    "container": ({"whisperx_container": "; id"}, "a name that Docker takes"),
+    "rollback": ({"whisperx_rollback": True}, "No other image of whisperx than the current one"),
+}
 
-@pytest.mark.parametrize(
-    ("extra", "said"),
-    [
-        ({"whisperx_model": "gigantic"}, "value of whisperx_model must be one of"),
-        ({"whisperx_diarizer": "pyannote"}, "put a Hugging Face token into a file"),
-        ({"whisperx_hf_token_file": "/no/such"}, "there is no file /no/such on this machine"),
-        ({"whisperx_settings": {"HF_TOKEN": "hf_secret"}}, "Roles take secrets as files"),
-        ({"whisperx_memory": "-1"}, "such as 40g"),
-        ({"whisperx_container": "; id"}, "a name that Docker takes"),
-        ({"whisperx_rollback": True}, "No other image of whisperx than the current one"),
-    ],
-)
+
 def test_what_makes_no_sense_is_refused_before_anything_is_done(
-    empty_site: Site, extra: dict[str, Any], said: str
+    empty_site: Site, spark1: Spark, tmp_path: Path
 ) -> None:
-    refused(empty_site.run("whisperx", **extra), said)
+    all_told(empty_site.playbook, spark1, tmp_path, "whisperx", REFUSED)
 
 
 def test_check_mode_foretells_all_of_it_and_changes_nothing(
@@ -137,14 +136,6 @@ def test_the_status_is_one_table_without_drift(site: Site) -> None:
     ):
         lines = [line for line in shown.out.splitlines() if all(word in line for word in words)]
         assert len(lines) == 1, shown.out
-
-
-def test_the_status_tells_what_a_run_would_change(site: Site) -> None:
-    shown = site.run("status", whisperx_memory="39g", sortformer_model="/models/other.nemo")
-    assert shown.rc == 0, shown.out
-    assert set(shown.changed.values()) == {0}
-    assert "memory: 42949672960 -> 41875931136" in shown.out
-    assert "patch: partial -> patched" in shown.out
 
 
 def test_a_token_that_the_hub_refuses_is_told_and_whisperx_runs_as_before(
