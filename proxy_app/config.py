@@ -113,6 +113,48 @@ class Config:
         minimum=0,
         maximum=1e3,
     )
+    database_url: str | None = setting(
+        None,
+        "Database of jobs, postgresql://USER:PASSWORD@HOST/NAME; by default a file of SQLite in "
+        "SPEECH_STATE_DIR. One control host has one.",
+        secret=True,
+    )
+    inventory: Path | None = setting(  # noqa: RUF009 - as above
+        None, "Inventory of the playbooks that jobs run, a file or a folder; inventory/local if "
+        "not set.",
+    )  # fmt: skip
+    project_dir: Path | None = setting(  # noqa: RUF009 - as above
+        None, "Folder with the ansible.cfg, playbooks and collections that jobs run; by default "
+        "the one that the gateway is in.",
+    )  # fmt: skip
+    jobs_at_once: int = setting(
+        8,
+        "Jobs that run at the same time: so many installs, as many restarts beside them, and as "
+        "many previews.",
+        minimum=1,
+        maximum=64,
+    )
+    job_limit_s: float = setting(
+        4 * 3600.0,
+        "Seconds that an install, a patch or a change of model may take.",
+        minimum=1,
+        maximum=1e6,
+    )
+    service_job_limit_s: float = setting(
+        3600.0,
+        "Seconds that starting or stopping a service may take, the loading of its model included.",
+        minimum=1,
+        maximum=1e6,
+    )
+    keep_jobs: int = setting(500, "Jobs that are kept with their logs, the newest.", minimum=1)
+    keep_jobs_days: float = setting(
+        90.0, "Days after which a job and its log are removed.", minimum=0, maximum=1e5
+    )
+    engine_supervisor: Path | None = setting(  # noqa: RUF009 - as above
+        None,
+        "Socket of the supervisor that runs the embedded engine. `make up` sets it, so that the "
+        "engine can be restarted like a container.",
+    )
 
     spark2_host: str | None = setting(None, "Default of WHISPERX_HOST.", env="SPARK2_HOST")
     spark2_user: str | None = setting(None, "Default of WHISPERX_USER.", env="SPARK2_USER")

@@ -9,6 +9,8 @@ from flask import current_app
 
 from proxy_app.audio import DecodeLimits
 from proxy_app.config import Config
+from proxy_app.jobs.desk import Room
+from proxy_app.jobs.watching import Watches
 from proxy_app.services import HealthCache, Places, Registry, Spool
 from proxy_app.upstreams import Client, Probe, WhisperX
 
@@ -28,6 +30,8 @@ class Gateway:
     """Bounds the uploads that this process takes at the same time, and so their files."""
     whisperx: WhisperX
     decode_limits: DecodeLimits
+    room: Room
+    watches: Watches
 
 
 def make_gateway(config: Config) -> Gateway:
@@ -38,6 +42,7 @@ def make_gateway(config: Config) -> Gateway:
         OSError: a folder cannot be made.
     """
     client = Client()
+    room = Room(config)
     return Gateway(
         config=config,
         registry=Registry(config),
@@ -49,6 +54,8 @@ def make_gateway(config: Config) -> Gateway:
         decode_limits=DecodeLimits(
             max_audio_s=config.max_audio_s, memory_bytes=config.decode_memory_bytes
         ),
+        room=room,
+        watches=Watches(room.jobs),
     )
 
 

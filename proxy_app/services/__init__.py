@@ -2,10 +2,11 @@
 
 from proxy_app.services.health import Health, HealthCache
 from proxy_app.services.places import Places, QueueFullError
-from proxy_app.services.registry import Malformed, Registered, Registry, Service
+from proxy_app.services.registry import ENVIRONMENT, Malformed, Registered, Registry, Service
 from proxy_app.services.spool import Spool
 
 __all__ = [
+    "ENVIRONMENT",
     "Health",
     "HealthCache",
     "Malformed",
