@@ -33,8 +33,13 @@ class Room:
         state = config.state_dir.resolve()
         self.config = config
         self.project = Project(config.project_dir, config.inventory)
-        self.jobs = Jobs(Store(config.database_url, state), state / "jobs")
+        self._store = Store(config.database_url, state)
+        self.jobs = Jobs(self._store, state / "jobs")
         self.desk = Desk(self)
+
+    def close(self) -> None:
+        """Close the connections to the database."""
+        self._store.close()
 
 
 class Desk:

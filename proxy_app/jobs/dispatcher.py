@@ -140,6 +140,7 @@ def alone(state: Path) -> Iterator[None]:
 def main() -> int:
     """Work until SIGTERM; 2 for settings that cannot be used."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
+    logging.getLogger("alembic").setLevel(logging.WARNING)
     try:
         config = load_config(os.environ)
         make_folders(config)

@@ -139,12 +139,12 @@ class Playbook:
             self._events.log(str(result["stdout"]))
             return
         elif kind == "runner_on_unreachable":
-            self._fails(_UNREACHABLE.format(host=data.get("host"), said=result.get("msg", "")))
+            self._fails(_UNREACHABLE.format(host=data.get("host"), said=_said(result)))
         elif kind == "runner_on_failed" and not data.get("ignore_errors"):
             self._fails(_said(result))
         elif kind == "playbook_on_stats":
             self._reached = {host for key in ("ok", "changed") for host in data.get(key, {})}
-        if kind == "runner_on_ok" and data.get("task_action", "").endswith("image_build"):
+        if kind == "runner_on_ok" and "attempts" in result:
             self._events.log(str(result.get("stdout", "")))
         self._events.log(event.get("stdout", ""))
 
@@ -168,7 +168,7 @@ def _said(result: Mapping[str, Any]) -> str:
     """What a failed task says, in a loop its first item that failed."""
     for item in (*result.get("results", ()), result):
         if isinstance(item, dict) and item.get("failed", True) and item.get("msg"):
-            return str(item["msg"])
+            return str(item["msg"]).removeprefix("Task failed: ")
     return ""
 
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
-from sqlalchemy import JSON, Index, String, Text, text
+from sqlalchemy import JSON, Double, Index, String, Text, text
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 ACTIVE = "state IN ('queued', 'running', 'canceling')"
@@ -12,6 +12,8 @@ ACTIVE = "state IN ('queued', 'running', 'canceling')"
 
 class Base(DeclarativeBase):
     """Of all tables."""
+
+    type_annotation_map: ClassVar = {float: Double}
 
 
 def _one_active(name: str, *columns: str, lanes: str) -> Index:

@@ -31,11 +31,11 @@ def upgrade() -> None:
         sa.Column("by", sa.String(80), nullable=False),
         sa.Column("why", sa.Text(), nullable=False),
         sa.Column("reason", sa.Text(), nullable=False),
-        sa.Column("limit_s", sa.Float(), nullable=False),
+        sa.Column("limit_s", sa.Double(), nullable=False),
         sa.Column("rerun_of", sa.String(32)),
-        sa.Column("created_at", sa.Float(), nullable=False),
-        sa.Column("started_at", sa.Float()),
-        sa.Column("finished_at", sa.Float()),
+        sa.Column("created_at", sa.Double(), nullable=False),
+        sa.Column("started_at", sa.Double()),
+        sa.Column("finished_at", sa.Double()),
         sqlite_autoincrement=True,
     )
     _one_active("jobs_one_per_host", "host", lanes="'host'")
