@@ -10,6 +10,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -30,14 +31,16 @@ def server() -> Iterator[str]:
     """Run a server on a socket of its own; gives the end of its URL."""
     # Not pytest's folder, which root keeps to itself: PostgreSQL refuses to run as root.
     folder = Path(tempfile.mkdtemp(prefix="speech-pg-"))
-    user = {"user": NOBODY, "group": NOBODY, "extra_groups": []} if os.getuid() == 0 else {}
+    user: dict[str, Any] = (
+        {"user": NOBODY, "group": NOBODY, "extra_groups": []} if os.getuid() == 0 else {}
+    )
     if user:
         os.chown(folder, NOBODY, NOBODY)
     log = folder / "log"
     try:
         subprocess.run(
             [programs() / "initdb", "-D", folder / "data", "-U", "postgres", "-A", "trust", "-N"],
-            check=True, capture_output=True, cwd=folder, **user,  # type: ignore[call-overload]
+            check=True, capture_output=True, cwd=folder, **user,
         )  # fmt: skip
         with log.open("wb") as output:
             process = subprocess.Popen(

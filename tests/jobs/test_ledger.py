@@ -2,6 +2,7 @@
 
 import os
 import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -98,7 +99,12 @@ def test_whoever_looks_finds_a_lost_job_lost(jobs: Jobs, store: Store, look: str
     (lock,) = start(jobs)
     jobs.cancel(job.id)
     os.close(lock)
-    {"get": lambda: jobs.get(job.id), "history": jobs.history, "settle": jobs.settle}[look]()
+    looks: dict[str, Callable[[], object]] = {
+        "get": lambda: jobs.get(job.id),
+        "history": jobs.history,
+        "settle": jobs.settle,
+    }
+    looks[look]()
     with store.session() as session:
         assert session.scalar(text("SELECT state FROM jobs")) == State.LOST
 
