@@ -33,13 +33,13 @@ class Room:
         state = config.state_dir.resolve()
         self.config = config
         self.project = Project(config.project_dir, config.inventory)
-        self._store = Store(config.database_url, state)
-        self.jobs = Jobs(self._store, state / "jobs")
+        self.store = Store(config.database_url, state)
+        self.jobs = Jobs(self.store, state / "jobs")
         self.desk = Desk(self)
 
     def close(self) -> None:
         """Close the connections to the database."""
-        self._store.close()
+        self.store.close()
 
 
 class Desk:

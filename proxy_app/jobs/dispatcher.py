@@ -16,8 +16,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
-from pathlib import Path
+from typing import IO
 
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -54,7 +53,15 @@ class Dispatcher:
         self._ends.set()
 
     def run(self) -> None:
-        """Work until `stop`; then end the jobs, which say so."""
+        """Work until `stop`; then end the jobs, which say so. Another dispatcher goes first."""
+        with (self._room.config.state_dir / "dispatcher.lock").open("w") as lock:
+            while not _taken(lock):
+                if self._ends.wait(_LOOK_S):
+                    return
+            self._work()
+            self._drain()
+
+    def _work(self) -> None:
         is_away = False
         while not self._ends.wait(_WITHOUT_DATABASE_S if is_away else _LOOK_S):
             try:
@@ -64,7 +71,6 @@ class Dispatcher:
                 if not is_away:
                     log.error("no jobs can be started: %s", _words(error))  # noqa: TRY400
                 is_away = True
-        self._drain()
 
     def _round(self) -> None:
         running = self._jobs.settle()
@@ -119,6 +125,13 @@ class Dispatcher:
             time.sleep(_LOOK_S)
 
 
+def _taken(lock: IO[str]) -> bool:
+    with contextlib.suppress(BlockingIOError):
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        return True
+    return False
+
+
 def _for_us_alone(path: str, flags: int) -> int:
     return os.open(path, flags, 0o600)
 
@@ -127,14 +140,6 @@ def _words(error: Exception) -> str:
     """What is wrong, without what was sent: a URL of a database may hold a password."""
     cause = getattr(error, "orig", None) or error
     return f"{type(cause).__name__}: {str(cause).partition(chr(10))[0]}"
-
-
-@contextlib.contextmanager
-def alone(state: Path) -> Iterator[None]:
-    """Wait until no other dispatcher works with this state folder."""
-    with (state / "dispatcher.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
 
 
 def main() -> int:
@@ -147,8 +152,7 @@ def main() -> int:
         dispatcher = Dispatcher(config)
         signal.signal(signal.SIGTERM, dispatcher.stop)
         signal.signal(signal.SIGINT, dispatcher.stop)
-        with alone(config.state_dir):
-            dispatcher.run()
+        dispatcher.run()
     except (SettingError, SchemaError) as error:
         print(f"The dispatcher cannot start: {error}", file=sys.stderr)  # noqa: T201
         return 2

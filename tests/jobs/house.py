@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from sqlalchemy import update
+
 from proxy_app.config import load_config
 from proxy_app.jobs.desk import Room
 from proxy_app.jobs.events import EventReader
@@ -69,6 +71,11 @@ class House:
         assert eventually(is_there), self.now(job).state
         return self.now(job)
 
+    def change(self, job: Job, **values: object) -> None:
+        """Write into the database what only time or an accident would."""
+        with self.room.store.session() as session:
+            session.execute(update(Job).where(Job.id == job.id).values(**values))
+
     def wait_for_text(self, job: Job, text: str) -> None:
         assert eventually(lambda: text in self.text(job)), self.text(job)
 
@@ -95,6 +102,10 @@ class House:
         """Processes of this house that Ansible started, and ansible-playbook itself."""
         return processes(f"TMPDIR={self.tmp}".encode(), without=b"proxy_app")
 
+    def shown(self) -> str:
+        """The same, as text."""
+        return "\n".join(f"{pid} {command_line(pid)}" for pid in self.playbooks())
+
     @contextlib.contextmanager
     def dispatching(self, **settings: str) -> Iterator["subprocess.Popen[bytes]"]:
         """Run a dispatcher."""
@@ -108,7 +119,14 @@ class House:
         finally:
             process.send_signal(signal.SIGTERM)
             process.wait(60)
-            assert eventually(lambda: not self.playbooks(), 20)
+            assert eventually(lambda: not self.playbooks(), 20), self.shown()
+
+
+def command_line(pid: int) -> str:
+    """What a process was started as; empty when it is gone."""
+    with contextlib.suppress(OSError):
+        return Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode()
+    return ""
 
 
 def processes(mark: bytes, *, without: bytes) -> list[int]:

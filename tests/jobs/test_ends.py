@@ -2,21 +2,18 @@
 
 import os
 import signal
+import time
 from pathlib import Path
 
-import pytest
-
-from proxy_app.config import load_config
-from proxy_app.jobs import dispatcher as module
 from proxy_app.jobs.ledger import LOST
 from proxy_app.jobs.states import State
 from proxy_app.store import Job
-from tests.jobs.house import House, eventually, settings
+from tests.jobs.house import House, command_line, eventually, settings
 
 
-def begun(house: House, host: str = "slow", **values: object) -> Job:
+def begun(house: House, host: str = "slow") -> Job:
     """A job whose playbook is in the middle of its long task."""
-    job = house.order(host, **values)
+    job = house.order(host)
     house.wait_for_text(job, "TASK [Build | ")
     assert eventually(lambda: sleeps(house))
     return job
@@ -24,13 +21,12 @@ def begun(house: House, host: str = "slow", **values: object) -> Job:
 
 def sleeps(house: House) -> list[int]:
     """The commands that the long task runs."""
-    return [
-        pid for pid in house.playbooks() if b"sleep" in Path(f"/proc/{pid}/cmdline").read_bytes()
-    ]
+    return [pid for pid in house.playbooks() if "sleep" in command_line(pid)]
 
 
 def nothing_runs(house: House) -> bool:
-    return eventually(lambda: not house.playbooks(), 20)
+    assert eventually(lambda: not house.playbooks(), 20), house.shown()
+    return True
 
 
 def test_a_cancel_ends_the_playbook_and_its_commands(any_house: House) -> None:
@@ -118,20 +114,13 @@ def test_a_control_app_that_stops_ends_its_jobs_and_says_so(house: House) -> Non
         assert ended.reason.startswith("The control app was stopped, and the job with it")
 
 
-def test_a_worker_that_is_stuck_is_killed_when_it_is_overdue(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    house = House(settings(tmp_path, SPEECH_JOB_LIMIT_S="3"))
-    with house.dispatching() as running:
+def test_a_worker_that_is_stuck_is_killed_when_it_is_overdue(house: House) -> None:
+    with house.dispatching():
         job = begun(house)
         os.kill(house.worker(job), signal.SIGSTOP)
-        running.kill()
-        running.wait()
-    monkeypatch.setattr(module, "_OVERDUE_S", 0.0)
-    other = module.Dispatcher(load_config(house.environ))
-    assert eventually(lambda: other._round() or house.now(job).state == State.LOST)
-    assert nothing_runs(house)
-    house.room.close()
+        house.change(job, started_at=time.time() - job.limit_s - 1000)
+        assert house.wait(job).state == State.LOST
+        assert nothing_runs(house)
 
 
 def test_a_second_dispatcher_waits_for_the_first(house: House) -> None:
