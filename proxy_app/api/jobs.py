@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from dataclasses import asdict
 from datetime import UTC, datetime
@@ -163,7 +164,8 @@ def body(known: dict[str, type]) -> dict[str, Any]:
         ApiError: it is no JSON object, or a field is unknown or of another type.
     """
     request.max_content_length = _BODY_BYTES
-    if not request.get_data(cache=True):
+    data = request.get_data()
+    if not data:
         return {}
     if not request.is_json:
         raise ApiError(
@@ -171,7 +173,10 @@ def body(known: dict[str, type]) -> dict[str, Any]:
             status=415,
             code="unsupported_media_type",
         )
-    given = request.get_json(silent=True)
+    try:
+        given = json.loads(data)
+    except (ValueError, RecursionError):
+        given = None
     if not isinstance(given, dict):
         raise BadRequestError("Expected a JSON object.")
     for name, value in given.items():
