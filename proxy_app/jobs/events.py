@@ -54,7 +54,8 @@ class EventWriter:
 
     def log(self, text: str) -> None:
         """One or more lines of the log."""
-        clean = self.clean(_NO_COLOUR.sub("", text.replace("\r\n", "\n"))).rstrip("\n")
+        lines = text.replace("\r\n", "\n").replace("\r", "\n")  # also where a bar moves on
+        clean = self.clean(_NO_COLOUR.sub("", lines)).rstrip("\n")
         if not clean.strip():
             return
         with self._mutex:
