@@ -13,6 +13,7 @@ from proxy_app.settings import SettingError, load, setting
 
 PREFIX = "SPEECH_"
 _MODELS = ("tiny", "base", "small", "medium", "large-v3")
+_DATABASES = ("postgresql://", "sqlite:///")
 _HOST_NAME = re.compile(
     r"(?=.{1,253}\Z)[a-zA-Z0-9_]([a-zA-Z0-9_-]*[a-zA-Z0-9])?(\.[a-zA-Z0-9_-]+)*"
 )
@@ -243,6 +244,8 @@ def load_config(environ: Mapping[str, str]) -> Config:
         )
     if (config.tls_cert_path is None) != (config.tls_key_path is None):
         raise SettingError("SPEECH_TLS_CERT_PATH and SPEECH_TLS_KEY_PATH: set both, or neither")
+    if config.database_url and not config.database_url.startswith(_DATABASES):
+        raise SettingError(f"SPEECH_DATABASE_URL: expected a URL with {' or '.join(_DATABASES)}")
     for name in config.names:
         if not is_host(name):
             raise SettingError(

@@ -129,10 +129,10 @@ class Desk:
             ActiveJobError: another job has the host or the service, perhaps this very one.
             ProjectError: the inventory cannot be read.
         """
-        if KINDS[job.kind].lane != SERVICE:
+        if not job.kind.startswith("service."):
+            self._host(_kind(job.kind), job.host)
             # What it went on from is a part of its variables by now, and its own form has less.
             order = {name: getattr(job, name) for name in Order.__slots__}
-            self._host(KINDS[job.kind], job.host)
             return self._room.jobs.add(Order(**{**order, "by": by, "rerun_of": job.id, "why": ""}))
         if service is None:
             raise FormError("service", f"{job.service} is not registered any more.")

@@ -73,7 +73,7 @@ def fields(kind: Kind, project: Path) -> list[Field]:
                 help=help_,
                 default=spec.get("default"),
                 choices=tuple(spec.get("choices", ())),
-                required=bool(spec.get("required", False)),
+                required=name in kind.needs,
                 basic=name in kind.basic,
             )
         )
@@ -94,6 +94,9 @@ def check(kind: Kind, given: Mapping[str, Any], project: Path) -> dict[str, Any]
     values = {name: value for name, value in given.items() if value not in ("", None)}
     for name, value in values.items():
         _check(known[name], value)
+    for name in kind.needs:
+        if name not in values:
+            raise FormError(name, f"{name} is missing.")
     return values
 
 

@@ -27,6 +27,8 @@ class Kind:
     """The form's fields; None is all that the role has."""
     basic: tuple[str, ...] = ()
     """The fields that are not folded away."""
+    needs: tuple[str, ...] = ()
+    """The fields that have to be filled in."""
     goes_on: bool = False
     """Whether it takes the variables of the last install on that host: its container, its port."""
     secrets: Mapping[str, str] = field(default_factory=dict)
@@ -61,7 +63,7 @@ KINDS: Mapping[str, Kind] = {
         Kind(
             "whisperx.model", "Change WhisperX's model", "whisperx", goes_on=True, secrets=_HF,
             fixed={"whisperx_state": "present"}, only=("whisperx_model",),
-            basic=("whisperx_model",),
+            basic=("whisperx_model",), needs=("whisperx_model",),
         ),
         Kind(
             "whisperx.rollback", "Go back to the WhisperX before", "whisperx", goes_on=True,

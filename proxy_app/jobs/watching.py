@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from typing import ClassVar
 
 import gevent
 from gevent.event import Event
@@ -27,6 +28,9 @@ class TooManyWatchersError(Exception):
 class Watch:
     """One job that is watched: how it is, and an event that is set with the next news."""
 
+    all_end: ClassVar[bool] = False
+    """Set when the process is to end: who watches comes back to the next one."""
+
     def __init__(self, jobs: Jobs, job: Job) -> None:
         self._jobs = jobs
         self.job = job
@@ -44,7 +48,9 @@ class Watch:
             new_size = self._size()
             is_news = new_size != size
             size = new_size
-            if looks % _JOB_EVERY == 0:
+            if Watch.all_end:
+                self.is_gone = is_news = True
+            elif looks % _JOB_EVERY == 0:
                 is_news = self._look() or is_news
             if is_news:
                 # Who has read up to here waits for the next one.

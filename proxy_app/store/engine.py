@@ -106,7 +106,7 @@ def _parse(url: str | None, folder: Path) -> URL:
     match parsed.get_backend_name():
         case "sqlite" if parsed.database:
             return parsed.set(drivername="sqlite")
-        case "postgres" | "postgresql":
+        case "postgresql":
             return parsed.set(drivername="postgresql+psycopg")
     raise SettingError(expected)
 

@@ -23,7 +23,11 @@ def database_url(request: pytest.FixtureRequest) -> str | None:
     """An empty database of each kind; None is SQLite in the state folder."""
     if request.param == "sqlite":
         return None
-    where = request.getfixturevalue("postgres_server")
+    return empty_database(request.getfixturevalue("postgres_server"))
+
+
+def empty_database(where: str) -> str:
+    """The URL of the server's database, with nothing in it."""
     url = f"postgresql://postgres@/postgres{where}"
     with psycopg.connect(url) as connection:
         connection.execute("DROP SCHEMA public CASCADE")

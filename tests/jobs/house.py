@@ -31,7 +31,7 @@ def eventually(condition: Callable[[], object], within_s: float = PATIENCE_S) ->
     while not condition():
         if time.monotonic() > deadline:
             return False
-        time.sleep(0.02)
+        time.sleep(0.05)
     return True
 
 

@@ -12,6 +12,7 @@ import requests
 from proxy_app.jobs.events import EventWriter
 from proxy_app.jobs.kinds import KINDS
 from proxy_app.jobs.states import State
+from tests.jobs.conftest import empty_database
 from tests.jobs.house import House, settings
 from tests.jobs.orders import an_order
 from tests.jobs.web import Web, serving
@@ -256,6 +257,22 @@ def test_a_job_found_lost_by_a_page_is_shown_lost(web: Web, house: House) -> Non
     shown = web.get(f"/api/jobs/{job.id}").json()
     assert (shown["state"], shown["over"]) == (State.LOST, True)
     assert "Nothing runs this job any more" in shown["reason"]
+
+
+def test_a_gateway_with_postgresql_does_the_same(
+    postgres_server: str, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    url = empty_database(postgres_server)
+    house = House(settings(tmp_path_factory.mktemp("pg"), SPEECH_DATABASE_URL=url))
+    with serving(house) as web:
+        job = web.post("/api/whisperx/install", {"host": "quick"}).json()
+        assert web.post("/api/whisperx/install", {"host": "quick"}).status_code == 409
+        with web.stream(job["stream"]) as stream:
+            events = iter(stream)
+            assert next(events).data["state"] == "queued"
+            assert web.post(f"{job['url']}/cancel").json()["state"] == "canceled"
+            assert [event.name for event in events] == ["status", "end"]
+    house.room.close()
 
 
 def test_without_its_database_only_jobs_are_away(tmp_path_factory: pytest.TempPathFactory) -> None:

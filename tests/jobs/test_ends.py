@@ -29,8 +29,7 @@ def nothing_runs(house: House) -> bool:
     return True
 
 
-def test_a_cancel_ends_the_playbook_and_its_commands(any_house: House) -> None:
-    house = any_house
+def test_a_cancel_ends_the_playbook_and_its_commands(house: House) -> None:
     with house.dispatching():
         job = begun(house)
         assert house.room.jobs.cancel(job.id, by="the page").state == State.CANCELING

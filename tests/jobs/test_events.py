@@ -44,7 +44,7 @@ def test_ids_count_all_events_and_lines_count_the_log(path: Path) -> None:
     assert path.stat().st_mode & 0o777 == 0o600
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(st.lists(st.text(max_size=300), min_size=1, max_size=40), st.data())
 def test_reading_from_behind_any_event_gives_the_rest_without_gap_or_double(
     written: list[str], data: st.DataObject

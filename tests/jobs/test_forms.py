@@ -134,6 +134,10 @@ def test_a_field_that_was_left_empty_is_the_roles_own_business() -> None:
     assert check(INSTALL, given, ROOT) == {"whisperx_port": 9}
 
 
+def test_a_change_of_model_needs_a_model() -> None:
+    assert refusal({}, "whisperx.model").param == "whisperx_model"
+
+
 def test_a_kind_with_a_small_form_takes_nothing_else() -> None:
     assert check(KINDS["whisperx.model"], {"whisperx_model": "small"}, ROOT)
     assert refusal({"whisperx_port": 9}, "whisperx.model").param == "whisperx_port"

@@ -239,6 +239,16 @@ def test_a_gateway_that_is_killed_is_come_back_to_in_the_middle(house: House, to
     assert seen == [1, 2, 3, 4]
 
 
+def test_a_gateway_that_stops_does_not_wait_for_those_who_watch(house: House, told: Told) -> None:
+    with serving(house) as web, web.stream(told.path) as stream:
+        events = iter(stream)
+        next(events)
+        web.process.send_signal(signal.SIGTERM)
+        assert list(events) == []  # without an end: the client comes back
+        web.process.wait(20)
+    told.end()
+
+
 def test_a_gateway_that_is_killed_does_not_stop_its_playbooks(house: House) -> None:
     with house.dispatching():
         with serving(house) as web:
