@@ -125,7 +125,8 @@ class EventReader:
             if not line.endswith(b"\n"):  # it is being written
                 self._file.seek(-len(line), os.SEEK_CUR)
                 break
-            found.append(json.loads(line))
+            if event := _parsed(line):
+                found.append(event)
         return found
 
     def rest(self) -> Iterator[dict[str, Any]]:
@@ -144,6 +145,15 @@ def plain(text: str) -> str:
     return ANSI.sub("", text)
 
 
+def _parsed(line: bytes) -> dict[str, Any]:
+    """A line's event; {} for one that was torn when the disk was full."""
+    try:
+        event: dict[str, Any] = json.loads(line)
+    except ValueError:
+        return {}
+    return event
+
+
 def _offset_behind(file: IO[bytes], after: int) -> int:
     """Where the first line begins whose id is greater: ids grow, so half is left out each time."""
     low, high = 0, file.seek(0, os.SEEK_END)
@@ -156,7 +166,7 @@ def _offset_behind(file: IO[bytes], after: int) -> int:
             file.readline()  # to the beginning of the next line
         start = file.tell()
         line = file.readline()
-        if start >= high or not line.endswith(b"\n") or json.loads(line)["id"] > after:
+        if start >= high or not line.endswith(b"\n") or _parsed(line).get("id", 0) > after:
             high = middle
         else:
             low = start + len(line)

@@ -60,7 +60,7 @@ class Watch:
     def _size(self) -> int:
         try:
             return self.events.stat().st_size
-        except FileNotFoundError:
+        except OSError:
             return 0
 
     def _look(self) -> bool:

@@ -137,7 +137,6 @@ class Worker:
                 State.TIMED_OUT, f"It took longer than the {job.limit_s:g} s that it may take."
             )
         if self._shut_down:
-            self._jobs.finish(job.id, State.CANCELING, _SHUT_DOWN)
             return Outcome(State.CANCELED, _SHUT_DOWN)
         return None
 
@@ -164,6 +163,8 @@ class Worker:
         until = time.monotonic() + _TELL_WITHIN_S
         while True:
             try:
+                if outcome.state is State.CANCELED:  # not by somebody who has said so already
+                    self._jobs.finish(self._job.id, State.CANCELING, outcome.reason)
                 self._jobs.finish(
                     self._job.id, outcome.state, outcome.reason, phases=self._phases.as_list()
                 )

@@ -89,6 +89,14 @@ def test_half_a_line_at_the_end_is_in_nobodys_way(path: Path) -> None:
     ]
 
 
+def test_a_torn_line_in_the_middle_costs_itself_alone(path: Path) -> None:
+    lines = [json.dumps({"id": n, "event": "log", "line": n, "text": "x"}) for n in range(1, 9)]
+    path.write_text("\n".join([*lines[:4], '{"id": 5, "ev' + lines[4], *lines[4:]]) + "\n")
+    assert [event["id"] for event in read(path)] == list(range(1, 9))
+    for after in range(9):
+        assert {event["id"] for event in read(path, after)} >= set(range(after + 1, 9))
+
+
 def test_secrets_are_never_written(path: Path) -> None:
     writer = EventWriter(path, ["hf_abcdefgh", "no"])
     writer.log("token: hf_abcdefgh, and \x1b[31mhf_abcdefgh\x1b[0m")
