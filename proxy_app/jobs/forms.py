@@ -111,7 +111,9 @@ def _options(project: Path, role: str) -> dict[str, Any]:
 def _check(field: Field, value: object) -> None:
     checks: dict[str, Callable[[str, Any], None]] = {
         "str": _text,
-        "int": lambda name, it: _expect(type(it) is int and abs(it) < 2**53, name, "whole number"),
+        "int": lambda name, it: _expect(
+            type(it) is int and abs(it) < 2**53, name, "a whole number"
+        ),
         "bool": lambda name, it: _expect(isinstance(it, bool), name, "true or false"),
         "dict": _settings,
         "list": _texts,
@@ -123,8 +125,7 @@ def _check(field: Field, value: object) -> None:
 
 def _expect(condition: bool, name: str, expected: str) -> None:
     if not condition:
-        raise FormError(name, f"{name}: expected a {expected}." if expected[0] != "t" else
-                        f"{name}: expected {expected}.")  # fmt: skip
+        raise FormError(name, f"{name}: expected {expected}.")
 
 
 def _text(name: str, value: object) -> None:

@@ -139,18 +139,20 @@ class Playbook:
             self._events.log(str(result["stdout"]))
             return
         elif kind == "runner_on_unreachable":
-            self._fails(_UNREACHABLE.format(host=data.get("host"), said=_said(result)))
+            said = _UNREACHABLE.format(host=data.get("host"), said=_said(result))
+            self._fails(said, data.get("task"))
         elif kind == "runner_on_failed" and not data.get("ignore_errors"):
-            self._fails(_said(result))
+            self._fails(_said(result), data.get("task"))
         elif kind == "playbook_on_stats":
             self._reached = {host for key in ("ok", "changed") for host in data.get(key, {})}
         if kind == "runner_on_ok" and "attempts" in result:
             self._events.log(str(result.get("stdout", "")))
         self._events.log(event.get("stdout", ""))
 
-    def _fails(self, reason: str) -> None:
-        """It may be rescued yet. The last one is what the job failed of, in its first phase."""
-        self._phases.failed_here()
+    def _fails(self, reason: str, task: str | None) -> None:
+        """It may be rescued yet: the last failure counts. What only tells it belongs to no phase."""
+        if _PHASE.match(task or ""):
+            self._phases.failed_here()
         self._failure = reason or self._failure
 
     def _outcome(self, status: int | None) -> Outcome:

@@ -46,18 +46,20 @@ class Phases:
         self._events.phase(name, "running")
 
     def failed_here(self) -> None:
-        """What fails the job, if it fails, was the phase that is running. The first one counts."""
-        if self._failed is None and self._all:
+        """What fails the job, if it fails, was in the phase that is running; the last one counts."""
+        if self._all:
             self._failed = self._all[-1]
 
     def end(self, state: State) -> None:
-        """The job is over."""
-        word = "succeeded" if state is State.SUCCEEDED else "failed"
-        self._end(word if self._failed in (None, self._all[-1] if self._all else None)
-                  else "succeeded")  # fmt: skip
-        if word == "failed" and self._failed is not None and self._failed["state"] != "failed":
-            self._failed["state"] = "failed"
-            self._events.phase(self._failed["name"], "failed")
+        """The job is over: one that did not succeed has a phase that is to blame."""
+        if not self._all:
+            return
+        last = self._all[-1]
+        culprit = None if state is State.SUCCEEDED else self._failed or last
+        self._end("failed" if culprit is last else "succeeded")
+        if culprit is not None and culprit is not last:
+            culprit["state"] = "failed"
+            self._events.phase(culprit["name"], "failed")
 
     def _end(self, state: str) -> None:
         if self._all and self._all[-1]["finished_at"] is None:
