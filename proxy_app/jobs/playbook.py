@@ -150,7 +150,7 @@ class Playbook:
         self._events.log(event.get("stdout", ""))
 
     def _fails(self, reason: str, task: str | None) -> None:
-        """It may be rescued yet: the last failure counts. What only tells it belongs to no phase."""
+        """It may be rescued yet: the last one counts. What only tells it belongs to no phase."""
         if _PHASE.match(task or ""):
             self._phases.failed_here()
         self._failure = reason or self._failure

@@ -46,7 +46,7 @@ class Phases:
         self._events.phase(name, "running")
 
     def failed_here(self) -> None:
-        """What fails the job, if it fails, was in the phase that is running; the last one counts."""
+        """What fails the job, if it fails, was in the running phase; the last one counts."""
         if self._all:
             self._failed = self._all[-1]
 
