@@ -13,12 +13,11 @@ import pytest
 
 from proxy_app.api import job_stream
 from proxy_app.api.relay import Relay
-from proxy_app.jobs import State
-from proxy_app.jobs.events import EventWriter
 from proxy_app.jobs.processes import children
 from proxy_app.store import Job
 from tests.jobs.house import House, eventually, settings
 from tests.jobs.orders import an_order
+from tests.jobs.told import Told, hosts
 from tests.jobs.web import Event, Web, serving
 
 
@@ -38,35 +37,6 @@ def house(inhabited: tuple[House, Web]) -> House:
 @pytest.fixture
 def web(inhabited: tuple[House, Web]) -> Web:
     return inhabited[1]
-
-
-_hosts = (f"host{number}" for number in itertools.count())
-
-
-class Told:
-    """A running job whose process is this one: the test says what happens."""
-
-    def __init__(self, house: House) -> None:
-        self.house = house
-        self.job = house.room.jobs.add(an_order(host=next(_hosts)))
-        folder = house.room.jobs.folder(self.job.id)
-        lock = folder.take()
-        assert lock is not None
-        self._lock = lock
-        house.room.jobs.finish(self.job.id, State.RUNNING, "")
-        self.events = EventWriter(folder.events)
-
-    @property
-    def path(self) -> str:
-        return f"/api/jobs/{self.job.id}/stream"
-
-    def log(self, *numbers: int) -> None:
-        for number in numbers:
-            self.events.log(f"line {number}")
-
-    def end(self, state: State = State.SUCCEEDED, reason: str = "It ran.") -> None:
-        self.house.room.jobs.finish(self.job.id, state, reason)
-        os.close(self._lock)
 
 
 @pytest.fixture
@@ -129,7 +99,7 @@ def test_what_was_seen_to_the_end_ends_again_at_once(web: Web, told: Told) -> No
 
 
 def test_a_job_that_has_not_begun_is_waited_for(web: Web, house: House) -> None:
-    job = house.room.jobs.add(an_order(host=next(_hosts)))
+    job = house.room.jobs.add(an_order(host=next(hosts)))
     with web.stream(f"/api/jobs/{job.id}/stream") as stream:
         events = iter(stream)
         assert next(events).data["state"] == "queued"
