@@ -46,6 +46,8 @@ class Dispatcher:
         self._jobs = self._room.jobs
         self._workers: list[subprocess.Popen[bytes]] = []
         self._ends = threading.Event()
+        self._seen: dict[str, float] = {}
+        """When a running job was seen first."""
         self._clean_at = 0.0
 
     def stop(self, *_signal: object) -> None:
@@ -84,6 +86,8 @@ class Dispatcher:
         self._workers = [worker for worker in self._workers if worker.poll() is None]
         if time.monotonic() >= self._clean_at:
             self._clean_at = time.monotonic() + _CLEAN_S
+            active = {job.id for job in running}
+            self._seen = {id_: seen for id_, seen in self._seen.items() if id_ in active}
             config = self._room.config
             self._jobs.forget(keep_days=config.keep_jobs_days, keep=config.keep_jobs)
 
@@ -107,7 +111,9 @@ class Dispatcher:
 
     def _end_if_overdue(self, job: Job) -> None:
         """Kill a worker that does not look after its own time limit, stopped or stuck."""
-        overdue = time.time() - (job.started_at or 0) > job.limit_s + _OVERDUE_S
+        # By a clock that does not jump; a dispatcher that was started anew waits that much longer.
+        seen = self._seen.setdefault(job.id, time.monotonic())
+        overdue = time.monotonic() - seen > job.limit_s + _OVERDUE_S
         holder = self._jobs.folder(job.id).holder() if overdue else None
         if holder:
             log.error("job %d is overdue; its process %d is killed", job.number, holder)
