@@ -141,6 +141,20 @@ class Config:
     parakeet_port: int = setting(
         8001, "Port of the Parakeet server.", env="PARAKEET_PORT", minimum=1, maximum=65535
     )
+    parakeet_api_key: str | None = setting(
+        None, "Key that the Parakeet server asks for.", env="PARAKEET_API_KEY", secret=True
+    )
+    sortformer_host: str | None = setting(
+        None,
+        "Host of a Parakeet server that has the Sortformer patch; registers the service.",
+        env="SORTFORMER_HOST",
+    )
+    sortformer_port: int = setting(
+        8001, "Port of that server.", env="SORTFORMER_PORT", minimum=1, maximum=65535
+    )
+    sortformer_api_key: str | None = setting(
+        None, "Key that the diarizer asks for.", env="SORTFORMER_API_KEY", secret=True
+    )
     magpie_host: str | None = setting(
         None, "Host of a Magpie server; registers the service.", env="MAGPIE_HOST"
     )

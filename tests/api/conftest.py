@@ -177,6 +177,8 @@ def session_gateway(engine: StandIn, tmp_path_factory: pytest.TempPathFactory) -
 @pytest.fixture
 def gateway(session_gateway: Gateway, standin: StandIn) -> Iterator[Gateway]:
     """A gateway of two workers, one place and small limits; every test leaves its spool empty."""
+    for recording in (session_gateway.state / "suspects").iterdir():
+        recording.unlink()  # that of another test, which is the same
     yield session_gateway
     standin.release.set()
     left = session_gateway.files

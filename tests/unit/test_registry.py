@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from proxy_app.api.transcribe import DECODER
+from proxy_app.api.attempts import DECODER
 from proxy_app.config import load_config
 from proxy_app.services import Registered, Registry
 from proxy_app.services.registry import parse
