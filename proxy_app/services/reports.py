@@ -46,8 +46,11 @@ class Reports:
     def answered(self, service: str) -> None:
         """Report that a service gave a good answer, to a client or to a probe."""
         note, now = self._folder / f"{service}.answered", time.time_ns()
-        note.touch(mode=0o600)
-        os.utime(note, ns=(now, now))  # by itself the kernel's clock is up to 10 ms late
+        try:
+            os.utime(note, ns=(now, now))  # left to itself the kernel's clock is up to 10 ms late
+        except FileNotFoundError:
+            note.touch(mode=0o600)
+            os.utime(note, ns=(now, now))
 
     def last_failure(self, service: str) -> Failure | None:
         """The last failure that was reported, if there was one."""
