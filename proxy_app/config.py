@@ -48,7 +48,7 @@ class Config:
         "info", "What the gateway logs.", choices=("debug", "info", "warning", "error")
     )
     state_dir: Path = setting(  # noqa: RUF009 - as above
-        Path(".run"), "Folder for locks and uploads in work."
+        Path(".run"), "Folder for locks, uploads in work, and notes on services."
     )
     spool_dir: Path | None = setting(  # noqa: RUF009 - as above
         None, "Folder for uploads in work; `spool` in SPEECH_STATE_DIR if not set."

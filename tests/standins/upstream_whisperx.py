@@ -145,6 +145,8 @@ class StandIn:
         self.asked = 0
         """How often it was asked for its health."""
         self.health_takes_s = 0.0
+        self.takes_s = 0.0
+        """How long it works on a recording."""
         self.received: list[Received] = []
         self.working = 0
         self.most_at_once = 0
@@ -238,6 +240,7 @@ class _Handler(BaseHTTPRequestHandler):
         headers = {name.lower(): value for name, value in self.headers.items()}
         received = Received(self.path, headers, body)
         standin.received.append(received)
+        time.sleep(standin.takes_s)
         if standin.behaviour == "ok" and b'name="stream"' in body[:4096]:
             self._stream(self._lines())
         elif standin.behaviour == "ok":

@@ -75,7 +75,8 @@ def from_recogniser(answer: Mapping[str, Any], duration_s: float) -> Recognised:
 
 def _segments(answer: Mapping[str, Any], duration_s: float) -> list[Segment]:
     """The segments that have text, if their times are any good."""
-    cues = [_cue(match) for match in _CUE.finditer(read_text(answer, "text"))]
+    lines = read_text(answer, "text").replace("\r\n", "\n")
+    cues = [_cue(match) for match in _CUE.finditer(lines)]
     entries = [(*_span(entry), _text(entry)) for entry in _listed(answer, "segment")]
     found = [(start, end, text) for start, end, text in cues or entries if text]
     spans = [(start, end) for start, end, _ in found]

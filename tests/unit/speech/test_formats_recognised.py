@@ -47,6 +47,7 @@ def test_words_are_found_wherever_they_are(answer: dict[str, Any]) -> None:
         {"text": TEXT, "segments": SEGMENTS},
         {"text": TEXT, "segments": SEGMENTS, "words": [WORDS[0]]},
         {"text": SRT},
+        {"text": "WEBVTT\r\n\r\n" + SRT.replace("\n", "\r\n")},
         {"text": TEXT, "timestamps": {"segment": [
             {"segment": s["text"], "start": s["start"], "end": s["end"]} for s in SEGMENTS
         ]}},
