@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -18,10 +17,11 @@ import requests
 from tests.api.conftest import Gateway, eventually, free_port, running
 from tests.api.routed import PAIR, PATH
 from tests.engine.conftest import Running
-from tests.parakeet.conftest import APP, ROOT, start
+from tests.parakeet.conftest import APP, start
 from tests.parakeet.in_process import TRANSCRIPTIONS
 from tests.parakeet.test_real_server import VERBOSE, speech
-from tests.sortformer.patched import PATCH, STANDINS, with_hook
+from tests.sortformer.patched import PATCH, with_hook
+from tests.tiny_models import tiny_models
 
 KEY = "hunter2"
 AUTHORIZED = {"Authorization": f"Bearer {KEY}"}
@@ -33,8 +33,6 @@ def patched(
 ) -> Iterator[Running]:
     """Our server as the role patches it, which asks for a key."""
     folder = tmp_path_factory.mktemp("patched")
-    make = [str(parakeet_python), str(STANDINS / "sortformer_model.py"), str(folder)]
-    subprocess.run(make, cwd=ROOT, capture_output=True, check=True)
     app = folder / "app"
     shutil.copytree(APP, app, ignore=shutil.ignore_patterns("__pycache__"))
     (app / "main.py").write_text(with_hook((APP / "main.py").read_text()))
@@ -43,7 +41,7 @@ def patched(
     settings = {
         "PARAKEET_API_KEY": KEY,
         "SORTFORMER_DIR": str(folder / "s"),
-        "SORTFORMER_MODEL": str(folder / "tiny-streaming.nemo"),
+        "SORTFORMER_MODEL": str(tiny_models() / "tiny-streaming.nemo"),
     }
     server = start(parakeet_python, folder, str(tiny_model), app, **settings)
     try:
