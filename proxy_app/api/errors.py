@@ -17,6 +17,7 @@ from proxy_app.audio import AudioError
 from proxy_app.services import QueueFullError
 from proxy_app.upstreams import (
     MisconfiguredError,
+    RejectedAudioError,
     RejectedError,
     TimeLimitError,
     UnavailableError,
@@ -161,6 +162,8 @@ def _of_upstream(error: UpstreamError) -> ApiError:
     if isinstance(error, RejectedError):
         if error.retry_after and error.retry_after.isdigit():
             headers["Retry-After"] = error.retry_after
+        if isinstance(error, RejectedAudioError):
+            headers |= DO_NOT_RETRY
         return ApiError(
             error.message,
             status=error.status,
