@@ -16,6 +16,9 @@ if [ -s /run/secrets/ca_bundle ]; then
     apt_options="$apt_options -o Acquire::https::CAInfo=/run/secrets/ca_bundle"
 fi
 export PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_INPUT=1 PIP_ROOT_USER_ACTION=ignore
+# Like pip, uv takes the best version of all indexes and trusts what the image's system trusts.
+export UV_NO_CONFIG=1 UV_INDEX_STRATEGY=unsafe-best-match UV_SYSTEM_CERTS=1
+export UV_LINK_MODE=copy UV_NO_PROGRESS=1
 export DEBIAN_FRONTEND=noninteractive
 
 # apt_install PACKAGE...: from the distribution, and nothing of apt's own stays.
@@ -27,22 +30,49 @@ apt_install() {
     rm -rf /var/lib/apt/lists/* /var/cache/apt/* /var/log/apt /var/log/dpkg.log
 }
 
-# pip_install ARGUMENT...: into /opt/venv, what is named and no dependency: the locks are complete.
-# Bytecode would double the packages' size; an image has that of what it imports.
-pip_install() {
-    /opt/pip/bin/pip --python /opt/venv/bin/python install --no-deps --no-compile \
-        --find-links /inputs/wheelhouse "$@"
+# install_uv: pip, and by it the uv that setup.lock names, which installs in seconds what takes pip a
+# minute.
+install_uv() {
+    python3 -m venv /opt/pip
+    /opt/pip/bin/pip install --no-deps --find-links /inputs/wheelhouse --requirement /inputs/setup.lock
 }
+
+# pip_says NAME: what pip_conf sets NAME to, in one line.
+pip_says() {
+    /opt/pip/bin/pip config list | sed -n "s/^[^=]*\.$1='\(.*\)'\$/\1/p" | sed 's/\\n/ /g; s/^ *//'
+}
+
+# tell_uv VARIABLE VALUE: where there is a value.
+tell_uv() {
+    [ -z "$2" ] || export "$1=$2"
+}
+
+# install_packages ARGUMENT...: into /opt/venv, what is named and no dependency: the locks are complete.
+# Nothing is compiled: bytecode would double the packages' size; an image has that of what it imports.
+install_packages() (
+    links=""
+    [ ! -d /inputs/wheelhouse ] || links=/inputs/wheelhouse
+    if [ -s /run/secrets/pip_conf ]; then  # which uv does not read
+        tell_uv UV_DEFAULT_INDEX "$(pip_says index-url)"
+        tell_uv UV_INDEX "$(pip_says extra-index-url)"
+        tell_uv UV_INSECURE_HOST "$(pip_says trusted-host)"
+        tell_uv ALL_PROXY "$(pip_says proxy)"
+        links="$links $(pip_says find-links)"
+    fi
+    # shellcheck disable=SC2086 # one word each
+    tell_uv UV_FIND_LINKS "$(echo $links | tr ' ' ,)"
+    /opt/pip/bin/uv pip install --python /opt/venv/bin/python --no-deps "$@"
+)
 
 # install_torch LOCK: the CPU build that LOCK names, from the wheelhouse or $TORCH_INDEX. The general
 # index has CUDA builds of several gigabytes under the same version.
 install_torch() {
     pins="$(grep -E '^torch(audio)?==' "/inputs/$1")"
     if ls /inputs/wheelhouse/torch-*.whl >/dev/null 2>&1; then
-        pip_install --no-index "$(echo "$pins" | grep ^torch==)"
+        install_packages --no-index "$(echo "$pins" | grep ^torch==)"
     else
         # shellcheck disable=SC2086 # one word each
-        pip_install --index-url "$TORCH_INDEX" $pins
+        install_packages --default-index "$TORCH_INDEX" $pins
     fi
     if ! grep -q '^cuda: Optional\[str\] = None' /opt/venv/lib/python3*/site-packages/torch/version.py; then
         echo "This torch is a CUDA build: let the wheelhouse or TORCH_INDEX have a CPU build." >&2
@@ -53,7 +83,7 @@ install_torch() {
 # install_lock LOCK: all that LOCK names; ends in the packages' folder. Nothing is tested, compiled or
 # debugged in an image.
 install_lock() {
-    pip_install --requirement "/inputs/$1"
+    install_packages --requirement "/inputs/$1"
     cd /opt/venv/lib/python3*/site-packages
     rm -rf torch/test torch/include torch/bin/protoc* torch/bin/test_* torch/bin/*Test
     find . -type d -name tests -prune -exec rm -r {} +

@@ -49,7 +49,7 @@ class Config:
         "info", "What the gateway logs.", choices=("debug", "info", "warning", "error")
     )
     state_dir: Path = setting(  # noqa: RUF009 - as above
-        Path(".run"), "Folder for locks and uploads in work."
+        Path(".run"), "Folder for locks, uploads in work, and notes on services."
     )
     spool_dir: Path | None = setting(  # noqa: RUF009 - as above
         None, "Folder for uploads in work; `spool` in SPEECH_STATE_DIR if not set."
@@ -183,6 +183,20 @@ class Config:
     )
     parakeet_port: int = setting(
         8001, "Port of the Parakeet server.", env="PARAKEET_PORT", minimum=1, maximum=65535
+    )
+    parakeet_api_key: str | None = setting(
+        None, "Key that the Parakeet server asks for.", env="PARAKEET_API_KEY", secret=True
+    )
+    sortformer_host: str | None = setting(
+        None,
+        "Host of a Parakeet server that has the Sortformer patch; registers the service.",
+        env="SORTFORMER_HOST",
+    )
+    sortformer_port: int = setting(
+        8001, "Port of that server.", env="SORTFORMER_PORT", minimum=1, maximum=65535
+    )
+    sortformer_api_key: str | None = setting(
+        None, "Key that the diarizer asks for.", env="SORTFORMER_API_KEY", secret=True
     )
     magpie_host: str | None = setting(
         None, "Host of a Magpie server; registers the service.", env="MAGPIE_HOST"

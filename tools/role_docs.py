@@ -87,7 +87,9 @@ The playbooks of the repository also take `speech_serial`: how many hosts at a t
 
 ## Modules and plugins
 
-`ansible-doc spark.speech.NAME` shows their options.
+`ansible-doc spark.speech.NAME` shows their options (`-t callback`, `-t lookup`, `-t test` those of
+plugins). To see the log of a build while it is built, put
+`callbacks_enabled = spark.speech.live_log` into the section `[defaults]` of your ansible.cfg.
 
 {plugins}
 """
@@ -229,7 +231,7 @@ def documentation(plugin: Path) -> dict[str, Any]:
 
 def plugins() -> Iterator[tuple[str, ...]]:
     """Each module and plugin, and what it is for."""
-    for kind in ("modules", "lookup", "test"):
+    for kind in ("modules", "callback", "lookup", "test"):
         for plugin in sorted((COLLECTION / "plugins" / kind).glob("[!_]*.py")):
             text = prose(documentation(plugin)["short_description"])
             yield f"`{plugin.stem}`", kind.removesuffix("s"), text

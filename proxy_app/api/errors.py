@@ -24,6 +24,7 @@ from proxy_app.services import QueueFullError
 from proxy_app.store import SchemaError
 from proxy_app.upstreams import (
     MisconfiguredError,
+    RejectedAudioError,
     RejectedError,
     TimeLimitError,
     UnavailableError,
@@ -168,6 +169,8 @@ def _of_upstream(error: UpstreamError) -> ApiError:
     if isinstance(error, RejectedError):
         if error.retry_after and error.retry_after.isdigit():
             headers["Retry-After"] = error.retry_after
+        if isinstance(error, RejectedAudioError):
+            headers |= DO_NOT_RETRY
         return ApiError(
             error.message,
             status=error.status,

@@ -19,6 +19,7 @@ from proxy_app.store import Job, Store
 _HEALTH = {
     "whisperx": ("/health", {"whisper_loaded": True, "diarizer_loaded": True}),
     "parakeet": ("/health", {}),
+    "sortformer": ("/v1/audio/diarize/health", {}),
     "riva": ("/v1/health/ready", {}),
     "magpie": ("/v1/health/ready", {}),
     "openai": ("/v1/models", {}),

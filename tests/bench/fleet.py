@@ -16,7 +16,8 @@ from tests.bench.printing import gigabytes, say, table
 from tests.fleet.engine import MissingError, running_engine
 from tests.fleet.fleet import running_fleet
 from tests.fleet.playbooks import ROOT, Playbooks, Result, ansible
-from tests.site.site import NAMES, Site, make_site, nemo_python
+from tests.site.mirror import running_mirror
+from tests.site.site import NAMES, Site, make_site
 from tools import collection
 
 ROUND_TRIP = "SSH: EXEC"
@@ -87,9 +88,10 @@ def main() -> int:
             running_engine() as engine,
             running_fleet(engine) as fleet,
             tempfile.TemporaryDirectory() as folder,
+            running_mirror(fleet.gateway) as mirror,
         ):
             playbook = Playbooks(fleet.inventory(), fleet.folder)
-            site = make_site(fleet, playbook, nemo_python(), Path(folder) / "site")
+            site = make_site(fleet, playbook, Path(folder), mirror)
             runs(site)
             sizes(site)
             absent = {f"{name}_state": "absent" for name in NAMES}

@@ -16,19 +16,25 @@ COMMANDS = re.findall(
 )
 
 
-def ansible(command: str, *arguments: str) -> str:
-    """What a command of Ansible prints, run from the checkout."""
+def run(command: str, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Run a command of Ansible from the checkout."""
     if not BIN.is_dir():
         pytest.skip(f"the environment of the playbooks is not there: no {BIN}")
     kept = {name: value for name, value in os.environ.items() if not name.startswith("ANSIBLE_")}
-    done = subprocess.run(
+    path = {"PATH": f"{BIN}:{os.environ['PATH']}", "LC_ALL": "C.UTF-8"}
+    return subprocess.run(
         [str(BIN / command), *arguments],
         cwd=ROOT,
-        env={**kept, "PATH": f"{BIN}:{os.environ['PATH']}", "LC_ALL": "C.UTF-8"},
+        env=kept | path | environment,
         capture_output=True,
         text=True,
         check=False,
     )
+
+
+def ansible(command: str, *arguments: str) -> str:
+    """What a command of Ansible prints that succeeds."""
+    done = run(command, *arguments)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
 
@@ -68,3 +74,29 @@ def test_the_commands_of_the_readme_name_what_is_there() -> None:
         assert words[:2] == ["-i", "inventory/mine"]
         assert (ROOT / words[2]).is_file()
         assert set(words[3:]) <= {"--check", "--diff"}
+
+
+@pytest.mark.parametrize(
+    ("extra", "why"),
+    [({}, "Docker"), ({"whisperx_state": "absent"}, "leave out -e whisperx_state")],
+)
+def test_the_status_tells_what_it_could_not_look_at(
+    extra: dict[str, str], why: str, tmp_path: Path
+) -> None:
+    local = {"ansible_connection": "local"}
+    hosts = {"away": {"ansible_host": "127.0.0.1", "ansible_port": 1}, "here": local}
+    groups = {"whisperx": {"hosts": hosts}, "control": {"hosts": {"localhost": local}}}
+    python = {"ansible_python_interpreter": "{{ ansible_playbook_python }}"}
+    inventory = tmp_path / "hosts.yml"
+    inventory.write_text(json.dumps({"all": {"vars": python, "children": groups}}))
+    command = ("-i", str(inventory), "-e", json.dumps(extra), "playbooks/status.yml")
+    done = run("ansible-playbook", *command, DOCKER_HOST="unix:///nowhere")
+    assert done.returncode == 2, done.stdout
+    _, _, table = done.stdout.partition("DRIFT")
+    rows = [line.split(maxsplit=4) for line in table.splitlines()[1:3]]
+    assert [row[:4] for row in rows] == [
+        ["away", "whisperx", "unreachable", "-"],
+        ["here", "whisperx", "unknown", "-"],
+    ]
+    assert "Connection refused" in rows[0][4]
+    assert why in rows[1][4]

@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -81,3 +82,26 @@ def test_a_name_that_is_none_is_refused(run_module: RunModule, tmp_path: Path, n
     refused = run_module("registration", folder=str(tmp_path / "f"), name=name, service=SERVICE)
     assert "is not the name of a service" in refused["msg"]
     assert not (tmp_path / "f").exists()
+
+
+def test_what_it_was_called_before_is_forgotten_and_others_stay(
+    run_module: RunModule, tmp_path: Path
+) -> None:
+    def register(name: str, state: str = "present", **of: str) -> dict[str, Any]:
+        service = {"name": name, "kind": "asr", "host": "spark1", "container": "parakeet", **of}
+        key = {"key": "k"} if state == "present" else {}
+        service |= {"api_key_file": f"{name}.key"}
+        options = {"folder": str(tmp_path), "name": name, "state": state, "service": service}
+        return run_module("registration", **options, **key)
+
+    register("parakeet")
+    register("sortformer", kind="diarize")
+    register("other", host="spark2")
+    (tmp_path / "broken.json").write_text("{")
+    others = {"sortformer.json", "sortformer.key", "other.json", "other.key", "broken.json"}
+    assert register("parakeet-spark1")["changed"]
+    assert not register("parakeet-spark1")["changed"]
+    there = {path.name for path in tmp_path.iterdir()}
+    assert there == others | {"parakeet-spark1.json", "parakeet-spark1.key"}
+    assert register("parakeet", "absent")["changed"]
+    assert {path.name for path in tmp_path.iterdir()} == others

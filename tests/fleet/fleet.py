@@ -80,7 +80,7 @@ class Fleet:
         told = ("network", "inspect", "-f", "{{(index .IPAM.Config 0).Gateway}}", self.run)
         return self.engine.run(*told).stdout.strip()
 
-    def start(self, name: str, *, tiny_disk: bool = False) -> Spark:
+    def start(self, name: str, *, tiny_disk: bool = False, gpu: bool = False) -> Spark:
         """Start a host and load the images of builds, as far as they fit, into its engine."""
         spark = start_spark(
             self.engine,
@@ -90,15 +90,18 @@ class Fleet:
             label=f"{LABEL}={self.run}",
             folder=self.folder,
             tiny_disk=tiny_disk,
+            gpu=gpu,
         )
         spark.wait()
         self.load(spark, [self.images.tiny] if tiny_disk else [self.images.tiny, self.images.base])
         return spark
 
     @contextmanager
-    def another_spark(self, name: str, *, tiny_disk: bool = False) -> Iterator[Spark]:
-        """A host for one test."""
-        spark = self.start(name, tiny_disk=tiny_disk)
+    def another_spark(
+        self, name: str, *, tiny_disk: bool = False, gpu: bool = False
+    ) -> Iterator[Spark]:
+        """A host for one test; its GPU, if it has one, is a stand-in."""
+        spark = self.start(name, tiny_disk=tiny_disk, gpu=gpu)
         try:
             yield spark
         finally:

@@ -18,6 +18,7 @@ from tests.fleet.engine import DockerError, Engine
 USER = "spark"
 HOST_KEY = "etc/ssh/ssh_host_ed25519_key"
 TINY_DISK = "60m"
+GPU = Path(__file__).resolve().parents[1] / "standins" / "gpu"
 ANSWERS_WITHIN_S = 60
 # What an engine in a container needs, and no more: to mount, to set up networks, to enter
 # containers of other users, and the paths of /proc/sys that Docker otherwise hides or mounts
@@ -128,12 +129,12 @@ class Spark:
     def without_permission(self) -> Iterator[None]:
         """The user is not in the docker group; sessions that were open with it are closed."""
         self.root("gpasswd", "--delete", USER, "docker")
-        self._hang_up()
+        self.hang_up()
         try:
             yield
         finally:
             self.root("gpasswd", "--add", USER, "docker")
-            self._hang_up()
+            self.hang_up()
 
     @contextmanager
     def with_another_host_key(self) -> Iterator[None]:
@@ -165,7 +166,7 @@ class Spark:
         public = key.with_suffix(f"{key.suffix}.pub").read_text().split()[1]
         self._wait_for("its new host key", f"{shown} | grep -qF {public}")
 
-    def _hang_up(self) -> None:
+    def hang_up(self) -> None:
         """Close the user's ssh sessions; the listening sshd stays."""
         self.root("pkill", "--exact", "--uid", USER, "sshd", check=False)
 
@@ -189,10 +190,12 @@ def start_spark(
     label: str,
     folder: Path,
     tiny_disk: bool = False,
+    gpu: bool = False,
 ) -> Spark:
     """Create and start a host on the network FLEET; its key joins FOLDER/known_hosts.
 
-    With TINY_DISK all that its engine can hold, images and containers, is 60 MB.
+    With TINY_DISK all that its engine can hold, images and containers, is 60 MB. With GPU it has
+    stand-ins for NVIDIA's device and programs, as the container toolkit leaves them on a host.
     """
     container = f"{fleet}-{name}"
     if tiny_disk:
@@ -210,7 +213,18 @@ def start_spark(
     put(engine, container, {HOST_KEY: key.read_bytes()}, owner=0)
     allowed = (folder / "client_key.pub").read_bytes()
     put(engine, container, {f"home/{USER}/.ssh/authorized_keys": allowed}, owner=1000)
+    if gpu:
+        programs = {f"usr/bin/{file.name}": file.read_bytes() for file in GPU.glob("nvidia-*")}
+        put(engine, container, programs, owner=0, mode=0o755)
+        put(
+            engine,
+            container,
+            {"etc/docker/daemon.json": (GPU / "daemon.json").read_bytes()},
+            owner=0,
+        )
     engine.run("start", container)
+    if gpu:
+        engine.run("exec", container, "touch", "/dev/nvidiactl")
 
     address = engine.run(
         *("inspect", "-f", "{{range .NetworkSettings.Networks}}{{.IPAddress}}{{end}}", container)
@@ -227,12 +241,14 @@ def make_key(path: Path) -> None:
     subprocess.run(command, stdin=subprocess.DEVNULL, check=True)
 
 
-def put(engine: Engine, container: str, files: dict[str, bytes], *, owner: int) -> None:
-    """Write files, mode 0600, into a container; it need not run."""
+def put(
+    engine: Engine, container: str, files: dict[str, bytes], *, owner: int, mode: int = 0o600
+) -> None:
+    """Write files into a container; it need not run."""
     packed = io.BytesIO()
     with contextlib.closing(tarfile.open(fileobj=packed, mode="w")) as tar:
         for path, content in files.items():
             member = tarfile.TarInfo(path)
-            member.size, member.mode, member.uid, member.gid = len(content), 0o600, owner, owner
+            member.size, member.mode, member.uid, member.gid = len(content), mode, owner, owner
             tar.addfile(member, io.BytesIO(content))
     engine.run("cp", "-", f"{container}:/", stdin=packed.getvalue())

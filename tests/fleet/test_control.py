@@ -14,10 +14,10 @@ from typing import Any
 import pytest
 
 from tests.certificates import make_certificate
-from tests.fleet.checks import refused
 from tests.fleet.fleet import Fleet
 from tests.fleet.images import ca_bundle
 from tests.fleet.playbooks import RECAP, Playbooks, Result
+from tests.fleet.refusals import all_told
 from tests.fleet.spark import Spark
 
 NAME = "spark-speech"
@@ -110,19 +110,24 @@ def control(fleet: Fleet, playbook: Playbooks, tmp_path_factory: pytest.TempPath
     return Control(first, playbook, inventory, folder)
 
 
-@pytest.mark.parametrize(
-    ("extra", "said"),
-    [
-        ({"control_bind_address": "0.0.0.0"}, "set control_insecure_public to true"),
-        ({"control_known_hosts_file": ""}, "control_ssh_key_file and control_known_hosts_file"),
-        ({"control_tls_cert_file": "/no/such"}, "control_tls_cert_file and control_tls_key_file"),
-        ({"control_inventory": "/no/such"}, "there is no folder /no/such on this machine"),
-    ],
-)
+REFUSED: dict[str, tuple[dict[str, str], str]] = {
+    "public": ({"control_bind_address": "0.0.0.0"}, "set control_insecure_public to true"),
+    "known": (
+        {"control_known_hosts_file": ""},
+        "control_ssh_key_file and control_known_hosts_file",
+    ),
+    "tls": ({"control_tls_cert_file": "/x"}, "control_tls_cert_file and control_tls_key_file"),
+    "inventory": ({"control_inventory": "/no/such"}, "there is no folder /no/such on this machine"),
+}
+
+
 def test_what_cannot_be_is_refused_before_anything_is_done(
-    control: Control, extra: dict[str, str], said: str
+    control: Control, fleet: Fleet, tmp_path: Path
 ) -> None:
-    refused(control.run(**extra), said)
+    key = {"control_ssh_key_file": str(fleet.folder / "client_key")}
+    known = {"control_known_hosts_file": str(fleet.folder / "known_hosts")}
+    cases = {name: (key | known | given, said) for name, (given, said) in REFUSED.items()}
+    all_told(control.playbook, control.spark, tmp_path, "control", cases)
     assert control.left() == ""
 
 
@@ -175,9 +180,17 @@ def test_a_second_run_changes_nothing(control: Control) -> None:
     assert control.inspected()["State"]["StartedAt"] == started
 
 
+def test_it_is_a_line_of_the_status(control: Control) -> None:
+    shown = control.playbook("status", inventory=control.inventory)
+    assert shown.rc == 0, shown.out
+    words = (control.spark.name, "control", "running", "spark-speech/control:", "none")
+    lines = [line for line in shown.out.splitlines() if all(word in line for word in words)]
+    assert len(lines) == 1, shown.out
+
+
 def test_its_secrets_are_files_of_the_host_alone(control: Control, fleet: Fleet) -> None:
     key = (fleet.folder / "client_key").read_text().splitlines()[3]
-    modes = control.spark.ssh(f"stat -c '%a %n' {HOME}/control/secrets/*").stdout
+    modes = control.spark.ssh(f"stat -c '%a %n' {HOME}/control/secrets/*/*").stdout
     assert modes.split()[::2] == ["600", "600"]
     assert key in control.inside("cat /run/speech/ssh_key")
     image = control.inspected()["Config"]["Image"]

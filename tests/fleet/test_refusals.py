@@ -1,12 +1,7 @@
-"""What makes no sense, or what a host cannot do, is told before anything is done there.
-
-One run tells it all: each case is a host of its own in the inventory, and all are one Spark.
-"""
+"""What makes no sense, or what a host cannot do, is told before anything is done there."""
 
 from __future__ import annotations
 
-import json
-import re
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +9,10 @@ import pytest
 
 from tests.fleet.fleet import Fleet
 from tests.fleet.playbooks import Playbooks
+from tests.fleet.refusals import Case, told, unsafe
 from tests.fleet.tiny_service import TinyService, make_tiny_service
 
-TEMPLATE = {"__ansible_unsafe": "{{ lookup('ansible.builtin.pipe', 'touch PWNED') }}"}
+TEMPLATE = unsafe("{{ lookup('ansible.builtin.pipe', 'touch PWNED') }}")
 CASES: dict[str, tuple[str, Any, str]] = {
     "name_option": ("name", "-rf", "small letters, digits and dashes"),
     "name_command": ("name", "a;b", "small letters, digits and dashes"),
@@ -36,8 +32,12 @@ CASES: dict[str, tuple[str, Any, str]] = {
     "setting_name": ("run", {"env": {"A B": "c"}}, "is no setting"),
     "setting_secret": ("run", {"env": {"HF_TOKEN": "hf_s"}}, "Roles take secrets as files"),
     "secret_file": ("secrets", {"hf_token": "/nowhere/token"}, "no file /nowhere/token"),
-    "memory": ("memory_needed_bytes", 2**50, "of memory are available"),
-    "disk": ("disk_needed_bytes", 2**60, "of disk are free"),
+    "memory_text": ("memory_needed", "; id", "such as 12GB"),
+    "state_dir": ("state_dir", "-rf", "begins with / or ~/"),
+    "state_lines": ("state_dir", "/tmp/a\n", "begins with / or ~/"),
+    "name_line_at_its_end": ("name", "tiny\n", "small letters, digits and dashes"),
+    "memory": ("memory_needed", "1000TB", "of memory are available"),
+    "disk": ("disk_needed", "100000TB", "of disk are free"),
     "gpu": ("gpu", "true", "cannot use an NVIDIA GPU"),
     "rollback": ("rollback", True, "No other image of tiny"),
 }
@@ -53,25 +53,11 @@ def tiny(
 @pytest.fixture(scope="module")
 def messages(tiny: TinyService) -> dict[str, str]:
     """What each case is told."""
-    told = json.dumps({case: {f"managed_service_{v}": x} for case, (v, x, _) in CASES.items()})
-    wrong = json.loads(told.replace("PWNED", str(tiny.folder / "PWNED")))
-    hosts = {case: {**tiny.spark.variables, **wrong[case]} for case in CASES}
-    everything = {"all": {"vars": tiny.variables(), "children": {"cases": {"hosts": hosts}}}}
-    inventory, plays = tiny.folder / "cases.yml", tiny.folder / "play.yml"
-    inventory.write_text(_with_unsafe_tags(json.dumps(everything)))
-    role = {"role": "spark.speech.managed_service"}
-    plays.write_text(json.dumps([{"hosts": "cases", "gather_facts": False, "roles": [role]}]))
-    done = tiny.playbook(plays, inventory=inventory)
-    assert done.rc != 0, done.out
-    assert set(done.changed.values()) == {0}, done.out
-    assert set(done.failed.values()) == {1}, done.out
-    found = re.split(r"^(?:fatal|failed): \[(\w+)", done.out, flags=re.MULTILINE)[1:]
-    return dict(zip(found[::2], (" ".join(said.split()) for said in found[1::2]), strict=True))
-
-
-def _with_unsafe_tags(text: str) -> str:
-    """The same inventory as YAML, whose tag keeps a text from being a template."""
-    return re.sub(r'\{"__ansible_unsafe": ("(?:[^"\\]|\\.)*")\}', r"!unsafe \1", text)
+    cases = {
+        name: Case("managed_service", {f"managed_service_{variable}": value})
+        for name, (variable, value, _said) in CASES.items()
+    }
+    return told(tiny.playbook, tiny.spark, tiny.folder, cases, tiny.variables())
 
 
 @pytest.mark.parametrize("case", CASES)
@@ -83,6 +69,5 @@ def test_what_cannot_be_is_told(messages: dict[str, str], case: str) -> None:
 def test_nothing_was_done(tiny: TinyService, messages: dict[str, str]) -> None:
     assert len(messages) == len(CASES)
     assert tiny.left() == ""
-    assert not (tiny.folder / "PWNED").exists()
     assert not tiny.registration.exists()
     assert not Path("PWNED").exists()

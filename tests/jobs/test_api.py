@@ -9,9 +9,11 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 import requests
 
+from proxy_app.jobs import desk
 from proxy_app.jobs.events import EventWriter
 from proxy_app.jobs.kinds import KINDS
 from proxy_app.jobs.states import State
+from proxy_app.services.registry import APIS
 from tests.jobs.conftest import empty_database
 from tests.jobs.house import House, settings
 from tests.jobs.orders import an_order
@@ -31,7 +33,9 @@ def inhabited(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[House,
     services = folder / "services.d"
     services.mkdir()
     (services / "parakeet.json").write_text(json.dumps(SERVICE))
-    (services / "sortformer.json").write_text(json.dumps(SERVICE | {"kind": "diarize"}))
+    (services / "sortformer.json").write_text(
+        json.dumps(SERVICE | {"kind": "diarize", "api": "sortformer"})
+    )
     (services / "bare.json").write_text(json.dumps(SERVICE | {"container": None}))
     (services / "foreign.json").write_text(json.dumps(SERVICE | {"host": "elsewhere"}))
     with serving(house) as web:
@@ -113,10 +117,14 @@ def test_a_service_job_has_what_the_playbook_needs_of_the_registration(
         "managed_service_name": "parakeet",
         "managed_service_container": "parakeet",
         "managed_service_base_url": "http://127.0.0.1:9",
-        "managed_service_health_path": "/health",
+        "managed_service_health_path": "/v1/audio/diarize/health",
         "managed_service_health_expect": {},
         "managed_service_key": False,
     }
+
+
+def test_every_kind_of_service_has_something_to_be_asked_after_a_restart() -> None:
+    assert set(desk._HEALTH) == set(APIS)
 
 
 def test_a_service_that_cannot_be_switched_says_why(web: Web) -> None:

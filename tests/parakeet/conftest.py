@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.engine.conftest import Running, free_port
+from tests.tiny_models import nemo_python, tiny_models
 
 ROOT = Path(__file__).resolve().parents[2]
 APP = ROOT / "images/parakeet/app"
@@ -18,21 +19,14 @@ WINDOW_S = 20
 
 @pytest.fixture(scope="session")
 def parakeet_python() -> Path:
-    """The interpreter of an environment with NeMo: PARAKEET_PYTHON, or the one that set-up made."""
-    path = Path(os.environ.get("PARAKEET_PYTHON", ROOT / ".venv/parakeet/bin/python"))
-    if not path.is_file():
-        pytest.skip(f"the environment with NeMo is not there: no {path}")
-    return path
+    """The interpreter of an environment with NeMo."""
+    return nemo_python()
 
 
 @pytest.fixture(scope="session")
-def tiny_model(parakeet_python: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def tiny_model(parakeet_python: Path) -> Path:
     """A stand-in for Parakeet's weights."""
-    path = tmp_path_factory.mktemp("model") / "tiny-random.nemo"
-    command = [str(parakeet_python), "-m", "tests.standins.parakeet_model", str(path)]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    return path
+    return tiny_models() / "tiny-random.nemo"
 
 
 def environment(**settings: str) -> dict[str, str]:
@@ -42,7 +36,7 @@ def environment(**settings: str) -> dict[str, str]:
     return own | {"NUMBA_CACHE_DIR": "/tmp/numba-of-tests", "MPLCONFIGDIR": "/tmp"} | settings
 
 
-def start(python: Path, folder: Path, model: str, **settings: str) -> Running:
+def start(python: Path, folder: Path, model: str, app: Path = APP, **settings: str) -> Running:
     """Start a server that has settings of its own, as the container does."""
     port = settings.setdefault("PARAKEET_PORT", str(free_port()))
     own = {"PARAKEET_MODEL": model, "PARAKEET_SPOOL_DIR": str(folder), "PARAKEET_THREADS": "1"}
@@ -50,7 +44,7 @@ def start(python: Path, folder: Path, model: str, **settings: str) -> Running:
     log = folder / "parakeet.log"
     with log.open("wb") as output:
         process = subprocess.Popen(
-            [python, APP],
+            [python, app],
             cwd=folder,
             env=environment(**settings),
             stdout=output,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,8 @@ import pytest
 from tests.fleet.conftest import engine, fleet, playbook, spark1, spark2
 from tests.fleet.fleet import Fleet
 from tests.fleet.playbooks import Playbooks, Result
-from tests.site.site import Site, make_site, nemo_python, sample
+from tests.site.mirror import running_mirror
+from tests.site.site import Site, make_site, sample
 
 __all__ = ["engine", "fleet", "playbook", "spark1", "spark2"]
 
@@ -24,12 +26,12 @@ def call() -> Path:
 
 
 @pytest.fixture(scope="session")
-def empty_site(fleet: Fleet, playbook: Playbooks, tmp_path_factory: pytest.TempPathFactory) -> Site:
+def empty_site(
+    fleet: Fleet, playbook: Playbooks, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Site]:
     """Hosts on which nothing is installed yet."""
-    python = nemo_python()
-    if not python.is_file():
-        pytest.skip(f"NeMo's environment is not there: no {python}")
-    return make_site(fleet, playbook, python, tmp_path_factory.mktemp("site"))
+    with running_mirror(fleet.gateway) as mirror:
+        yield make_site(fleet, playbook, tmp_path_factory.mktemp("site"), mirror)
 
 
 @pytest.fixture(scope="session")

@@ -20,11 +20,12 @@ from tests.fleet.fleet import Fleet
 from tests.fleet.images import ca_bundle
 from tests.fleet.playbooks import ROOT, Playbooks, Result
 from tests.fleet.spark import Spark
+from tests.site.mirror import Mirror
+from tests.tiny_models import tiny_models
 
 MODELS = "/home/spark/models"
 NAMES = ("whisperx", "parakeet", "sortformer", "magpie")
 TAKES_S = 1500
-MAKES_MODELS_WITHIN_S = 300
 
 
 @dataclass(frozen=True)
@@ -36,6 +37,8 @@ class Site:
     inventory: Path
     folder: Path
     """Holds what control registers."""
+    mirror: Mirror
+    """Where builds get their packages from."""
 
     def run(self, name: str | Path, *arguments: str, **extra: Any) -> Result:  # noqa: ANN401
         """Run a playbook to its end."""
@@ -60,17 +63,19 @@ class Site:
             )
 
 
-def make_site(fleet: Fleet, playbook: Playbooks, nemo_python: Path, folder: Path) -> Site:
+def make_site(fleet: Fleet, playbook: Playbooks, folder: Path, mirror: Mirror) -> Site:
     """Give the hosts what no playbook brings: models, and the image of the stand-in for Magpie."""
-    make_models(nemo_python, fleet.sparks[-1], folder / "models")
+    (folder / "pip.conf").write_text(mirror.pip_conf)
+    bring_models(fleet.sparks[-1])
     fleet.load(fleet.sparks[0], [fleet.images.magpie])
     inventory = fleet.inventory(
         speech_services_dir=str(folder / "services.d"),
         speech_build_network="host",
         speech_ca_bundle=str(ca_bundle() or ""),
+        speech_pip_conf=str(folder / "pip.conf"),
         speech_wheelhouse=wheelhouse(folder / "wheels"),
         whisperx_model="bundled",
-        parakeet_model="/models/parakeet.nemo",
+        parakeet_model="/models/tiny-random.nemo",
         parakeet_models_dir=MODELS,
         parakeet_memory_needed="1GB",
         sortformer_model="/models/tiny-streaming.nemo",
@@ -78,26 +83,13 @@ def make_site(fleet: Fleet, playbook: Playbooks, nemo_python: Path, folder: Path
         magpie_memory_needed="1GB",
         magpie_disk_needed="1GB",
     )
-    return Site(fleet, playbook, inventory, folder)
+    return Site(fleet, playbook, inventory, folder, mirror)
 
 
-def make_models(python: Path, spark: Spark, folder: Path) -> None:
-    """Write tiny random models with the NeMo that PYTHON has, and put them on a host."""
-    folder.mkdir(parents=True)
-    parakeet = ["tests.standins.parakeet_model", str(folder / "parakeet.nemo")]
-    sortformer = ["tests.standins.sortformer_model", str(folder)]
-    for command in (parakeet, sortformer):
-        done = subprocess.run(
-            [str(python), "-m", *command],
-            cwd=ROOT,
-            capture_output=True,
-            text=True,
-            timeout=MAKES_MODELS_WITHIN_S,
-            check=False,
-        )
-        assert done.returncode == 0, done.stderr
+def bring_models(spark: Spark) -> None:
+    """Put tiny random models on a host."""
     identity = ["-i", str(spark.folder / "client_key")]
-    copy = ["scp", "-q", "-r", *spark.ssh_options, *identity, str(folder)]
+    copy = ["scp", "-q", "-r", *spark.ssh_options, *identity, str(tiny_models())]
     subprocess.run([*copy, f"spark@{spark.address}:{MODELS}"], check=True)
 
 
@@ -109,11 +101,6 @@ def wheelhouse(folder: Path) -> str:
     command = [*pip, "--no-deps", "--no-index", "--dest", str(folder), torch]
     done = subprocess.run(command, capture_output=True, check=False)
     return str(folder) if done.returncode == 0 else ""
-
-
-def nemo_python() -> Path:
-    """The interpreter that has NeMo."""
-    return Path(os.environ.get("PARAKEET_PYTHON", ROOT / ".venv/parakeet/bin/python"))
 
 
 def sample() -> Path | None:

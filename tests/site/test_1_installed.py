@@ -11,26 +11,27 @@ import requests
 
 from tests.fleet.checks import refused, wait_for
 from tests.fleet.playbooks import Result
+from tests.fleet.refusals import all_told
 from tests.fleet.spark import Spark
+from tests.site.mirror import PASSWORD
 from tests.site.site import NAMES, Site
 from tests.standins.hub import serving
 
+REFUSED: dict[str, tuple[dict[str, Any], str]] = {
+    "model": ({"whisperx_model": "gigantic"}, "value of whisperx_model must be one of"),
+    "no_token": ({"whisperx_diarizer": "pyannote"}, "put a Hugging Face token into a file"),
+    "token": ({"whisperx_hf_token_file": "/no/such"}, "there is no file /no/such on this machine"),
+    "secret": ({"whisperx_settings": {"HF_TOKEN": "hf_s"}}, "Roles take secrets as files"),
+    "memory": ({"whisperx_memory": "-1"}, "such as 40g"),
+    "container": ({"whisperx_container": "; id"}, "a name that Docker takes"),
+    "rollback": ({"whisperx_rollback": True}, "No other image of whisperx than the current one"),
+}
 
-@pytest.mark.parametrize(
-    ("extra", "said"),
-    [
-        ({"whisperx_model": "gigantic"}, "value of whisperx_model must be one of"),
-        ({"whisperx_diarizer": "pyannote"}, "put a Hugging Face token into a file"),
-        ({"whisperx_hf_token_file": "/no/such"}, "there is no file /no/such on this machine"),
-        ({"whisperx_settings": {"HF_TOKEN": "hf_secret"}}, "Roles take secrets as files"),
-        ({"whisperx_memory": "-1"}, "such as 40g"),
-        ({"whisperx_container": "; id"}, "a name that Docker takes"),
-    ],
-)
+
 def test_what_makes_no_sense_is_refused_before_anything_is_done(
-    empty_site: Site, extra: dict[str, Any], said: str
+    empty_site: Site, spark1: Spark, tmp_path: Path
 ) -> None:
-    refused(empty_site.run("whisperx", **extra), said)
+    all_told(empty_site.playbook, spark1, tmp_path, "whisperx", REFUSED)
 
 
 def test_check_mode_foretells_all_of_it_and_changes_nothing(
@@ -62,6 +63,24 @@ def test_from_nothing_all_services_answer(site: Site, installation: Result, call
         timeout=30,
     )
     assert spoken.content.startswith(b"RIFF")
+
+
+def test_the_log_of_each_build_is_shown_while_it_is_built(site: Site, installation: Result) -> None:
+    for name, step in (("spark1", "check_image.py cpu"), ("spark2", "mend_nemo")):
+        shown = [line for line in installation.out.splitlines() if line.startswith(f"[{name}] #")]
+        assert any(step in line for line in shown), installation.out
+
+
+def test_packages_come_from_the_index_that_was_given_and_its_password_is_kept_nowhere(
+    site: Site, installation: Result, spark1: Spark, spark2: Spark
+) -> None:
+    assert {"/simple/faster-whisper/", "/simple/nemo-toolkit/"} <= set(site.mirror.served)
+    assert PASSWORD not in installation.out
+    for spark, image in ((spark1, "whisperx"), (spark2, "parakeet")):
+        assert spark.ssh(f"! grep -r {PASSWORD} ~/.spark-speech").stdout == ""
+        (tag,) = spark.docker("images", "--quiet", f"spark-speech/{image}").split()
+        assert PASSWORD not in spark.docker("history", "--no-trunc", tag)
+        assert PASSWORD not in spark.docker("image", "inspect", tag)
 
 
 def test_the_patched_parakeet_tells_speakers_apart(site: Site, call: Path) -> None:
@@ -117,14 +136,6 @@ def test_the_status_is_one_table_without_drift(site: Site) -> None:
     ):
         lines = [line for line in shown.out.splitlines() if all(word in line for word in words)]
         assert len(lines) == 1, shown.out
-
-
-def test_the_status_tells_what_a_run_would_change(site: Site) -> None:
-    shown = site.run("status", whisperx_memory="39g", sortformer_model="/models/other.nemo")
-    assert shown.rc == 0, shown.out
-    assert set(shown.changed.values()) == {0}
-    assert "memory: 42949672960 -> 41875931136" in shown.out
-    assert "patch: partial -> patched" in shown.out
 
 
 def test_a_token_that_the_hub_refuses_is_told_and_whisperx_runs_as_before(

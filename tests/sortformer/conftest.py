@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.sortformer.patched import ROOT, STANDINS, Parakeet
+from tests import tiny_models as models
+from tests.sortformer.patched import ROOT, Parakeet
 
 
 @pytest.fixture(scope="session")
@@ -31,21 +30,14 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Parakeet]:
 
 @pytest.fixture(scope="session")
 def nemo_python() -> Path:
-    """The interpreter of an environment with NeMo: PARAKEET_PYTHON, or the one that set-up made."""
-    path = Path(os.environ.get("PARAKEET_PYTHON", ROOT / ".venv/parakeet/bin/python"))
-    if not path.is_file():
-        pytest.skip(f"the environment with NeMo is not there: no {path}")
-    return path
+    """The interpreter of an environment with NeMo."""
+    return models.nemo_python()
 
 
 @pytest.fixture(scope="session")
-def tiny_models(nemo_python: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def tiny_models(nemo_python: Path) -> Path:
     """A folder with tiny-streaming.nemo and tiny-offline.nemo, which have random weights."""
-    folder = tmp_path_factory.mktemp("models")
-    command = [str(nemo_python), str(STANDINS / "sortformer_model.py"), str(folder)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    return folder
+    return models.tiny_models()
 
 
 @pytest.fixture(scope="session")

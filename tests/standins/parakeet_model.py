@@ -1,12 +1,11 @@
-"""A stand-in for Parakeet's weights: `python -m tests.standins.parakeet_model OUT.nemo` writes a
-transducer of the same kind (FastConformer, TDT, SentencePiece), tiny, with RANDOM WEIGHTS.
+"""A stand-in for Parakeet's weights: a transducer of the same kind (FastConformer, TDT,
+SentencePiece), tiny, with RANDOM WEIGHTS.
 
-What it writes down is nonsense. It runs in the environment that has NeMo.
+What it writes down is nonsense. nemo_models.py makes it.
 """
 
 from __future__ import annotations
 
-import sys
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -156,7 +155,7 @@ def make_talkative(model: Any) -> None:  # noqa: ANN401 - NeMo has no types
         last.bias[len(pieces)] += BLANK
 
 
-def main(target: Path) -> None:
+def make(target: Path) -> None:
     """Write the model to a .nemo file."""
     import torch  # noqa: PLC0415 - as above
     from nemo.collections.asr.models import EncDecRNNTBPEModel  # noqa: PLC0415
@@ -169,7 +168,3 @@ def main(target: Path) -> None:
         model = EncDecRNNTBPEModel(OmegaConf.create(config(Path(folder))))
         make_talkative(model)
         model.save_to(str(target))
-
-
-if __name__ == "__main__":
-    main(Path(sys.argv[1]))

@@ -1,12 +1,11 @@
 """Stand-in for the Sortformer's weights: a tiny one with random weights, saved as .nemo.
 
-Everything but the weights is NeMo's own. Run it where NeMo is: `python sortformer_model.py FOLDER`
-writes tiny-streaming.nemo (as v2.1) and tiny-offline.nemo (as v1).
+Everything but the weights is NeMo's own. nemo_models.py makes a streaming one (as v2.1) and an
+offline one (as v1).
 """
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -103,8 +102,3 @@ def make(target: Path, *, streaming: bool) -> None:
         last.weight *= 4 / (inside @ last.weight.T).std(0)[:, None]
         last.bias.copy_(-(inside @ last.weight.T).mean(0))
     made.save_to(str(target))
-
-
-if __name__ == "__main__":
-    for kind in ("streaming", "offline"):
-        make(Path(sys.argv[1]) / f"tiny-{kind}.nemo", streaming=kind == "streaming")

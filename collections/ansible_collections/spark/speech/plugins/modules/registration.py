@@ -13,6 +13,8 @@ short_description: Tell control of a service, or that it is gone
 description:
   - Writes C(FOLDER/NAME.json), which the gateway reads, and beside it the service's key.
   - Each file is replaced in one step, the key first, so that the gateway never reads half.
+  - What is there under another name for the same kind of service in the same container of the same
+    host is removed, as names follow the order of an inventory.
   - Runs on the control host.
 version_added: 0.1.0
 author: Spark Speech (@spark-speech)
@@ -31,7 +33,9 @@ options:
     choices: [present, absent]
     default: present
   service:
-    description: What control is told. Empty values are left out.
+    description:
+      - What control is told. Empty values are left out. With O(state=absent) its C(kind), C(host)
+        and C(container) tell which other names it may have.
     type: dict
     default: {}
   key:
@@ -82,6 +86,8 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.spark.speech.plugins.module_utils.docker_cli import check_names
 from ansible_collections.spark.speech.plugins.module_utils.whole_files import put
 
+_IDENTITY = ("kind", "host", "container")
+_SUFFIXES = (".json", ".key")
 _PARENTS_MODE = 0o700
 _FOLDER_MODE = 0o750
 _FILE_MODE = 0o640
@@ -113,18 +119,38 @@ def text(content: bytes | None) -> str:
     return (content or b"").decode("utf-8", errors="replace")
 
 
+def aliases(params: dict[str, Any]) -> list[Path]:
+    """Find the registrations of this very service under other names, without their suffix."""
+    sought = {part: params["service"].get(part) for part in _IDENTITY}
+    if not all(sought.values()):
+        return []
+    found = []
+    for path in sorted(Path(params["folder"]).glob("*.json")):
+        try:
+            told = json.loads(path.read_bytes())
+        except (OSError, ValueError):  # not ours to judge
+            continue
+        same = isinstance(told, dict) and {part: told.get(part) for part in _IDENTITY} == sought
+        if same and path.stem != params["name"]:
+            found.append(path.with_suffix(""))
+    return found
+
+
 def files(params: dict[str, Any]) -> list[File]:
     """Say which files there are to be, the key's before that of the service."""
+    gone = [
+        File(Path(f"{alias}{suffix}"), None) for alias in aliases(params) for suffix in _SUFFIXES
+    ]
     stem = Path(params["folder"], params["name"])
     key, service = File(Path(f"{stem}.key"), None), File(Path(f"{stem}.json"), None)
     if params["state"] == "absent":
-        return [key, service]
+        return [*reversed(gone), key, service]
     told = {name: value for name, value in params["service"].items() if value not in ("", None)}
     written = json.dumps(told, indent=4, sort_keys=True) + "\n"
     wanted = [service._replace(content=written.encode())]
     if params["key"] or "api_key_file" not in told:
         wanted.insert(0, key._replace(content=params["key"].encode() or None))
-    return wanted
+    return [*gone, *wanted]
 
 
 def run(params: dict[str, Any], *, dry: bool) -> dict[str, Any]:
