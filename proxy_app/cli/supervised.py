@@ -24,6 +24,7 @@ import requests
 
 from proxy_app.cli.errors import CommandError
 from proxy_app.config import Config, make_folders
+from proxy_app.services import Registry
 from proxy_app.settings import SettingError
 from proxy_app.supervision import ENGINE, supervisor
 
@@ -49,8 +50,19 @@ class Program:
     setting: str = ""
 
 
+def embeds_engine(config: Config) -> bool:
+    """Whether an engine belongs to it: not where a WhisperX server is named or registered.
+
+    Raises:
+        SettingError: naming the variable that holds an unusable host.
+    """
+    if config.whisperx_host:
+        return False
+    return Registry(config).read().first("speakers", "whisperx") is None
+
+
 def programs(config: Config) -> list[Program]:
-    """Gateway, dispatcher, and the embedded engine unless WHISPERX_HOST names one elsewhere."""
+    """Gateway, dispatcher, and the engine that is embedded, if one is."""
     python = str(VENV / "gateway/bin/python")
     gunicorn = (python, "-m", "gunicorn", "-c", "proxy_app/gunicorn.conf.py")
     web = (*gunicorn, "proxy_app.app:create_app()")
@@ -58,7 +70,7 @@ def programs(config: Config) -> list[Program]:
         Program("web", web, config.host, config.port, "SPEECH_PORT"),
         Program("dispatch", (python, "-m", "proxy_app.jobs.dispatcher")),
     ]
-    if not config.whisperx_host:
+    if embeds_engine(config):
         engine = (str(VENV / "engine/bin/python"), "-m", "images.whisperx.app")
         found.append(Program(ENGINE, engine, "127.0.0.1", config.whisperx_port, "WHISPERX_PORT"))
     return found
@@ -171,7 +183,7 @@ def child_environment(config: Config, environ: Mapping[str, str]) -> dict[str, s
     # A compiled copy of torch's modules halves the engine's next start.
     children.pop("PYTHONDONTWRITEBYTECODE", None)
     children["PYTHONUNBUFFERED"] = "1"
-    if config.whisperx_host:
+    if not embeds_engine(config):
         return children
     for name in ("ENGINE_HOST", "ENGINE_PORT"):
         if is_set(name, environ):

@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 import subprocess
 from pathlib import Path
 
@@ -44,16 +45,39 @@ def test_a_playbook_can_be_read(playbook: str) -> None:
     ansible("ansible-playbook", "--syntax-check", f"playbooks/{playbook}")
 
 
+def registers_at(*inventory: str) -> str:
+    """Where the control host of an inventory has its registrations."""
+    debug = ("-m", "ansible.builtin.debug", "-a", "var=speech_services_dir")
+    said = ansible("ansible", "control", *inventory, *debug)
+    return said.partition("speech_services_dir: ")[2].strip()
+
+
 def test_this_machine_is_the_default_inventory() -> None:
     hosts = json.loads(ansible("ansible-inventory", "--list"))
     assert hosts["control"]["hosts"] == ["localhost"]
     assert hosts["whisperx"]["hosts"] == ["localhost"]
     variables = hosts["_meta"]["hostvars"]["localhost"]
     assert variables["ansible_connection"] == "local"
-    services = ansible(
-        "ansible", "localhost", "-m", "ansible.builtin.debug", "-a", "var=speech_services_dir"
-    )
-    assert str(ROOT / "services.d") in services
+    assert registers_at() == str(ROOT / "services.d")
+
+
+def test_a_copy_of_the_example_registers_where_make_up_looks(tmp_path: Path) -> None:
+    mine = tmp_path / "inventory/mine"
+    shutil.copytree(ROOT / "inventory/example", mine)
+    assert registers_at("-i", str(mine)) == str(tmp_path / "services.d")
+
+
+@pytest.mark.parametrize("inventory", ["local", "example"])
+def test_this_machine_needs_no_other_python_than_ansibles_own(
+    inventory: str, tmp_path: Path
+) -> None:
+    names = {"python", "python3", *(f"python3.{minor}" for minor in range(8, 20))}
+    for name in names:
+        (tmp_path / name).write_text("#!/bin/sh\nexit 1\n")
+        (tmp_path / name).chmod(0o755)
+    ping = ("control", "-i", f"inventory/{inventory}", "-m", "ansible.builtin.ping")
+    done = run("ansible", *ping, PATH=f"{tmp_path}:{os.environ['PATH']}")
+    assert done.returncode == 0, done.stdout + done.stderr
 
 
 def test_the_example_has_a_host_for_each_playbook_of_the_site() -> None:

@@ -66,6 +66,7 @@ def settings(state: Path) -> dict[str, str]:
     return {
         **environ,
         "SPEECH_STATE_DIR": str(state),
+        "SPEECH_SERVICES_DIR": str(state / "services.d"),
         "SPEECH_PORT": str(free_port()),
         "WHISPERX_PORT": str(free_port()),
     }

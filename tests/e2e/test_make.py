@@ -1,7 +1,9 @@
 """The README's first command and its relatives, as a person runs them."""
 
+import json
 import re
 import socket
+from pathlib import Path
 
 from tests.e2e.conftest import Installation
 
@@ -45,6 +47,23 @@ def test_up_with_other_settings_is_told_that_another_one_runs(installation: Inst
     done = installation.make("up", SPEECH_MAX_AUDIO_S="60")
     assert done.returncode != 0
     assert "already running with other settings: `make down` first" in done.stderr
+
+
+def test_a_whisperx_that_is_registered_takes_the_place_of_the_embedded_engine(
+    installation: Installation, elsewhere: Installation
+) -> None:
+    port = installation.environ["WHISPERX_PORT"]
+    service = {"kind": "speakers", "api": "whisperx", "base_url": f"http://127.0.0.1:{port}"}
+    folder = elsewhere.state / "services.d"
+    folder.mkdir()
+    (folder / "whisperx.json").write_text(json.dumps(service))
+    for goal in ("up", "demo"):
+        done = elsewhere.make(goal)
+        assert done.returncode == 0, done.stdout + done.stderr
+    assert set(spoken(done.stdout)) == {"Speaker_0", "Speaker_1"}
+    commands = [Path(f"/proc/{pid}/cmdline").read_bytes() for pid in elsewhere.pids()]
+    assert any(b"gunicorn" in command for command in commands)
+    assert not any(b"images.whisperx.app" in command for command in commands)
 
 
 def test_up_tells_which_port_is_taken(elsewhere: Installation) -> None:

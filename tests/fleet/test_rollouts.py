@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -58,6 +59,46 @@ def test_one_host_after_the_other_stops_at_the_first_that_fails(tiny: TinyServic
     )
     refused(done, "tiny on second", "of memory are available")
     assert done.failed == {"first": 0, "second": 1}, done.out
+
+
+@pytest.mark.parametrize(
+    ("bad", "said"),
+    [
+        (
+            {"ansible_host": "127.0.0.1", "ansible_port": "1"},
+            ("Connection refused", "Nothing is done on third, because of lost", "'all:!lost'"),
+        ),
+        ({"managed_service_memory_needed": "1000TB"}, ("of memory are available",)),
+    ],
+    ids=["unreachable", "failed"],
+)
+def test_no_other_batch_is_begun_when_a_host_was_lost(
+    bad: dict[str, str],
+    said: tuple[str, ...],
+    tiny: TinyService,
+    spark1: Spark,
+    spark2: Spark,
+) -> None:
+    assert tiny.spark == spark2
+    there = replace(tiny, spark=spark1)
+    hosts = {
+        "lost": {**spark1.variables, **bad},
+        "beside": spark1.variables,
+        "third": spark2.variables,
+        "fourth": spark2.variables,
+    }
+    variables = tiny.variables(service_host="hosts", speech_serial=2)
+    done = tiny.playbook("service", inventory=written(tiny, hosts), **variables)
+    try:
+        refused(done, *said)
+        assert done.failed["lost"] == 1
+        assert done.failed["beside"] == 0
+        assert there.containers().keys() == {"tiny"}
+        assert done.changed.get("third", 0) == done.changed.get("fourth", 0) == 0
+        assert tiny.left() == ""
+        assert not spark2.ssh("ls -A ~/.spark-speech", check=False).stdout
+    finally:
+        there.clear()
 
 
 def test_a_host_where_somebody_works_leaves_no_lock_on_the_others(
