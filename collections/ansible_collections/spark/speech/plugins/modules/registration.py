@@ -22,16 +22,20 @@ options:
     type: path
     required: true
   name:
-    description: The service's name.
+    description:
+      - The service's name. It can be left out with O(state=absent) where O(service) says which
+        services are meant.
     type: str
-    required: true
   state:
     description: Whether control knows the service.
     type: str
     choices: [present, absent]
     default: present
   service:
-    description: What control is told. Empty values are left out.
+    description:
+      - What control is told. Empty values are left out.
+      - With O(state=absent) and no O(name), every service is forgotten of which all of this was
+        told.
     type: dict
     default: {}
   key:
@@ -63,14 +67,23 @@ EXAMPLES = r"""
       api: openai
       base_url: http://192.168.1.20:8000
   delegate_to: localhost
+
+- name: Register | Ensure control has forgotten all that ran on a host
+  spark.speech.registration:
+    folder: ~/.spark-speech/services.d
+    service:
+      host: spark1
+    state: absent
+  delegate_to: localhost
 """
 
 RETURN = r"""
-path:
-  description: The file that tells of the service.
+paths:
+  description: The files that tell, or told, of the services.
   returned: success
-  type: str
-  sample: /home/me/.spark-speech/services.d/llm.json
+  type: list
+  elements: str
+  sample: [/home/me/.spark-speech/services.d/llm.json]
 """
 
 import json
@@ -113,9 +126,30 @@ def text(content: bytes | None) -> str:
     return (content or b"").decode("utf-8", errors="replace")
 
 
-def files(params: dict[str, Any]) -> list[File]:
-    """Say which files there are to be, the key's before that of the service."""
-    stem = Path(params["folder"], params["name"])
+def names(params: dict[str, Any]) -> list[str]:
+    """Say which services are meant.
+
+    Raises:
+        OSError: a registration cannot be read.
+    """
+    if params["name"]:
+        return [params["name"]]
+    paths = sorted(Path(params["folder"]).glob("*.json"))
+    return [path.stem for path in paths if fits(path.read_bytes(), params["service"])]
+
+
+def fits(content: bytes, service: dict[str, Any]) -> bool:
+    """Whether all of this was told of a service; what is no registration is nobody's."""
+    try:
+        told = json.loads(content)
+    except ValueError:
+        return False
+    return isinstance(told, dict) and service.items() <= told.items()
+
+
+def files(params: dict[str, Any], name: str) -> list[File]:
+    """Say which files of a service there are to be, the key's before its own."""
+    stem = Path(params["folder"], name)
     key, service = File(Path(f"{stem}.key"), None), File(Path(f"{stem}.json"), None)
     if params["state"] == "absent":
         return [key, service]
@@ -133,10 +167,11 @@ def run(params: dict[str, Any], *, dry: bool) -> dict[str, Any]:
     Raises:
         OSError: the folder or a file of it cannot be read or written.
     """
-    folder, wanted = Path(params["folder"]), files(params)
+    folder = Path(params["folder"])
+    wanted = [file for name in names(params) for file in files(params, name)]
     missing = params["state"] == "present" and not folder.is_dir()
-    path = wanted[-1].path
-    before = path.read_bytes() if path.is_file() else None
+    services = [file for file in wanted if file.path.suffix == ".json"]
+    shown = [difference(file) for file in services]
     changed = [file for file in wanted if not file.is_there()]
     if not dry:
         if missing:
@@ -148,13 +183,19 @@ def run(params: dict[str, Any], *, dry: bool) -> dict[str, Any]:
             file.write()
     return {
         "changed": bool(changed) or missing,
-        "path": str(path),
-        "diff": {
-            "before_header": str(path),
-            "after_header": str(path),
-            "before": text(before),
-            "after": text(wanted[-1].content),
-        },
+        "paths": [str(file.path) for file in services],
+        "diff": shown,
+    }
+
+
+def difference(file: File) -> dict[str, str]:
+    """Show a file as it is and as it is to be."""
+    before = file.path.read_bytes() if file.path.is_file() else None
+    return {
+        "before_header": str(file.path),
+        "after_header": str(file.path),
+        "before": text(before),
+        "after": text(file.content),
     }
 
 
@@ -163,16 +204,18 @@ def main() -> None:
     module = AnsibleModule(
         argument_spec={
             "folder": {"type": "path", "required": True},
-            "name": {"type": "str", "required": True},
+            "name": {"type": "str"},
             "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
             "service": {"type": "dict", "default": {}},
             "key": {"type": "str", "default": "", "no_log": True},
         },
         supports_check_mode=True,
     )
-    check_names(module, service=module.params["name"])
+    params = module.params
+    if params["name"] is not None or params["state"] == "present" or not params["service"]:
+        check_names(module, service=params["name"] or "")
     try:
-        answer = run(module.params, dry=module.check_mode)
+        answer = run(params, dry=module.check_mode)
     except OSError as error:
         module.fail_json(msg=f"{error.filename}: {error.strerror}")
         return
