@@ -5,6 +5,7 @@ import os
 import re
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -75,7 +76,10 @@ def test_the_example_has_a_host_for_each_playbook_of_the_site() -> None:
 def test_the_site_patches_each_container_once(
     hosts: str, patched_by: set[str], tmp_path: Path
 ) -> None:
-    groups = {"parakeet": {"hosts": {"spark2": {}}}, "sortformer": {"hosts": {hosts: {}}}}
+    groups: dict[str, Any] = {
+        "parakeet": {"hosts": {"spark2": {}}},
+        "sortformer": {"hosts": {hosts: {}}},
+    }
     inventory = tmp_path / "hosts.yml"
     inventory.write_text(json.dumps({"all": {"children": groups}}))
     told = ansible("ansible-playbook", "-i", str(inventory), "--list-hosts", "--list-tasks", SITE)

@@ -394,8 +394,13 @@ def run(params: dict[str, Any], docker: Docker, *, dry: bool) -> dict[str, Any]:
         outcome, there = Outcome("missing", said), Folder(folder).exists()
         if state == "absent":
             outcome = forget(Folder(folder), "missing", said, dry=dry)
-        found = {"before": "missing", "manifest": "stale" if there else "none", "files": []}
-        return {**found, "container_changed": False, **_shown(outcome)}
+        return {
+            "before": "missing",
+            "manifest": "stale" if there else "none",
+            "files": [],
+            "container_changed": False,
+            **_shown(outcome),
+        }
     work = Work(docker, name, container, patch, folder)
     before, manifest, files = work.state, work.manifest, work.hashes()
     if state == "present":
@@ -404,9 +409,13 @@ def run(params: dict[str, Any], docker: Docker, *, dry: bool) -> dict[str, Any]:
         outcome = absent(work, force=force, dry=dry)
     else:
         outcome = Outcome(before, work.misfit or f"{name} is {before}.")
-    touched = outcome.diff is not None
-    found = {"before": before, "manifest": manifest, "files": files}
-    return {**found, "container_changed": touched, **_shown(outcome)}
+    return {
+        "before": before,
+        "manifest": manifest,
+        "files": files,
+        "container_changed": outcome.diff is not None,
+        **_shown(outcome),
+    }
 
 
 def _shown(outcome: Outcome) -> dict[str, Any]:
