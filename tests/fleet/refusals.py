@@ -27,6 +27,11 @@ def unsafe(text: str) -> dict[str, str]:
     return {"__ansible_unsafe": text}
 
 
+def unsafe_key(text: str) -> str:
+    """The same as the key of a dict, which is a template too where a role makes a list of keys."""
+    return f"__ansible_unsafe:{text}"
+
+
 def told(
     playbook: Playbooks,
     spark: Spark,
@@ -47,6 +52,7 @@ def told(
     # As YAML, whose tag keeps a text from being a template.
     written = json.dumps(everything)
     tagged = re.sub(r'\{"__ansible_unsafe": ("(?:[^"\\]|\\.)*")\}', r"!unsafe \1", written)
+    tagged = re.sub(r'"__ansible_unsafe:((?:[^"\\]|\\.)*":)', r'!unsafe "\1', tagged)
     inventory.write_text(tagged)
     role = {"ansible.builtin.include_role": {"name": "spark.speech.{{ role_of_case }}"}}
     plays.write_text(json.dumps([{"hosts": "cases", "gather_facts": False, "tasks": [role]}]))
