@@ -87,22 +87,24 @@ The playbooks of the repository also take `speech_serial`: how many hosts at a t
 
 ## Limits
 
-- Lock, key and records of a host lie in the home of who logs in. Two who log in as different users do
-  not see each other's: have everything, workstation, pipeline and page, log in as the same one.
-- A rollback runs the image before the current one, and no older one is kept. A second rollback comes
-  forward again.
-- The hash that an image is tagged with covers what is built and the name of its base image, not what is
-  behind that name, nor Debian's packages of the day. To build anew with their updates, name the base by
-  a date or a digest, and another one next time: `speech_base_image: debian:bookworm-YYYYMMDD-slim`, or
-  `debian@sha256:...` (`speech_cuda_base_image` likewise). Another name is another tag, and rollback works.
-- A given image, such as Magpie's, is pulled where it is not there, and not again: `latest` stays what it
-  was.
-- A purge leaves what Docker keeps of the builds for the next one. `docker builder prune --all` on the
-  host removes it, that of all other builds there too.
-- The CUDA images have not been run on a GB10, nor NVIDIA's Magpie anywhere: the role was tried with a
-  stand-in. It runs as who logs in on the host, so the volume of its models, `spark-speech-magpie`, has to
-  be that user's. If its log says that it cannot write there, do this once on the host, where IMAGE is
-  `magpie_image`:
+- Lock, key and records of a host lie in the home of who logs in. Two who log in as different
+  users do not see each other's: have everything, workstation, pipeline and page, log in as the
+  same one.
+- A rollback runs the image before the current one, and no older one is kept. A second rollback
+  comes forward again.
+- The hash that an image is tagged with covers what is built and the name of its base image, not
+  what is behind that name, nor Debian's packages of the day. To build anew with their updates,
+  name the base by a date or a digest, and another one next time: `speech_base_image:
+  debian:bookworm-YYYYMMDD-slim`, or `debian@sha256:...` (`speech_cuda_base_image` likewise).
+  Another name is another tag, and rollback works.
+- A given image, such as Magpie's, is pulled where it is not there, and not again: `latest` stays
+  what it was.
+- A purge leaves what Docker keeps of the builds for the next one. `docker builder prune --all` on
+  the host removes it, that of all other builds there too.
+- The CUDA images have not been run on a GB10, nor NVIDIA's Magpie anywhere: the role was tried
+  with a stand-in. It runs as who logs in on the host, so the volume of its models,
+  `spark-speech-magpie`, has to be that user's. If its log says that it cannot write there, do
+  this once on the host, where IMAGE is `magpie_image`:
 
   ```sh
   docker run --rm --user 0 --entrypoint chown -v spark-speech-magpie:/opt/nim/.cache IMAGE \\

@@ -5,17 +5,20 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 import tarfile
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
 from tests.bench.printing import gigabytes, say, table
 from tests.fleet.engine import MissingError, running_engine
-from tests.fleet.fleet import running_fleet
+from tests.fleet.fleet import Fleet, running_fleet
 from tests.fleet.playbooks import ROOT, Playbooks, Result, ansible
+from tests.fleet.spark import Spark
 from tests.site.mirror import running_mirror
 from tests.site.site import NAMES, Site, make_site
 from tools import collection
@@ -60,25 +63,48 @@ def runs(site: Site) -> None:
     table(["two hosts, four services", "time", "SSH round trips", "changed"], rows)
 
 
-def size_of(image: str) -> str:
-    """What an image takes on the host that has it."""
-    return gigabytes(int(image)) if image else "not built here"
+def control(
+    fleet: Fleet,
+    inventory: Path,
+    playbook: Playbooks,
+    **extra: Any,  # noqa: ANN401 - as Playbooks
+) -> Result:
+    """Run the playbook of the page's container with the first host as control."""
+    everything = json.loads(inventory.read_text())
+    first = fleet.sparks[0]
+    everything["all"]["children"]["control"] = {"hosts": {first.name: first.variables}}
+    mine = inventory.with_name("control.yml")
+    mine.write_text(json.dumps(everything))
+    here = "~/.spark-speech/services.d"
+    return playbook("control", inventory=mine, timeout=1500, control_services_dir=here, **extra)
 
 
-def sizes(site: Site) -> None:
-    """Print what each image and each build context takes."""
+def size_of(name: str, spark: Spark) -> str:
+    """What the one image of a name takes on the host that has it."""
+    image = spark.docker("image", "ls", "--quiet", f"spark-speech/{name}").split()
+    if len(image) != 1:
+        raise SystemExit(f"{spark.name} has {len(image)} images of {name}, and not one")
+    return gigabytes(int(spark.docker("inspect", "--format", "{{.Size}}", *image)))
+
+
+def context_of(name: str) -> str:
+    """What crosses the network for a build, without a wheelhouse."""
+    with tempfile.TemporaryFile() as packed:
+        with tarfile.open(fileobj=packed, mode="w") as tar:
+            for member, source in collection.context_files(ROOT, name).items():
+                tar.add(source, member, recursive=False)
+        return f"{packed.tell() / 1e3:.0f} kB"
+
+
+def sizes(fleet: Fleet) -> None:
+    """Print what each image and each build context takes, and which services have none."""
     rows = []
     for name in collection.images():
-        spark = site.fleet.sparks[-1 if name == "parakeet" else 0]
-        listed = (
-            f"docker image ls -q spark-speech/{name} | xargs -r docker inspect -f '{{{{.Size}}}}'"
-        )
-        with tempfile.TemporaryFile() as packed:
-            with tarfile.open(fileobj=packed, mode="w") as tar:
-                for member, source in collection.context_files(ROOT, name).items():
-                    tar.add(source, member, recursive=False)
-            context = f"{packed.tell() / 1e3:.0f} kB"
-        rows.append([name, context, size_of(spark.ssh(listed).stdout.strip())])
+        if name != "sortformer":
+            spark = fleet.sparks[-1 if name == "parakeet" else 0]
+            rows.append([name, context_of(name), size_of(name, spark)])
+    rows.append(["sortformer", context_of("sortformer"), "none: a patch"])
+    rows.append(["magpie", "none", "NVIDIA's"])
     table(["image, CPU flavour", "build context", "image"], rows)
 
 
@@ -93,7 +119,13 @@ def main() -> int:
             playbook = Playbooks(fleet.inventory(), fleet.folder)
             site = make_site(fleet, playbook, Path(folder), mirror)
             runs(site)
-            sizes(site)
+            say("the page's container, for its size")
+            row("control.yml", control(fleet, site.inventory, playbook))
+            sizes(fleet)
+            gone = control(
+                fleet, site.inventory, playbook, control_state="absent", control_purge=True
+            )
+            row("taking the page away", gone)
             absent = {f"{name}_state": "absent" for name in NAMES}
             row("taking it away", site.run("site", **absent))
     except MissingError as missing:

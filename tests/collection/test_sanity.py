@@ -51,7 +51,7 @@ def test_what_is_installed_passes_ansibles_sanity_checks(
         command, cwd=folder, env=environ, capture_output=True, text=True, check=False
     )
     said = done.stdout + done.stderr
-    if "No matching distribution found" in said:
+    if "No matching distribution found" in said and os.environ.get("CI") != "true":
         pytest.skip(f"ansible-test could not install what its checks need:\n{said[-2000:]}")
     assert done.returncode == 0, said
     assert 'Running sanity test "validate-modules"' in said

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import base64
 import json
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -95,6 +96,9 @@ def control(fleet: Fleet, playbook: Playbooks, tmp_path_factory: pytest.TempPath
     (folder / "inventory" / "group_vars" / "all.yml").write_text(
         json.dumps({"whisperx_model": "bundled"})
     )
+    # Links are followed, so that the host has what they lead to.
+    (folder / "inventory" / "host_vars").symlink_to("group_vars")
+    (folder / "inventory" / "group_vars" / "linked.yml").symlink_to("all.yml")
     everything = json.loads(
         fleet.inventory(
             speech_build_network="host",
@@ -247,14 +251,19 @@ def test_a_host_with_another_key_is_refused_in_the_container(
 
 
 def test_what_the_inventory_has_no_more_goes(control: Control) -> None:
-    (control.folder / "inventory" / "group_vars" / "all.yml").unlink()
+    copied = control.spark.ssh(f"cd {HOME}/control/inventory; find . -type f | sort").stdout
+    folders = ("group_vars", "host_vars")
+    linked = [f"./{folder}/{name}.yml" for folder in folders for name in ("all", "linked")]
+    assert copied.split() == [*linked, "./hosts.yml"]
+    (control.folder / "inventory" / "host_vars").unlink()
+    shutil.rmtree(control.folder / "inventory" / "group_vars")
+    control.spark.ssh(f"cd {HOME}/control/inventory; mkdir -p a/b; ln -s hosts.yml by-hand.yml")
     started = control.inspected()["State"]["StartedAt"]
     done = control.run()
     assert done.rc == 0, done.out
     assert done.changed[control.spark.name] == 1
-    assert (
-        control.inside("find /etc/speech/inventory -type f") == "/etc/speech/inventory/hosts.yml\n"
-    )
+    found = control.inside("find /etc/speech/inventory -mindepth 1")
+    assert found == "/etc/speech/inventory/hosts.yml\n"
     assert control.inspected()["State"]["StartedAt"] == started
 
 

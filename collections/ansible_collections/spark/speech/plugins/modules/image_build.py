@@ -173,7 +173,8 @@ _TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}")
 _ARGUMENT = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _SECRET = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
 _TERMINAL = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
-_CREDENTIALS = re.compile(r"(?<=://)[^/\s@]+(?=@)")
+# To the last @ before a slash: a password may hold others.
+_CREDENTIALS = re.compile(r"(?<=://)[^/\s]+(?=@)")
 
 
 class Hint(NamedTuple):
