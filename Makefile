@@ -8,8 +8,8 @@ DEV := .venv/dev/bin/python
 help: ## list these commands
 	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' Makefile | expand -t 16
 
-setup: ## create the Python environments for the gateway and the engine
-	@$(PYTHON) tools/setup.py gateway engine
+setup: ## create the Python environments for the gateway, the engine and playbooks
+	@$(PYTHON) tools/setup.py gateway engine ansible
 
 ansible: ## create the Python environment for playbooks
 	@$(PYTHON) tools/setup.py ansible

@@ -13,6 +13,7 @@ from proxy_app.settings import SettingError, load, setting
 
 PREFIX = "SPEECH_"
 _MODELS = ("tiny", "base", "small", "medium", "large-v3")
+_DATABASES = ("postgresql://", "sqlite:///")
 _HOST_NAME = re.compile(
     r"(?=.{1,253}\Z)[a-zA-Z0-9_]([a-zA-Z0-9_-]*[a-zA-Z0-9])?(\.[a-zA-Z0-9_-]+)*"
 )
@@ -48,7 +49,7 @@ class Config:
         "info", "What the gateway logs.", choices=("debug", "info", "warning", "error")
     )
     state_dir: Path = setting(  # noqa: RUF009 - as above
-        Path(".run"), "Folder for locks and uploads in work."
+        Path(".run"), "Folder for locks, uploads in work, and notes on services."
     )
     spool_dir: Path | None = setting(  # noqa: RUF009 - as above
         None, "Folder for uploads in work; `spool` in SPEECH_STATE_DIR if not set."
@@ -113,6 +114,48 @@ class Config:
         minimum=0,
         maximum=1e3,
     )
+    database_url: str | None = setting(
+        None,
+        "Database of jobs, postgresql://USER:PASSWORD@HOST/NAME; by default a file of SQLite in "
+        "SPEECH_STATE_DIR. One control host has one.",
+        secret=True,
+    )
+    inventory: Path | None = setting(  # noqa: RUF009 - as above
+        None, "Inventory of the playbooks that jobs run, a file or a folder; inventory/local if "
+        "not set.",
+    )  # fmt: skip
+    project_dir: Path | None = setting(  # noqa: RUF009 - as above
+        None, "Folder with the ansible.cfg, playbooks and collections that jobs run; by default "
+        "the one that the gateway is in.",
+    )  # fmt: skip
+    jobs_at_once: int = setting(
+        8,
+        "Jobs that run at the same time: so many installs, as many restarts beside them, and as "
+        "many previews.",
+        minimum=1,
+        maximum=64,
+    )
+    job_limit_s: float = setting(
+        4 * 3600.0,
+        "Seconds that an install, a patch or a change of model may take.",
+        minimum=1,
+        maximum=1e6,
+    )
+    service_job_limit_s: float = setting(
+        3600.0,
+        "Seconds that starting or stopping a service may take, the loading of its model included.",
+        minimum=1,
+        maximum=1e6,
+    )
+    keep_jobs: int = setting(500, "Jobs that are kept with their logs, the newest.", minimum=1)
+    keep_jobs_days: float = setting(
+        90.0, "Days after which a job and its log are removed.", minimum=0, maximum=1e5
+    )
+    engine_supervisor: Path | None = setting(  # noqa: RUF009 - as above
+        None,
+        "Socket of the supervisor that runs the embedded engine. `make up` sets it, so that the "
+        "engine can be restarted like a container.",
+    )
 
     spark2_host: str | None = setting(None, "Default of WHISPERX_HOST.", env="SPARK2_HOST")
     spark2_user: str | None = setting(None, "Default of WHISPERX_USER.", env="SPARK2_USER")
@@ -140,6 +183,20 @@ class Config:
     )
     parakeet_port: int = setting(
         8001, "Port of the Parakeet server.", env="PARAKEET_PORT", minimum=1, maximum=65535
+    )
+    parakeet_api_key: str | None = setting(
+        None, "Key that the Parakeet server asks for.", env="PARAKEET_API_KEY", secret=True
+    )
+    sortformer_host: str | None = setting(
+        None,
+        "Host of a Parakeet server that has the Sortformer patch; registers the service.",
+        env="SORTFORMER_HOST",
+    )
+    sortformer_port: int = setting(
+        8001, "Port of that server.", env="SORTFORMER_PORT", minimum=1, maximum=65535
+    )
+    sortformer_api_key: str | None = setting(
+        None, "Key that the diarizer asks for.", env="SORTFORMER_API_KEY", secret=True
     )
     magpie_host: str | None = setting(
         None, "Host of a Magpie server; registers the service.", env="MAGPIE_HOST"
@@ -201,6 +258,8 @@ def load_config(environ: Mapping[str, str]) -> Config:
         )
     if (config.tls_cert_path is None) != (config.tls_key_path is None):
         raise SettingError("SPEECH_TLS_CERT_PATH and SPEECH_TLS_KEY_PATH: set both, or neither")
+    if config.database_url and not config.database_url.startswith(_DATABASES):
+        raise SettingError(f"SPEECH_DATABASE_URL: expected a URL with {' or '.join(_DATABASES)}")
     for name in config.names:
         if not is_host(name):
             raise SettingError(

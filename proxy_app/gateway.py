@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from threading import BoundedSemaphore
 
@@ -9,10 +10,14 @@ from flask import current_app
 
 from proxy_app.audio import DecodeLimits
 from proxy_app.config import Config
-from proxy_app.services import HealthCache, Places, Registry, Spool
-from proxy_app.upstreams import Client, Probe, WhisperX
+from proxy_app.jobs.desk import Room
+from proxy_app.jobs.watching import Watches
+from proxy_app.services import HealthCache, Places, Registry, Reports, Service, Spool, Suspects
+from proxy_app.upstreams import Client, Probe, SideBySide, WhisperX
 
 EXTENSION = "speech-gateway"
+_MOST_PLACES = {"sortformer": 5}
+"""Of an API: the diarizer works on one recording, lets four wait, and sends others away."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +32,21 @@ class Gateway:
     uploads: BoundedSemaphore
     """Bounds the uploads that this process takes at the same time, and so their files."""
     whisperx: WhisperX
+    side_by_side: SideBySide
     decode_limits: DecodeLimits
+    room: Room
+    watches: Watches
+    reports: Reports
+    suspects: Suspects
+
+    def place(self, service: Service) -> AbstractContextManager[None]:
+        """Wait for a place in a service, and hold it.
+
+        Raises:
+            QueueFullError: none became free within SPEECH_QUEUE_DEADLINE_S.
+        """
+        count = min(self.config.places, _MOST_PLACES.get(service.api, self.config.places))
+        return self.places.hold(service.name, count, self.config.queue_deadline_s)
 
 
 def make_gateway(config: Config) -> Gateway:
@@ -38,6 +57,8 @@ def make_gateway(config: Config) -> Gateway:
         OSError: a folder cannot be made.
     """
     client = Client()
+    room = Room(config)
+    reports = Reports(config.state_dir / "reports")
     return Gateway(
         config=config,
         registry=Registry(config),
@@ -46,9 +67,14 @@ def make_gateway(config: Config) -> Gateway:
         spool=Spool(config.spool),
         uploads=BoundedSemaphore(config.max_uploads),
         whisperx=WhisperX(client),
+        side_by_side=SideBySide(client),
         decode_limits=DecodeLimits(
             max_audio_s=config.max_audio_s, memory_bytes=config.decode_memory_bytes
         ),
+        room=room,
+        watches=Watches(room.jobs),
+        reports=reports,
+        suspects=Suspects(config.state_dir / "suspects", reports),
     )
 
 

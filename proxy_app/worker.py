@@ -7,6 +7,7 @@ import json
 import secrets
 import socket
 import ssl
+from types import FrameType
 from typing import Any
 
 import gevent
@@ -44,6 +45,13 @@ _NOT_THE_CLIENTS = (
 
 class Worker(GeventWorker):
     """Answers what is no usable HTTP, and never reaches the application, as JSON."""
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """Streams of jobs have no end of their own that a stop could wait for."""
+        from proxy_app.jobs.watching import Watch  # noqa: PLC0415 - only once gevent has patched
+
+        Watch.all_end = True
+        super().handle_exit(sig, frame)
 
     def handle(self, listener: Any, client: Any, addr: Any) -> None:  # noqa: ANN401 - as below
         """As gunicorn, but who says nothing, or no TLS where that is spoken, does not stay."""

@@ -20,5 +20,5 @@ def transcribe_with_speakers() -> Response:
         return stream(follow(upload, options(), speakers=True), ConversationLines())
     served = transcribe(upload, options(), speakers=True)
     response = jsonify(conversation_answer(served.transcript, served.answer))
-    response.headers["x-served-by"] = served.service.name
+    response.headers["x-served-by"] = served.by
     return response

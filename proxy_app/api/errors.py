@@ -8,15 +8,23 @@ from __future__ import annotations
 import errno
 import logging
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from typing import Any
 
 from flask import Flask, Response, jsonify, render_template, request
+from sqlalchemy.exc import SQLAlchemyError
 from werkzeug.exceptions import HTTPException
 
 from proxy_app.audio import AudioError
+from proxy_app.jobs import ActiveJobError, NoJobError
+from proxy_app.jobs.forms import FormError
+from proxy_app.jobs.project import ProjectError
+from proxy_app.jobs.watching import TooManyWatchersError
 from proxy_app.services import QueueFullError
+from proxy_app.store import SchemaError
 from proxy_app.upstreams import (
     MisconfiguredError,
+    RejectedAudioError,
     RejectedError,
     TimeLimitError,
     UnavailableError,
@@ -57,6 +65,7 @@ class ApiError(Exception):
         message: for people: what is wrong, and what to do.
         param: the field of the request that is to blame.
         headers: sent with the answer.
+        more: what else programs are told.
     """
 
     status = 500
@@ -70,6 +79,7 @@ class ApiError(Exception):
         code: str | None = None,
         param: str | None = None,
         headers: Mapping[str, str] | None = None,
+        more: Mapping[str, str] | None = None,
     ) -> None:
         super().__init__(message)
         self.message = message
@@ -77,6 +87,7 @@ class ApiError(Exception):
         self.code = code or self.code
         self.param = param
         self.headers = dict(headers or {})
+        self.more = dict(more or {})
 
     @property
     def type(self) -> str:
@@ -92,6 +103,7 @@ class ApiError(Exception):
             "type": self.type,
             "param": self.param,
             "code": self.code,
+            **self.more,
         }
 
 
@@ -127,17 +139,13 @@ def init_app(app: Flask) -> None:
 
 def as_api_error(error: Exception) -> ApiError:
     """What the client is told of anything that went wrong; the log is told the rest."""
-    match error:
-        case ApiError():
-            return error
-        case AudioError():
-            return ApiError(error.message, status=error.status, code=error.code, param="file")
-        case UpstreamError():
-            return _of_upstream(error)
-        case QueueFullError():
-            return _of_queue(error)
-        case OSError(errno=errno.ENOSPC | errno.EDQUOT):
-            return _of_full_disk()
+    if isinstance(error, ApiError):
+        return error
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return _of_full_disk()
+    for kind, translate in _TRANSLATIONS.items():
+        if isinstance(error, kind):
+            return translate(error)
     log.error("unexpected error", exc_info=error)
     return ApiError("Something went wrong inside the gateway; its log has the details.")
 
@@ -161,6 +169,8 @@ def _of_upstream(error: UpstreamError) -> ApiError:
     if isinstance(error, RejectedError):
         if error.retry_after and error.retry_after.isdigit():
             headers["Retry-After"] = error.retry_after
+        if isinstance(error, RejectedAudioError):
+            headers |= DO_NOT_RETRY
         return ApiError(
             error.message,
             status=error.status,
@@ -196,6 +206,29 @@ def _of_http(error: HTTPException) -> Response:
     return _respond(ApiError(message or error.name, status=status, code=code, headers=headers))
 
 
+def _of_active_job(error: ActiveJobError) -> ApiError:
+    job = error.job
+    link = f"/api/jobs/{job.id}"
+    return ApiError(
+        f"Job {job.number} ({job.kind} on {job.host}) is {job.state}: follow it at {link}.",
+        status=409,
+        code="job_active",
+        headers={"Location": link, **DO_NOT_RETRY},
+        more={"job_id": job.id, "link": link},
+    )
+
+
+def _of_database(error: Exception) -> ApiError:
+    # Its text may have the statement, and with it what was sent.
+    log.error("the database: %s", getattr(error, "orig", None) or type(error).__name__)
+    return ApiError(
+        "The database of jobs does not answer; the gateway's log has the reason.",
+        status=503,
+        code="database_unavailable",
+        headers=RETRY_SOON,
+    )
+
+
 def _of_full_disk() -> ApiError:
     log.error("the spool folder's disk is full")
     return ApiError(
@@ -204,3 +237,22 @@ def _of_full_disk() -> ApiError:
         code="storage_full",
         headers=RETRY_IN_A_MINUTE,
     )
+
+
+_TRANSLATIONS: dict[type[Exception], Callable[[Any], ApiError]] = {
+    AudioError: lambda e: ApiError(e.message, status=e.status, code=e.code, param="file"),
+    UpstreamError: _of_upstream,
+    QueueFullError: _of_queue,
+    FormError: lambda e: BadRequestError(str(e), param=e.param),
+    ActiveJobError: _of_active_job,
+    NoJobError: lambda _: ApiError("There is no such job.", status=404, code="not_found"),
+    ProjectError: lambda e: ApiError(str(e), status=503, code="playbooks_unavailable"),
+    TooManyWatchersError: lambda _: ApiError(
+        "Too many streams at the same time. Try again in a moment.",
+        status=503,
+        code="too_many_streams",
+        headers=RETRY_SOON,
+    ),
+    SQLAlchemyError: _of_database,
+    SchemaError: _of_database,
+}

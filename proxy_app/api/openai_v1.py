@@ -50,7 +50,7 @@ def transcriptions() -> Response:
     speakers = wanted in _WITH_SPEAKERS or "diarize" in request.form.get("model", "").lower()
     served = transcribe(upload, options(words=True), speakers=speakers)
     response = _render(served.transcript, wanted, granularities)
-    response.headers["x-served-by"] = served.service.name
+    response.headers["x-served-by"] = served.by
     return response
 
 

@@ -6,6 +6,8 @@ from typing import Any
 
 from flask import Blueprint, Response, jsonify
 
+from proxy_app.api import jobs as jobs_api
+from proxy_app.api.errors import ApiError
 from proxy_app.gateway import Gateway, current
 from proxy_app.services import Health, Service
 
@@ -24,6 +26,18 @@ _KIND_NAMES = {
 def services() -> Response:
     """`{"services": [...], "malformed": [{"file", "reason"}]}`."""
     return jsonify(snapshot(current()))
+
+
+@bp.post("/<name>/<any(start, stop, restart):verb>")
+def switch(name: str, verb: str) -> Response:
+    """Start, stop or restart a service: a job beside whatever else its host is busy with."""
+    jobs_api.body({})
+    gateway = current()
+    services = gateway.registry.read().services
+    service = next((service for service in services if service.name == name), None)
+    if service is None:
+        raise ApiError("There is no such service.", status=404, code="not_found")
+    return jobs_api.accepted(gateway.room.desk.switch(verb, service))
 
 
 def snapshot(gateway: Gateway) -> dict[str, Any]:

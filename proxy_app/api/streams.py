@@ -119,7 +119,7 @@ def stream(followed: Followed, rendering: Rendering) -> Response:
         raise
     pieces = _pieces(first, followed.events, rendering)
     response = Response(pieces, content_type=rendering.content_type)
-    response.headers["x-served-by"] = followed.service.name
+    response.headers["x-served-by"] = followed.by()
     response.headers["X-Accel-Buffering"] = "no"  # nginx would keep it until it is complete
     response.call_on_close(followed.events.close)
     spooled = cast(SpoolingRequest, request)

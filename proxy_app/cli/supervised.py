@@ -19,15 +19,14 @@ import xmlrpc.client
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import requests
-from supervisor.xmlrpc import SupervisorTransport
 
 from proxy_app.cli.errors import CommandError
 from proxy_app.config import Config, make_folders
 from proxy_app.services import Registry
 from proxy_app.settings import SettingError
+from proxy_app.supervision import ENGINE, supervisor
 
 ROOT = Path(__file__).resolve().parents[2]
 VENV = ROOT / ".venv"
@@ -45,9 +44,10 @@ class Program:
 
     name: str
     command: tuple[str, ...]
-    host: str
-    port: int
-    setting: str
+    host: str = ""
+    port: int | None = None
+    """Where it listens, if it does."""
+    setting: str = ""
 
 
 def embeds_engine(config: Config) -> bool:
@@ -62,14 +62,17 @@ def embeds_engine(config: Config) -> bool:
 
 
 def programs(config: Config) -> list[Program]:
-    """The gateway, and the engine that is embedded, if one is."""
+    """Gateway, dispatcher, and the engine that is embedded, if one is."""
     python = str(VENV / "gateway/bin/python")
     gunicorn = (python, "-m", "gunicorn", "-c", "proxy_app/gunicorn.conf.py")
     web = (*gunicorn, "proxy_app.app:create_app()")
-    found = [Program("web", web, config.host, config.port, "SPEECH_PORT")]
+    found = [
+        Program("web", web, config.host, config.port, "SPEECH_PORT"),
+        Program("dispatch", (python, "-m", "proxy_app.jobs.dispatcher")),
+    ]
     if embeds_engine(config):
         engine = (str(VENV / "engine/bin/python"), "-m", "images.whisperx.app")
-        found.append(Program("engine", engine, "127.0.0.1", config.whisperx_port, "WHISPERX_PORT"))
+        found.append(Program(ENGINE, engine, "127.0.0.1", config.whisperx_port, "WHISPERX_PORT"))
     return found
 
 
@@ -92,6 +95,7 @@ def up(config: Config, environ: Mapping[str, str]) -> None:
         if is_running(state):
             if file.read_text(encoding="utf-8") != wanted:
                 raise CommandError("already running with other settings: `make down` first")
+            start_again(state)
         else:
             for program in programs(config):
                 refuse_taken_port(program)
@@ -108,7 +112,7 @@ def down(state: Path) -> None:
         print("Nothing is running.")
         return
     process = supervisor_process(state)
-    with supervisor(state) as rpc:
+    with supervisor(socket_path(state)) as rpc:
         rpc.supervisor.shutdown()
     wait_until_ended(process)
     print("Stopped.")
@@ -169,7 +173,7 @@ def socket_path(state: Path) -> Path:
 
 
 def child_environment(config: Config, environ: Mapping[str, str]) -> dict[str, str]:
-    """What the two processes are started with.
+    """What the processes are started with.
 
     Raises:
         SettingError: the engine is told by its own settings where to listen, which the gateway
@@ -190,6 +194,7 @@ def child_environment(config: Config, environ: Mapping[str, str]) -> dict[str, s
     port = str(config.whisperx_port)
     replace(children, WHISPERX_HOST="127.0.0.1", WHISPERX_PORT=port, WHISPERX_CONTAINER="")
     replace(children, ENGINE_HOST="127.0.0.1", ENGINE_PORT=port)
+    replace(children, SPEECH_ENGINE_SUPERVISOR=str(socket_path(config.state_dir.resolve())))
     if is_set("WHISPERX_MODEL", environ) and not is_set("ENGINE_MODEL", environ):
         children["ENGINE_MODEL"] = config.whisperx_model
     if is_set("ENGINE_API_KEY", environ) and not is_set("WHISPERX_API_KEY", environ):
@@ -215,6 +220,8 @@ def replace(environ: dict[str, str], **values: str) -> None:
 
 def refuse_taken_port(program: Program) -> None:
     """Raise where something else listens on a program's port."""
+    if program.port is None:
+        return
     with socket.socket(socket.AF_INET6 if ":" in program.host else socket.AF_INET) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
@@ -238,19 +245,19 @@ def start(file: Path, environ: dict[str, str]) -> None:
         raise CommandError(f"supervisord did not start: {done.stderr.strip()}")
 
 
-@contextlib.contextmanager
-def supervisor(state: Path) -> Iterator[Any]:
-    """A connection to the running supervisord; its methods are at supervisord.org/api.html."""
-    transport = SupervisorTransport(None, None, f"unix://{socket_path(state)}")
-    with contextlib.closing(transport):
-        yield xmlrpc.client.ServerProxy("http://127.0.0.1", transport=transport)
+def start_again(state: Path) -> None:
+    """Start what was stopped on the page."""
+    with supervisor(socket_path(state)) as rpc:
+        for info in rpc.supervisor.getAllProcessInfo():
+            if info["statename"] == "STOPPED":
+                rpc.supervisor.startProcess(info["name"], False)
 
 
 def is_running(state: Path) -> bool:
     """Whether our supervisord answers; one that is told to stop is waited for."""
     process = supervisor_process(state)
     try:
-        with supervisor(state) as rpc:
+        with supervisor(socket_path(state)) as rpc:
             rpc.supervisor.getPID()
     except OSError:
         return False
@@ -303,7 +310,7 @@ def why_not_ready(config: Config) -> str:
 def raise_if_ended(state: Path) -> None:
     """Raise when supervisord has given a process up, with the end of its log."""
     try:
-        with supervisor(state) as rpc:
+        with supervisor(socket_path(state)) as rpc:
             infos = rpc.supervisor.getAllProcessInfo()
     except (OSError, xmlrpc.client.Fault):
         raise CommandError("stopped meanwhile, by `make down` or by a signal") from None

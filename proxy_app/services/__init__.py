@@ -2,17 +2,28 @@
 
 from proxy_app.services.health import Health, HealthCache
 from proxy_app.services.places import Places, QueueFullError
-from proxy_app.services.registry import Malformed, Registered, Registry, Service
+from proxy_app.services.registry import ENVIRONMENT, Malformed, Registered, Registry, Service
+from proxy_app.services.reports import Reports
+from proxy_app.services.routes import Alone, Pair, Route, longest_s, routes
 from proxy_app.services.spool import Spool
+from proxy_app.services.suspects import Suspects
 
 __all__ = [
+    "ENVIRONMENT",
+    "Alone",
     "Health",
     "HealthCache",
     "Malformed",
+    "Pair",
     "Places",
     "QueueFullError",
     "Registered",
     "Registry",
+    "Reports",
+    "Route",
     "Service",
     "Spool",
+    "Suspects",
+    "longest_s",
+    "routes",
 ]

@@ -31,6 +31,8 @@ class Health:
     device: str | None = None
     uptime_s: float | None = None
     in_flight: int | None = None
+    max_audio_s: float | None = None
+    """The longest recording that it takes, where it says so."""
 
     @property
     def ready(self) -> bool:
@@ -65,16 +67,26 @@ class HealthCache:
         self._keep_s = keep_s
         self._entries: dict[Service, _Entry] = {}
 
-    def of(self, service: Service) -> Health:
-        """How the service is; waits for the probe where nothing fresh is known."""
+    def of(self, service: Service, *, at_most_s: float = 0.0) -> Health:
+        """How the service is; waits for the probe where nothing fresh is known.
+
+        Args:
+            service: which one.
+            at_most_s: how old an answer may be, in seconds, whatever it says.
+        """
         asked = time.monotonic()
         entry = self._entries.setdefault(service, _Entry())
         with entry.lock:
-            if entry.health is None or asked > max(entry.began, entry.until):
+            fresh_until = max(entry.began + at_most_s, entry.until)
+            if entry.health is None or asked > fresh_until:
                 entry.began = time.monotonic()
                 entry.health = self._probe(service)
                 entry.until = time.monotonic() + self._keep_s if entry.health.ready else 0.0
             return entry.health
+
+    def forget(self, service: Service) -> None:
+        """Ask again next time: the service has just shown that it is not what it says."""
+        self._entries.pop(service, None)
 
     def of_all(self, services: tuple[Service, ...]) -> list[Health]:
         """How the services are, in their order, asked side by side."""

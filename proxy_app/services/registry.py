@@ -22,12 +22,14 @@ from proxy_app.config import Config, bracketed, is_host
 from proxy_app.settings import SettingError
 
 KINDS = ("speakers", "asr", "diarize", "tts", "llm")
-APIS = ("whisperx", "parakeet", "riva", "magpie", "openai")
+APIS = ("whisperx", "parakeet", "sortformer", "riva", "magpie", "openai")
 ENVIRONMENT = "environment"
 _NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
 _CONTAINER = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]{0,127}")
 _LARGEST_FILE = 64 * 1024
 _LONGEST_TEXT = 1000
+_SHORTEST_LIMIT_S = 10.0
+_LONGEST_LIMIT_S = 1e6
 
 T = TypeVar("T")
 
@@ -48,6 +50,8 @@ class Service:
     container: str | None = None
     model: str | None = None
     auto_restart: bool = True
+    max_audio_s: float | None = None
+    """The longest recording in seconds that it can take at once, where that is registered."""
     source: str = ENVIRONMENT
     """ENVIRONMENT, or the name of the file."""
     overrides: str | None = None
@@ -135,6 +139,7 @@ def parse(name: str, fields: Mapping[str, Any], *, source: str) -> Service:
         container=container,
         model=_optional_text(fields, "model"),
         auto_restart=_typed(fields, "auto_restart", bool, "true or false", default=True),
+        max_audio_s=_limit(fields, "max_audio_s"),
         source=source,
         api_key_file=_key_file(fields, name),
     )
@@ -165,7 +170,7 @@ def with_key(service: Service, registration: Path) -> Service:
 
 def _refuse_unknown(fields: Mapping[str, Any]) -> None:
     known = {"name", "title", "kind", "api", "base_url", "host", "container", "model"}
-    unknown = sorted(set(fields) - known - {"auto_restart", "api_key_file"})
+    unknown = sorted(set(fields) - known - {"auto_restart", "max_audio_s", "api_key_file"})
     if unknown:
         raise ValueError(f"unknown field {unknown[0]!r}")
 
@@ -181,9 +186,18 @@ def _of_environment(config: Config) -> list[Service]:
             config.whisperx_port,
         ),
         ("parakeet", "Parakeet", "asr", "parakeet", config.parakeet_host, config.parakeet_port),
+        (
+            "sortformer",
+            "Sortformer",
+            "diarize",
+            "sortformer",
+            config.sortformer_host,
+            config.sortformer_port,
+        ),
         ("magpie", "Magpie", "tts", "magpie", config.magpie_host, config.magpie_port),
         ("llm", "Language model", "llm", "openai", config.llm_host, config.llm_port),
     )
+    keys = {"parakeet": config.parakeet_api_key, "sortformer": config.sortformer_api_key}
     services = []
     for name, title, kind, api, host, port in rows:
         if host is None:
@@ -196,7 +210,7 @@ def _of_environment(config: Config) -> list[Service]:
             raise SettingError(
                 f"{variable}={host!r}: expected a host name or an IP address"
             ) from None
-        service = Service(name, title, kind, api, base_url, host)
+        service = Service(name, title, kind, api, base_url, host, api_key=keys.get(name))
         services.append(_whisperx(service, config) if name == "whisperx" else service)
     return services
 
@@ -293,6 +307,18 @@ def _text(fields: Mapping[str, Any], name: str, default: str | None = None) -> s
     if not value.strip() or len(value) > _LONGEST_TEXT or not value.isprintable():
         raise ValueError(f"{name}: expected 1 to {_LONGEST_TEXT} printable characters")
     return value
+
+
+def _limit(fields: Mapping[str, Any], name: str) -> float | None:
+    value = fields.get(name)
+    if value is None:
+        return None
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    if not is_number or not _SHORTEST_LIMIT_S <= value <= _LONGEST_LIMIT_S:
+        raise ValueError(
+            f"{name}: expected seconds from {_SHORTEST_LIMIT_S:g} to {_LONGEST_LIMIT_S:g}"
+        )
+    return float(value)
 
 
 def _optional_text(fields: Mapping[str, Any], name: str) -> str | None:

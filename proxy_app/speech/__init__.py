@@ -23,6 +23,7 @@ from proxy_app.speech.formats.openai import (
     to_verbose_json,
 )
 from proxy_app.speech.formats.reading import parse_words
+from proxy_app.speech.formats.recognised import Recognised, from_recogniser
 from proxy_app.speech.formats.rttm import parse_rttm, to_rttm
 from proxy_app.speech.formats.subtitles import to_srt, to_vtt
 from proxy_app.speech.joining import join
@@ -45,6 +46,7 @@ __all__ = [
     "DroppedTurn",
     "FormatError",
     "Merged",
+    "Recognised",
     "Segment",
     "Token",
     "Transcript",
@@ -54,6 +56,7 @@ __all__ = [
     "conversation",
     "conversation_answer",
     "from_conversation",
+    "from_recogniser",
     "from_verbose_json",
     "join",
     "language_code",

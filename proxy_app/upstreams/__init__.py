@@ -2,6 +2,7 @@
 
 from proxy_app.upstreams.errors import (
     MisconfiguredError,
+    RejectedAudioError,
     RejectedError,
     TimeLimitError,
     UnavailableError,
@@ -10,6 +11,7 @@ from proxy_app.upstreams.errors import (
 from proxy_app.upstreams.events import Attributed, End, Event, Heard, Progress
 from proxy_app.upstreams.http import Client
 from proxy_app.upstreams.probe import Probe
+from proxy_app.upstreams.side_by_side import Recording, SideBySide, Tell, Terms
 from proxy_app.upstreams.whisperx import Options, WhisperX
 
 __all__ = [
@@ -22,7 +24,12 @@ __all__ = [
     "Options",
     "Probe",
     "Progress",
+    "Recording",
+    "RejectedAudioError",
     "RejectedError",
+    "SideBySide",
+    "Tell",
+    "Terms",
     "TimeLimitError",
     "UnavailableError",
     "UpstreamError",

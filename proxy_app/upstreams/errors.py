@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from proxy_app.services import Service
+
 
 class UpstreamError(Exception):
     """A service did not give a usable answer. `message` is for the client, `log` for us."""
@@ -39,8 +41,29 @@ class RejectedError(UpstreamError):
         self.code = code
 
 
+class RejectedAudioError(RejectedError):
+    """The service failed on this recording more than once, and on nothing else."""
+
+    def __init__(self, service: str) -> None:
+        message = (
+            "This recording made the speech service fail, twice, although it works for others. "
+            "Convert it to WAV or MP3, or cut it, and listen to it."
+        )
+        super().__init__(service, 422, message, param="file", code="upstream_rejected_audio")
+
+
 class UnavailableError(UpstreamError):
-    """The service failed or does not answer; it may again in a minute."""
+    """The service failed or does not answer; it may again in a minute.
+
+    Attributes:
+        status: the HTTP status, where it gave one.
+    """
+
+    def __init__(
+        self, service: str, message: str, log: str = "", *, status: int | None = None
+    ) -> None:
+        super().__init__(service, message, log)
+        self.status = status
 
 
 class MisconfiguredError(UpstreamError):
@@ -49,3 +72,10 @@ class MisconfiguredError(UpstreamError):
 
 class TimeLimitError(UpstreamError):
     """The service worked on the request for longer than is allowed."""
+
+
+def unusable(service: Service, error: Exception) -> UnavailableError:
+    """The error for an answer that cannot be read."""
+    return UnavailableError(
+        service.name, f"{service.title} gave an answer that makes no sense.", log=str(error)
+    )

@@ -16,6 +16,7 @@ from requests_toolbelt import MultipartEncoder
 from urllib3 import Retry
 from urllib3.exceptions import ConnectTimeoutError, HTTPError, NewConnectionError
 
+from proxy_app.audio import Piece
 from proxy_app.services import Service
 from proxy_app.upstreams.errors import (
     MisconfiguredError,
@@ -38,6 +39,8 @@ _CLIENTS_FAULT = frozenset({400, 408, 413, 415, 422, 429})
 """The statuses that speak of the request. Other 4xx speak of how we called the service."""
 
 Fields = Sequence[tuple[str, str]]
+Audio = Path | Piece
+"""A WAV on disk, or a part of one."""
 
 
 class Client:
@@ -65,7 +68,7 @@ class Client:
             TimeLimitError: no complete answer in time.
         """
         with (
-            _time_limit(service, timeout_s),
+            time_limit(service, timeout_s),
             _failures(service),
             self._session.get(
                 service.base_url + path,
@@ -78,7 +81,14 @@ class Client:
             return response.status_code, _json(_read(service, response))
 
     def post_file(
-        self, service: Service, path: str, file: Path, fields: Fields, *, limit_s: float
+        self,
+        service: Service,
+        path: str,
+        file: Audio,
+        fields: Fields,
+        *,
+        limit_s: float,
+        or_subtitles: bool = False,
     ) -> dict[str, Any]:
         """Send a WAV and text fields as multipart, streamed from disk; return the JSON object.
 
@@ -88,6 +98,7 @@ class Client:
             file: the WAV.
             fields: names and values, in order; a name may come more than once.
             limit_s: seconds for the whole exchange, not only between two reads.
+            or_subtitles: whether SubRip or WebVTT will do, too; it comes as {"text": ...}.
 
         Raises:
             RejectedError: the service refused the request.
@@ -96,15 +107,15 @@ class Client:
             TimeLimitError: the time is over. The connection is closed, so that it can stop.
         """
         with (
-            _time_limit(service, limit_s),
+            time_limit(service, limit_s),
             _failures(service),
             self._post(service, path, file, fields, limit_s) as response,
         ):
-            return _answer(service, response)
+            return _answer(service, response, or_subtitles=or_subtitles)
 
     @contextmanager
     def stream_file(
-        self, service: Service, path: str, file: Path, fields: Fields, *, limit_s: float
+        self, service: Service, path: str, file: Audio, fields: Fields, *, limit_s: float
     ) -> Iterator[Iterator[dict[str, Any]]]:
         """As post_file, but the answer is NDJSON, whose objects are read as they come.
 
@@ -115,7 +126,7 @@ class Client:
             UpstreamError: as post_file, here or while the objects are read.
         """
         with (
-            _time_limit(service, limit_s),
+            time_limit(service, limit_s),
             _failures(service),
             self._post(service, path, file, fields, limit_s) as response,
         ):
@@ -123,7 +134,7 @@ class Client:
             yield _lines(service, response)
 
     def _post(
-        self, service: Service, path: str, file: Path, fields: Fields, limit_s: float
+        self, service: Service, path: str, file: Audio, fields: Fields, limit_s: float
     ) -> requests.Response:
         with file.open("rb") as audio:
             body = MultipartEncoder([*fields, ("file", ("audio.wav", audio, "audio/wav"))])
@@ -151,6 +162,7 @@ def failure(
             f"{service.title} failed on this request (status {status}); it may need a moment to "
             "recover.",
             log=f"status {status}: {_message(answer)}",
+            status=status,
         )
     if status in _CLIENTS_FAULT:
         return RejectedError(
@@ -175,7 +187,7 @@ class _Adapter(HTTPAdapter):
 
 
 @contextmanager
-def _time_limit(service: Service, limit_s: float) -> Iterator[None]:
+def time_limit(service: Service, limit_s: float) -> Iterator[None]:
     """End the block after so many seconds, whatever drips in meanwhile."""
     timer = gevent.Timeout.start_new(limit_s)
     message = f"{service.title} did not finish within the time limit of {limit_s:.0f} s."
@@ -222,9 +234,12 @@ def _check(service: Service, response: requests.Response) -> None:
         raise failure(service, response.status_code, answer, response.headers.get("Retry-After"))
 
 
-def _answer(service: Service, response: requests.Response) -> dict[str, Any]:
+def _answer(service: Service, response: requests.Response, *, or_subtitles: bool) -> dict[str, Any]:
     _check(service, response)
-    return _object(service, _read(service, response))
+    body = _read(service, response)
+    if or_subtitles and b" --> " in body and not isinstance(_json(body), dict):
+        return {"text": body.decode(errors="replace")}
+    return _object(service, body)
 
 
 def _read(service: Service, response: requests.Response) -> bytes:

@@ -17,6 +17,7 @@ TIMEOUT_S = 2.0
 _PATHS = {
     "whisperx": "/health",
     "parakeet": "/health",
+    "sortformer": "/v1/audio/diarize/health",
     "riva": "/v1/health/ready",
     "magpie": "/v1/health/ready",
     "openai": "/v1/models",
@@ -46,15 +47,28 @@ class Probe:
             return Health(SUSPECT, f"{path} cannot be asked for: {type(error).__name__}.")
         if service.api == "whisperx":
             return _whisperx(status, answer)
-        return _plain(status, path)
+        return _plain(status, answer, path)
 
 
-def _plain(status: int, path: str) -> Health:
-    if status == 200:  # noqa: PLR2004 - HTTP's own numbers
-        return Health(READY)
-    if status == 503:  # noqa: PLR2004
-        return Health(WARMING, f"{path} answers 503: it is loading, or it cannot.")
-    return Health(SUSPECT, f"{path} answers {status}.")
+def _plain(status: int, answer: Any, path: str) -> Health:  # noqa: ANN401 - JSON from outside
+    told = answer if isinstance(answer, Mapping) else {}
+    detail = _word(told.get("detail"))
+    if status == 200 and told.get("model_loaded") is False:  # noqa: PLR2004 - HTTP's own numbers
+        state, detail = WARMING, detail or "Loading."
+    elif status == 200:  # noqa: PLR2004
+        state, detail = READY, detail or ""
+    elif status == 503:  # noqa: PLR2004
+        state, detail = WARMING, detail or f"{path} answers 503: it is loading, or it cannot."
+    else:
+        state, detail = SUSPECT, f"{path} answers {status}."
+    return Health(
+        state,
+        detail,
+        model=_word(told.get("model")),
+        device=_word(told.get("device")),
+        uptime_s=_number(told.get("uptime_s")),
+        max_audio_s=_number(told.get("max_seconds")) or None,
+    )
 
 
 def _whisperx(status: int, answer: Any) -> Health:  # noqa: ANN401 - JSON from outside

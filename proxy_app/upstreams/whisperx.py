@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 from proxy_app.services import Service
 from proxy_app.speech import FormatError, Transcript, from_conversation, from_verbose_json
 from proxy_app.speech.formats.reading import finite, read_object, read_text
-from proxy_app.upstreams.errors import UnavailableError
+from proxy_app.upstreams.errors import UnavailableError, unusable
 from proxy_app.upstreams.events import Attributed, End, Event, Heard, Progress
 from proxy_app.upstreams.http import Client, Fields, failure
 
@@ -60,7 +60,7 @@ class WhisperX:
         try:
             return answer, task.read(answer)
         except FormatError as error:
-            raise _unusable(service, error) from error
+            raise unusable(service, error) from error
 
     @contextmanager
     def follow(
@@ -108,7 +108,7 @@ def _events(service: Service, lines: Iterator[dict[str, Any]], task: _Task) -> I
         try:
             event = _event(line, task)
         except FormatError as error:
-            raise _unusable(service, error) from error
+            raise unusable(service, error) from error
         if event is not None:
             yield event
         if isinstance(event, End):
@@ -149,9 +149,3 @@ def _failure(service: Service, line: Mapping[str, Any]) -> Exception:
     status, retry_after_s = finite(line.get("status")), finite(line.get("retry_after_s"))
     retry_after = None if retry_after_s is None else str(math.ceil(retry_after_s))
     return failure(service, int(status or 500), line, retry_after)
-
-
-def _unusable(service: Service, error: Exception) -> UnavailableError:
-    return UnavailableError(
-        service.name, f"{service.title} gave an answer that makes no sense.", log=str(error)
-    )

@@ -10,16 +10,19 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import requests
 import yaml
 
-from proxy_app.services import Places
+from proxy_app.services import Places, Reports
 from tests.api.recordings import canonical_wav
 from tests.data import test_data
 from tests.standins.upstream_whisperx import StandIn
+
+if TYPE_CHECKING:
+    from tests.api.routed import Routed
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 
@@ -36,6 +39,11 @@ class Gateway:
     @property
     def url(self) -> str:
         return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def reports(self) -> Reports:
+        """What the gateway's workers write down of services, and what a watch process would."""
+        return Reports(self.state / "reports")
 
     def connect(self) -> socket.socket:
         """A bare connection, for what HTTP clients do not do."""
@@ -177,6 +185,8 @@ def session_gateway(engine: StandIn, tmp_path_factory: pytest.TempPathFactory) -
 @pytest.fixture
 def gateway(session_gateway: Gateway, standin: StandIn) -> Iterator[Gateway]:
     """A gateway of two workers, one place and small limits; every test leaves its spool empty."""
+    for recording in (session_gateway.state / "suspects").iterdir():
+        recording.unlink()  # that of another test, which is the same
     yield session_gateway
     standin.release.set()
     left = session_gateway.files
@@ -198,6 +208,25 @@ def strict_gateway(engine: StandIn, tmp_path_factory: pytest.TempPathFactory) ->
     }
     with running(state, engine.port, **limits) as gateway:
         yield gateway
+
+
+@pytest.fixture(scope="session")
+def session_routed(tmp_path_factory: pytest.TempPathFactory) -> Iterator["Routed"]:
+    from tests.api.routed import three_behind  # noqa: PLC0415 - it needs this file
+
+    with three_behind(tmp_path_factory.mktemp("routed")) as routed:
+        yield routed
+
+
+@pytest.fixture
+def routed(session_routed: "Routed") -> Iterator["Routed"]:
+    """A gateway before WhisperX, Parakeet and Sortformer; every test leaves the spool empty."""
+    session_routed.reset()
+    yield session_routed
+    for standin in session_routed.standins.values():
+        standin.release.set()
+    left = session_routed.gateway.files
+    assert eventually(lambda: not left()), left()
 
 
 @pytest.fixture(scope="session")

@@ -11,7 +11,7 @@ import pytest
 import requests
 
 from proxy_app.api import streams
-from proxy_app.api.transcribe import DECODER
+from proxy_app.api.attempts import DECODER
 from tests.api.conftest import Gateway, eventually, running, taken
 from tests.api.openai_document import problems
 from tests.api.recordings import canonical_wav, encoded

@@ -9,7 +9,13 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-BENCHMARKS = (("merge", "bench"), ("engine", "dev"), ("gateway", "dev"), ("fleet", "dev"))
+BENCHMARKS = (
+    ("merge", "bench"),
+    ("engine", "dev"),
+    ("gateway", "dev"),
+    ("jobs", "dev"),
+    ("fleet", "dev"),
+)
 
 
 def main() -> int:

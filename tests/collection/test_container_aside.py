@@ -1,7 +1,9 @@
 """Containers set aside and brought back, on a real engine, from every state a run can leave."""
 
+import io
 import json
 import socket
+import tarfile
 import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -12,6 +14,14 @@ import pytest
 from tests.collection.conftest import RunDocker, RunModule
 
 Aside = Callable[..., dict[str, Any]]
+
+
+def tar_of(name: str) -> bytes:
+    """A tar with one empty file."""
+    archive = io.BytesIO()
+    with tarfile.open(fileobj=archive, mode="w") as tar:
+        tar.addfile(tarfile.TarInfo(name))
+    return archive.getvalue()
 
 
 class Fleet:
@@ -144,7 +154,7 @@ def test_what_ran_runs_again_with_its_ports_and_restart_policy(
     fleet.make(fleet.name, "running", *options)  # name and port are free
     back = aside("back")
 
-    assert back["said"] == f"{fleet.name} is the container that it was before, and runs."
+    assert back["said"] == f"{fleet.name} is the container that it was before, and was started."
     assert fleet.look()[fleet.name] == (old, "running")
     assert docker("inspect", "--format", "{{.HostConfig.RestartPolicy.Name}}", old) == "always"
     assert docker("port", old, "80") + ":80" in options
@@ -289,3 +299,46 @@ def test_a_name_that_docker_would_not_take_is_refused(run_module: RunModule, nam
 def test_a_time_to_stop_that_makes_no_sense_is_refused(run_module: RunModule) -> None:
     refused = run_module("container_aside", container="a", state="aside", stop_timeout_s=-1)
     assert "stop_timeout_s" in refused["msg"]
+
+
+@pytest.mark.parametrize("state", ["aside", "absent"])
+def test_somebody_elses_container_is_refused_unless_it_is_adopted(
+    fleet: Fleet, aside: Aside, state: str
+) -> None:
+    fleet.make(fleet.name)
+    before = fleet.look()
+    refused = aside(state, service="tiny")
+    assert f"{fleet.name} (of " in refused["msg"]
+    assert "speech_adopt=true" in refused["msg"]
+    assert fleet.look() == before
+    adopted = aside(state, service="tiny", adopt=True)
+    assert adopted["changed"]
+    assert fleet.look()[fleet.name][1] == "absent"
+    back = aside("back", service="tiny")
+    assert back["changed"] is (state == "aside")
+    assert fleet.look()[fleet.name] == (before[fleet.name] if state == "aside" else ("", "absent"))
+
+
+def test_somebody_elses_container_in_the_place_of_the_previous_one_is_kept(
+    fleet: Fleet, aside: Aside
+) -> None:
+    theirs = fleet.make(fleet.previous)
+    fleet.make(fleet.name, "running", "--label", "spark.speech.service=tiny")
+    before = fleet.look()
+    assert "rename it" in aside("aside", service="tiny")["msg"]
+    for state in ("gone", "back"):
+        assert not aside(state, service="tiny")["changed"]
+        assert fleet.look() == before
+    aside("absent", service="tiny")
+    assert fleet.look() == {fleet.name: ("", "absent"), fleet.previous: (theirs, "running")}
+
+
+def test_a_container_that_came_back_and_does_not_stay_up_is_told(
+    fleet: Fleet, aside: Aside, docker: RunDocker, base_image: str
+) -> None:
+    ends = ("--restart", "always", base_image, "sh", "-c", "[ -e /ended ] && exit 3; sleep 600")
+    docker("run", "--detach", "--name", fleet.name, "--stop-signal", "KILL", *ends)
+    aside("aside")
+    docker("cp", "-", f"{fleet.previous}:/", stdin=tar_of("ended"))
+    said = aside("back")["said"]
+    assert "was started. It does not stay up: `docker logs" in said

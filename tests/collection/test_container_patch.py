@@ -371,18 +371,25 @@ def test_a_file_that_somebody_removed_is_put_back(
     assert box.all() == PRISTINE
 
 
+def found(patch: Module) -> tuple[str, str]:
+    """The state of the container, and of what container there is a manifest."""
+    told = patch("query", files=[])
+    return told["state"], told["manifest"]
+
+
 def test_a_container_made_anew_has_lost_its_patch_and_nothing_is_wrong(
     box: Box, patch: Module, folder: Path
 ) -> None:
     box.make()
-    patch()
+    assert patch()["manifest"] == "none"
     box.remove()
-    assert patch("query")["state"] == "missing"
+    assert found(patch) == ("missing", "stale")
     box.make()
-    assert patch("query")["state"] == "pristine"
+    assert found(patch) == ("pristine", "stale")
     assert patch()["before"] == "pristine"
     assert_patched(box)
     assert not patch()["changed"]
+    assert found(patch) == ("patched", "current")
     box.remove()
     box.make()
     gone = patch("absent")

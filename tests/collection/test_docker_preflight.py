@@ -2,11 +2,12 @@
 
 import ipaddress
 import json
-import os
 import socket
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 from ansible_collections.spark.speech.plugins.module_utils.docker_cli import Result
@@ -43,23 +44,46 @@ def test_an_address_is_taken_by_a_listener_on_it_or_on_all(
     assert (docker_preflight.in_the_way(wanted, 8002, [listening]) is not None) == taken
 
 
+class Stranger(NamedTuple):
+    """A process that listens."""
+
+    address: str
+    port: int
+    pid: int
+
+
+LISTEN = """
+import socket, sys
+family = socket.AF_INET6 if ":" in sys.argv[1] else socket.AF_INET
+with socket.create_server((sys.argv[1], 0), family=family) as listening:
+    print(listening.getsockname()[1], flush=True)
+    sys.stdin.read()
+"""
+
+
 @pytest.fixture(params=["127.0.0.1", "::1", "0.0.0.0", "::"])
-def stranger(request: pytest.FixtureRequest) -> Iterator[tuple[str, int]]:
-    """A socket of ours that listens: its address and port."""
-    family = socket.AF_INET6 if ":" in request.param else socket.AF_INET
-    try:
-        listening = socket.create_server((request.param, 0), family=family)
-    except OSError as error:
-        pytest.skip(f"{request.param} cannot be used here: {error}")
-    with listening:
-        yield request.param, listening.getsockname()[1]
+def stranger(request: pytest.FixtureRequest) -> Iterator[Stranger]:
+    """Not this process, whose forks would have its sockets, too."""
+    command = [sys.executable, "-c", LISTEN, request.param]
+    with subprocess.Popen(
+        command,
+        text=True,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    ) as process:
+        assert process.stdout
+        said = process.stdout.readline()
+        if not said:
+            pytest.skip(f"{request.param} cannot be used here: {process.communicate()[1]}")
+        yield Stranger(request.param, int(said), process.pid)
 
 
-def test_this_machines_own_table_of_sockets_is_read(stranger: tuple[str, int]) -> None:
-    address, port = stranger
+def test_this_machines_own_table_of_sockets_is_read(stranger: Stranger) -> None:
+    address, port, pid = stranger
     found = [each for each in docker_preflight.listeners_here() if each.port == port]
     assert [str(each.address) for each in found] == [address]
-    assert f"process {os.getpid()} (" in docker_preflight.process_of(found[0].owner)
+    assert f"process {pid} (" in docker_preflight.process_of(found[0].owner)
 
 
 def test_a_socket_of_nobody_we_know_is_another_users() -> None:
@@ -67,14 +91,14 @@ def test_a_socket_of_nobody_we_know_is_another_users() -> None:
 
 
 def test_a_port_that_a_process_listens_on_is_taken_and_the_process_named(
-    stranger: tuple[str, int], run_module: RunModule
+    stranger: Stranger, run_module: RunModule
 ) -> None:
-    address, port = stranger
+    address, port, pid = stranger
     answer = run_module("docker_preflight", **OURS, port=port, bind_address=address)
     assert answer["failed"]
-    assert f"process {os.getpid()} (" in answer["facts"]["owner_of_port"]
+    assert f"process {pid} (" in answer["facts"]["owner_of_port"]
     assert [each["check"] for each in answer["problems"] if each["check"] == "port"] == ["port"]
-    assert f"Port {port} of {address} is taken by process {os.getpid()}" in answer["msg"]
+    assert f"Port {port} of {address} is taken by process {pid}" in answer["msg"]
     assert "choose another port for whisperx" in answer["msg"]
 
 
@@ -225,12 +249,20 @@ def test_a_container_of_ours_may_hold_its_port_and_another_one_may_not(
     docker("network", "create", name)
     try:
         publish = ["--network", name, "--publish", f"127.0.0.1:{port}:80"]
-        docker("run", "--detach", "--name", name, *publish, base_image, "sleep", "600")
+        label = f"spark.speech.service={OURS['service']}"
+        run = ("run", "--detach", "--name", name, *publish)
+        docker(*run, base_image, "sleep", "600")
+        refused = run_module("docker_preflight", **OURS)
+        assert [each["check"] for each in refused["problems"]] == ["container"]
+        assert "failed" not in run_module("docker_preflight", **OURS, adopt=True)
+        docker("rm", "--force", name)
+        docker(*run, "--label", label, base_image, "sleep", "600")
         options = {"port": port, "bind_address": "127.0.0.1", "memory_bytes": 10**18}
         ours = run_module("docker_preflight", **OURS, **options)
         assert "failed" not in ours, "its own port and memory are what it has already"
         assert ours["facts"]["owner_of_port"] == f"container {name}"
         assert base_image in ours["facts"]["images"]
+        assert ours["facts"]["image"] == base_image
         assert (ours["facts"]["runs"], ours["facts"]["is_aside"]) == (True, False)
         docker("rename", name, f"{name}-previous")
         assert run_module("docker_preflight", **OURS)["facts"]["is_aside"] is True

@@ -355,7 +355,7 @@ def test_an_image_is_built_in_the_background_and_not_again(build: Build, docker:
     assert answer["rc"] == 0
     assert shown.count("one-2\n") == 1
     assert shown.count("three-4\n") == 1
-    assert shown == Path(started["log"]).read_text()
+    assert shown == Path(started["log_path"]).read_text()
     assert docker("image", "inspect", "-f", "{{.Id}}", build.tag)
     for again in (build.run("started"), build.run("started", check=True)):
         assert not again["changed"]
@@ -415,6 +415,21 @@ def test_a_build_whose_end_could_not_be_written_tells_which_disk_is_full(
     assert f"the disk that {build.files} is on is full" in interrupted(build)["msg"]
 
 
+def test_a_build_that_takes_too_long_is_ended_and_says_so(build: Build) -> None:
+    build.pack("RUN echo begun && sleep 600")
+    build.run("started")
+    until(lambda: "begun" in (build.files / f"{build.name}.log").read_text())
+    assert not build.run("followed", timeout_s=600)["done"]
+    answer = build.run("followed", timeout_s=0)
+    assert answer["failed"]
+    assert answer["done"]
+    assert "took longer than 0 s and was ended" in answer["msg"]
+    assert "begun" in answer["msg"]
+    build.pack("RUN true")
+    assert build.run("started")["changed"]
+    assert build.follow()[0]["rc"] == 0
+
+
 def test_an_interrupted_build_says_so_and_is_started_again(build: Build) -> None:
     answer = interrupted(build)
     assert answer["failed"]
@@ -446,7 +461,7 @@ def test_a_failed_build_fails_with_the_end_of_its_log_and_can_be_repeated(build:
     assert f"The build of {build.tag} failed with exit status 1." in answer["msg"]
     assert "line-200" in answer["msg"]
     assert "line-20\n" not in answer["msg"]
-    assert answer["log"] in answer["msg"]
+    assert answer["log_path"] in answer["msg"]
     build.pack("RUN true")
     assert build.run("started")["changed"]
     assert build.follow()[0]["rc"] == 0

@@ -6,12 +6,14 @@ import re
 import shutil
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 BIN = ROOT / ".venv/ansible/bin"
 PLAYBOOKS = sorted(path.name for path in (ROOT / "playbooks").glob("*.yml"))
+SITE = "playbooks/site.yml"
 COMMANDS = re.findall(
     r"^\.venv/ansible/bin/(\S+) (.*)$", (ROOT / "README.md").read_text(), re.MULTILINE
 )
@@ -88,6 +90,25 @@ def test_the_example_has_a_host_for_each_playbook_of_the_site() -> None:
     }
     assert hosts["sortformer"]["hosts"] == hosts["parakeet"]["hosts"]
     assert hosts["control"]["hosts"] == ["localhost"]
+
+
+@pytest.mark.parametrize(
+    ("hosts", "patched_by"),
+    [("spark2", {"Parakeet"}), ("spark1", {"Sortformer"})],
+    ids=["ours", "a stranger's"],
+)
+def test_the_site_patches_each_container_once(
+    hosts: str, patched_by: set[str], tmp_path: Path
+) -> None:
+    groups: dict[str, Any] = {
+        "parakeet": {"hosts": {"spark2": {}}},
+        "sortformer": {"hosts": {hosts: {}}},
+    }
+    inventory = tmp_path / "hosts.yml"
+    inventory.write_text(json.dumps({"all": {"children": groups}}))
+    told = ansible("ansible-playbook", "-i", str(inventory), "--list-hosts", "--list-tasks", SITE)
+    plays = re.findall(r"play #\d+ \(.*?\): (\w+)(.*?)(?=\n\n|\Z)", told, re.DOTALL)
+    assert {name for name, play in plays if hosts in play and "sortformer : " in play} == patched_by
 
 
 def test_the_commands_of_the_readme_name_what_is_there() -> None:

@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -46,8 +47,9 @@ def test_a_change_is_shown_without_the_key(run_module: RunModule, tmp_path: Path
     run_module("registration", **wanted, service=SERVICE, key="OldSecret")
     moved = {**SERVICE, "base_url": "http://192.0.2.2:8002"}
     done = run_module("registration", **wanted, service=moved, key="NewSecret")
-    assert "192.0.2.1" in done["diff"]["before"]
-    assert "192.0.2.2" in done["diff"]["after"]
+    (shown,) = done["diff"]
+    assert "192.0.2.1" in shown["before"]
+    assert "192.0.2.2" in shown["after"]
     assert "Secret" not in json.dumps(done)
     assert (tmp_path / "whisperx.key").read_text() == "NewSecret"
 
@@ -76,8 +78,67 @@ def test_what_is_gone_is_forgotten_once(run_module: RunModule, tmp_path: Path) -
     assert not missing["changed"]
 
 
+def test_all_that_is_told_of_something_is_forgotten_whatever_its_name(
+    run_module: RunModule, tmp_path: Path
+) -> None:
+    diarizer = {**SERVICE, "kind": "diarize", "host": "spark2", "container": "parakeet"}
+    others = [{"host": "spark1"}, {"container": "mine"}, {"kind": "asr"}]
+    for number, other in enumerate([{}, *others]):
+        name = f"service{number}"
+        given = {"folder": str(tmp_path), "name": name, "key": "SecretKey"}
+        key = {"name": name, "api_key_file": f"{name}.key"}
+        run_module("registration", **given, service={**diarizer, **other, **key})
+    (tmp_path / "broken.json").write_text("{")
+    (tmp_path / "list.json").write_text("[]")
+    meant = {name: diarizer[name] for name in ("kind", "host", "container")}
+    forget = {"folder": str(tmp_path), "service": meant, "state": "absent"}
+    paths = [str(tmp_path / "service0.json")]
+    foretold = run_module("registration", **forget, check=True)
+    assert foretold["paths"] == paths
+    assert len(list(tmp_path.iterdir())) == 10
+    done = run_module("registration", **forget)
+    assert (done["changed"], done["diff"]) == (True, foretold["diff"])
+    left = [f"service{number}.{suffix}" for number in (1, 2, 3) for suffix in ("json", "key")]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["broken.json", "list.json", *left]
+    again = run_module("registration", **forget)
+    assert (again["changed"], again["paths"]) == (False, [])
+
+
+@pytest.mark.parametrize("given", [{"state": "absent"}, {"service": SERVICE}])
+def test_a_service_that_nothing_names_is_refused(
+    run_module: RunModule, tmp_path: Path, given: dict[str, object]
+) -> None:
+    (tmp_path / "llm.json").write_text("{}")
+    refused = run_module("registration", folder=str(tmp_path), **given)
+    assert "is not the name of a service" in refused["msg"]
+    assert [path.name for path in tmp_path.iterdir()] == ["llm.json"]
+
+
 @pytest.mark.parametrize("name", ["../x", "-x", "A", "a/b", ""])
 def test_a_name_that_is_none_is_refused(run_module: RunModule, tmp_path: Path, name: str) -> None:
     refused = run_module("registration", folder=str(tmp_path / "f"), name=name, service=SERVICE)
     assert "is not the name of a service" in refused["msg"]
     assert not (tmp_path / "f").exists()
+
+
+def test_what_it_was_called_before_is_forgotten_and_others_stay(
+    run_module: RunModule, tmp_path: Path
+) -> None:
+    def register(name: str, state: str = "present", **of: str) -> dict[str, Any]:
+        service = {"name": name, "kind": "asr", "host": "spark1", "container": "parakeet", **of}
+        key = {"key": "k"} if state == "present" else {}
+        service |= {"api_key_file": f"{name}.key"}
+        options = {"folder": str(tmp_path), "name": name, "state": state, "service": service}
+        return run_module("registration", **options, **key)
+
+    register("parakeet")
+    register("sortformer", kind="diarize")
+    register("other", host="spark2")
+    (tmp_path / "broken.json").write_text("{")
+    others = {"sortformer.json", "sortformer.key", "other.json", "other.key", "broken.json"}
+    assert register("parakeet-spark1")["changed"]
+    assert not register("parakeet-spark1")["changed"]
+    there = {path.name for path in tmp_path.iterdir()}
+    assert there == others | {"parakeet-spark1.json", "parakeet-spark1.key"}
+    assert register("parakeet", "absent")["changed"]
+    assert {path.name for path in tmp_path.iterdir()} == others

@@ -216,7 +216,6 @@ def waits_for_a_lock(pid: int) -> bool:
         ({"image": "-x"}, "not the name of an image"),
         ({"image": "a b"}, "not the name of an image"),
         ({"repo": "--all"}, "not the name of an image"),
-        ({"keep": ["a", "-f"]}, "not the name of an image"),
     ],
 )
 def test_a_bad_option_is_refused(
@@ -280,7 +279,7 @@ def images(docker: RunDocker) -> Iterator[Images]:
 def test_images_that_nobody_needs_are_removed_and_all_others_stay(
     service: Service, images: Images
 ) -> None:
-    tags = ["old", "older", "used", "kept", "previous", "current"]
+    tags = ["old", "older", "used", "previous", "current"]
     names = {tag: images.make(tag) for tag in tags}
     names["used-too"] = images.make("used-too", of=names["used"])
     images.use(names["used"])
@@ -293,7 +292,6 @@ def test_images_that_nobody_needs_are_removed_and_all_others_stay(
             "image": names["current"],
             "hash": "c",
             "repo": images.repo,
-            "keep": [names["kept"], f"{images.repo}:not-there"],
         }
         everything = images.there()
         predicted = service.run(check=True, **options)
@@ -302,7 +300,7 @@ def test_images_that_nobody_needs_are_removed_and_all_others_stay(
         assert told(predicted) == told(done)
         assert done["pruned"] == [names["old"], names["older"]]
         assert done["changed"]
-        assert images.there() == ["current", "kept", "previous", "used", "used-too"]
+        assert images.there() == ["current", "previous", "used", "used-too"]
         assert other.there() == ["old"]
         assert f"image: {names['old']}\n" in done["diff"]["before"]
         assert f"image: {names['old']}\n" not in done["diff"]["after"]
@@ -319,3 +317,29 @@ def test_without_a_repository_no_image_is_removed(service: Service, images: Imag
     answer = service.rolled_out(images.make("new"))
     assert answer["pruned"] == []
     assert images.there() == ["new", "old"]
+
+
+def test_of_a_repository_of_somebody_else_only_what_was_rolled_out_here_is_removed(
+    service: Service, images: Images
+) -> None:
+    names = {tag: images.make(tag) for tag in ("theirs", "first", "second", "third")}
+    for tag in ("first", "second"):
+        service.rolled_out(names[tag])
+    done = service.run(image=names["third"], repo=images.repo, recorded_only=True)
+    assert done["pruned"] == [names["first"]]
+    assert images.there() == ["second", "theirs", "third"]
+
+
+def test_an_image_without_a_hash_is_recorded_by_its_id(service: Service, images: Images) -> None:
+    name = images.make("given")
+    service.run(image=name)
+    assert service.lines()[-1]["hash"] == images.docker("inspect", "-f", "{{.Id}}", name).strip()
+    assert not service.run(image=name)["changed"]
+
+
+def test_the_previous_image_is_another_one_than_what_runs(service: Service) -> None:
+    for image in ("a:1", "a:2"):
+        service.rolled_out(image)
+    assert service.run()["previous"] == "a:1"
+    assert service.run(running="a:3")["previous"] == "a:2"
+    assert service.run(running="a:2")["previous"] == "a:1"

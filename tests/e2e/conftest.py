@@ -36,7 +36,7 @@ class Installation:
         )
 
     def pids(self) -> set[int]:
-        """The processes that run with this state folder: supervisord, web, engine."""
+        """The processes that run with this state folder: supervisord, web, dispatcher, engine."""
         mark = f"SPEECH_STATE_DIR={self.state}".encode()
         found = set()
         for process in Path("/proc").iterdir():

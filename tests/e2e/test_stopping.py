@@ -44,6 +44,18 @@ def engine_pid(installation: Installation) -> int:
     return 0
 
 
+def test_the_engine_is_restarted_by_a_job(installation: Installation) -> None:
+    before = engine_pid(installation)
+    answer = requests.post(f"{installation.url}/api/services/whisperx/restart", timeout=30)
+    assert answer.status_code == 202, answer.text
+    job = installation.url + answer.json()["url"]
+    wait_for(lambda: requests.get(job, timeout=30).json()["over"])
+    ended = requests.get(job, timeout=30).json()
+    assert (ended["state"], ended["phase"]) == ("succeeded", "Verify"), ended
+    assert engine_pid(installation) not in (0, before)
+    assert requests.get(f"{installation.url}/readyz", timeout=10).ok
+
+
 def test_an_engine_that_is_killed_comes_back(installation: Installation) -> None:
     health = f"http://127.0.0.1:{installation.environ['WHISPERX_PORT']}/health"
     killed = engine_pid(installation)

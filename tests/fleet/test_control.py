@@ -194,7 +194,7 @@ def test_it_is_a_line_of_the_status(control: Control) -> None:
 
 def test_its_secrets_are_files_of_the_host_alone(control: Control, fleet: Fleet) -> None:
     key = (fleet.folder / "client_key").read_text().splitlines()[3]
-    modes = control.spark.ssh(f"stat -c '%a %n' {HOME}/control/secrets/*").stdout
+    modes = control.spark.ssh(f"stat -c '%a %n' {HOME}/control/secrets/*/*").stdout
     assert modes.split()[::2] == ["600", "600"]
     assert key in control.inside("cat /run/speech/ssh_key")
     image = control.inspected()["Config"]["Image"]

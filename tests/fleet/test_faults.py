@@ -259,12 +259,67 @@ def test_a_run_that_is_ended_during_its_build_is_taken_up_by_the_next(
         assert log.count("RUN [ -z") == 1  # it was the same build
 
 
+def test_a_build_that_takes_too_long_is_ended_and_says_so(tiny: TinyService) -> None:
+    with held_build(tiny) as (variables, _gate):
+        failed = tiny.playbook("service", **variables, managed_service_build_timeout_s=5)
+        refused(failed, "took longer than 5 s and was ended", "RUN [ -z")
+        wait_for(lambda: not is_building(tiny), "the end of the build")
+    assert tiny.images() == set()
+    assert "lock" not in tiny.left()
+
+
+def test_somebody_elses_container_of_that_name_is_left_alone(tiny: TinyService) -> None:
+    tiny.spark.docker("run", "-d", "--name", NAME, tiny.fleet.images.tiny, "sleep", "600")
+    before = tiny.inspected()["Id"]
+    for state in ("present", "absent"):
+        refused(tiny.run(managed_service_state=state), "was not made for tiny", "speech_adopt=true")
+        assert tiny.inspected()["Id"] == before
+    assert tiny.images() == set()
+
+
+def killed_while_it_waits(tiny: TinyService) -> None:
+    """A run that is killed when its container, which never gets ready, has replaced another."""
+    tiny.says(LOADING)
+    with tiny.playbook.start("service", **tiny.variables()) as run:
+        wait_for(lambda: len(tiny.containers()) == 2 and tiny.runs(), "the new container")
+        run.kill()
+        run.communicate(timeout=WITHIN_S)
+
+
+def test_what_a_killed_run_left_is_undone_by_the_next_and_can_be_rolled_back(
+    tiny: TinyService,
+) -> None:
+    assert tiny.run().rc == 0
+    before = tiny.inspected()["Id"]
+    killed_while_it_waits(tiny)
+    failed = tiny.run(managed_service_start_timeout_s=6)
+    refused(failed, 'status is "loading"', "the container that it was before")
+    assert tiny.inspected()["Id"] == before
+    assert tiny.answer() == {"status": "ready"}
+    assert list(tiny.containers()) == [NAME]
+    killed_while_it_waits(tiny)
+    back = tiny.run(managed_service_rollback=True)
+    assert back.rc == 0, back.out
+    assert tiny.answer() == {"status": "ready"}
+    assert list(tiny.containers()) == [NAME]
+
+
+NEEDS_ITS_TOKEN = """
+grep -q '^hf_' /run/speech/hf_token || { echo that is no token; exit 3; }
+exec httpd -f -p 8000 -h /www
+"""
+
+
 def test_secrets_are_in_no_output_and_no_file_that_others_can_read(
     tiny: TinyService, tmp_path: Path
 ) -> None:
     secret = tmp_path / "token"
     secret.write_text("hf_ThisIsTheSecret\n")
-    done = tiny.run("--diff", "-vvv", managed_service_secrets={"hf_token": str(secret)})
+    given: dict[str, Any] = {
+        "managed_service_secrets": {"hf_token": str(secret)},
+        "managed_service_run": {"port": 8000, "command": ["sh", "-c", NEEDS_ITS_TOKEN]},
+    }
+    done = tiny.run("--diff", "-vvv", **given)
     assert done.rc == 0, done.out
     first = tiny.inspected()["Id"]
     key = tiny.spark.ssh("cat ~/.spark-speech/tiny/secrets/key").stdout
@@ -274,11 +329,18 @@ def test_secrets_are_in_no_output_and_no_file_that_others_can_read(
         assert key not in place
     modes = tiny.spark.ssh("find ~/.spark-speech -type f -perm /077").stdout
     assert "secrets" not in modes
+    # A program reads it when it starts, so that another one makes another container.
     secret.write_text("hf_AnotherSecret\n")
-    assert tiny.run(managed_service_secrets={"hf_token": str(secret)}).rc == 0
-    # A program reads it when it starts.
-    assert tiny.inspected()["Id"] != first
+    assert tiny.run(**given).rc == 0
+    second = tiny.inspected()["Id"]
+    assert second != first
+    # And the one that runs keeps its own until then.
+    secret.write_text("nonsense\n")
+    refused(tiny.run(**given), "that is no token", "is the container that it was before")
+    assert tiny.inspected()["Id"] == second
+    assert tiny.answer() == {"status": "ready"}
     assert tiny.spark.docker("exec", NAME, "cat", "/run/speech/hf_token") == "hf_AnotherSecret\n"
+    assert tiny.spark.ssh("ls ~/.spark-speech/tiny/secrets/*/hf_token").stdout.count("\n") == 1
 
 
 def _history(tiny: TinyService) -> str:

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from tests.fleet.checks import refused
 from tests.fleet.fleet import Fleet
 from tests.fleet.playbooks import Playbooks
 from tests.fleet.tiny_service import NAME, PORT, READY, TinyService, make_tiny_service
@@ -144,17 +145,23 @@ def test_the_current_and_the_previous_image_are_kept_and_the_previous_one_comes_
     tags = [*tiny.images()]
     for number in (2, 3):
         tiny.says(READY.replace("}", f', "version": {number}}}'))
+        foretold = tiny.run("--check") if number == 3 else None
         done = tiny.run()
         assert done.rc == 0, done.out
+        assert foretold is None or foretold.changed == done.changed
         assert tiny.answer()["version"] == number
         tags.append(tiny.containers()[NAME].rpartition(":")[2])
     assert tiny.images() == set(tags[1:])
+    foretold = tiny.run("--check", managed_service_rollback=True)
     back = tiny.run(managed_service_rollback=True)
     assert back.rc == 0, back.out
+    assert foretold.changed == back.changed
     assert tiny.answer()["version"] == 2
     assert tiny.images() == set(tags[1:])
     records = tiny.spark.ssh("cat ~/.spark-speech/tiny/rollouts.jsonl").stdout.splitlines()
     assert [json.loads(record)["action"] for record in records][-2:] == ["install", "rollback"]
+    tiny.spark.docker("rmi", f"spark-speech/{NAME}:{tags[-1]}")
+    refused(tiny.run("--check", managed_service_rollback=True), "is no image of spark1 any more")
 
 
 def test_what_is_taken_away_leaves_images_and_records_for_the_next_time(tiny: TinyService) -> None:

@@ -14,7 +14,7 @@ from tests.fleet.checks import refused
 from tests.fleet.fleet import Fleet
 from tests.fleet.playbooks import Playbooks
 from tests.fleet.spark import Spark
-from tests.fleet.tiny_service import TinyService, make_tiny_service
+from tests.fleet.tiny_service import NAME, TinyService, make_tiny_service
 
 LOCK = "~/.spark-speech/lock.json"
 
@@ -117,15 +117,32 @@ def test_a_host_where_somebody_works_leaves_no_lock_on_the_others(
         spark1.ssh("rm -r ~/.spark-speech")
 
 
-def test_a_control_host_that_cannot_be_reached_leaves_nothing_half_done(
+def test_each_host_of_a_service_that_several_have_is_registered_by_its_own_name(
+    tiny: TinyService, spark1: Spark, spark2: Spark
+) -> None:
+    inventory = written(tiny, {spark.name: spark.variables for spark in (spark1, spark2)})
+    everything = json.loads(inventory.read_text())
+    everything["all"]["children"]["services"] = everything["all"]["children"].pop("hosts")
+    inventory.write_text(json.dumps(everything))
+    variables = {**tiny.variables(), "service_host": "services"}
+    foretold = tiny.playbook("service", "--check", "--diff", inventory=inventory, **variables)
+    assert foretold.rc == 0, foretold.out
+    for name in ("tiny.json", "tiny-spark2.json"):
+        assert f"+++ after: {tiny.registration.with_name(name)}" in foretold.out
+
+
+def test_where_control_cannot_be_reached_the_service_runs_and_the_run_fails(
     tiny: TinyService,
 ) -> None:
     away = {"ansible_host": "127.0.0.1", "ansible_port": "1", "ansible_connection": "ssh"}
     inventory = written(tiny, {tiny.spark.name: tiny.spark.variables}, **away)
     variables = tiny.variables(service_host="hosts")
     done = tiny.playbook("service", inventory=inventory, **variables)
-    refused(done, "localhost cannot be reached, and has to know of this", "was removed")
-    assert tiny.containers() == {}
+    refused(
+        done, "tiny runs, and localhost, which has to know of it, cannot be reached", "Run again"
+    )
+    assert tiny.answer() == {"status": "ready"}
+    assert list(tiny.containers()) == [NAME]
     assert "lock" not in tiny.left()
     gone = tiny.run(managed_service_state="absent", managed_service_purge=True)
     assert gone.rc == 0, gone.out

@@ -88,6 +88,11 @@ class TinyService:
         found: list[dict[str, Any]] = json.loads(self.spark.docker("inspect", NAME))
         return found[0]
 
+    def runs(self) -> bool:
+        """Whether there is a container of its name, and it runs."""
+        named = ("ps", "--filter", f"name=^{NAME}$", "--format", "{{.State}}")
+        return self.spark.docker(*named) == "running\n"
+
     def images(self) -> set[str]:
         """The tags that were built for it."""
         listed = self.spark.docker("images", "--format", "{{.Tag}}", f"spark-speech/{NAME}")

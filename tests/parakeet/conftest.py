@@ -36,7 +36,7 @@ def environment(**settings: str) -> dict[str, str]:
     return own | {"NUMBA_CACHE_DIR": "/tmp/numba-of-tests", "MPLCONFIGDIR": "/tmp"} | settings
 
 
-def start(python: Path, folder: Path, model: str, **settings: str) -> Running:
+def start(python: Path, folder: Path, model: str, app: Path = APP, **settings: str) -> Running:
     """Start a server that has settings of its own, as the container does."""
     port = settings.setdefault("PARAKEET_PORT", str(free_port()))
     own = {"PARAKEET_MODEL": model, "PARAKEET_SPOOL_DIR": str(folder), "PARAKEET_THREADS": "1"}
@@ -44,7 +44,7 @@ def start(python: Path, folder: Path, model: str, **settings: str) -> Running:
     log = folder / "parakeet.log"
     with log.open("wb") as output:
         process = subprocess.Popen(
-            [python, APP],
+            [python, app],
             cwd=folder,
             env=environment(**settings),
             stdout=output,

@@ -1,12 +1,13 @@
 """The patch on Parakeet's container, when things go wrong: the diarizer's death, a file that
-somebody edits, a container made anew, a server that does not come up. The tests build on one
-another, in this order; at the end Parakeet is without the patch.
+somebody edits, a container made anew or taken away, a server that does not come up. The tests build
+on one another, in this order; at the end Parakeet is without the patch.
 """
 
 from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
 import requests
 
 from tests.fleet.checks import refused, wait_for
@@ -37,11 +38,29 @@ def main_py(spark: Spark) -> str:
     return spark.docker("exec", "parakeet", "cat", MAIN)
 
 
+FOUND = "find . -type f -not -name '*.pyc' -exec"
+FILES = (
+    f"cd /opt/parakeet/app; ({FOUND} stat -c '%n %a %u:%g' {{}} +; {FOUND} sha256sum {{}} +) | sort"
+)
+
+
 def files_of(spark: Spark) -> str:
     """Bytes, modes and owners of the server's folder in the container."""
-    found = "find . -type f -not -name '*.pyc' -exec"
-    both = f"{found} stat -c '%n %a %u:%g' {{}} +; {found} sha256sum {{}} +"
-    return spark.docker("exec", "parakeet", "sh", "-c", f"cd /opt/parakeet/app; ({both}) | sort")
+    return spark.docker("exec", "parakeet", "sh", "-c", FILES)
+
+
+def files_of_image(spark: Spark) -> str:
+    """The same of the image that the container was made of."""
+    image = image_of(spark)
+    return spark.docker("run", "--rm", "--network=none", "--entrypoint=sh", image, "-c", FILES)
+
+
+def image_of(spark: Spark) -> str:
+    return spark.docker("inspect", "--format", "{{.Config.Image}}", "parakeet").strip()
+
+
+def id_of(spark: Spark) -> str:
+    return spark.docker("inspect", "--format", "{{.Id}}", "parakeet").strip()
 
 
 def started_at(spark: Spark) -> str:
@@ -83,27 +102,72 @@ def test_a_file_that_somebody_has_edited_is_left_alone(site: Site, spark2: Spark
     assert "# mine" not in main_py(spark2)
 
 
-def test_a_container_that_was_made_anew_is_patched_again_when_asked(
-    site: Site, spark2: Spark
+def test_a_parakeet_that_is_made_anew_has_its_patch_back_in_the_same_run(
+    site: Site, spark2: Spark, call: Path
 ) -> None:
-    anew = site.run("parakeet", parakeet_settings={"PARAKEET_WINDOW_S": "60"})
+    settings = {"PARAKEET_WINDOW_S": "60"}
+    before, files, known = id_of(spark2), files_of(spark2), site.services["sortformer"]
+    foretold = site.run("parakeet", "--check", "--diff", parakeet_settings=settings)
+    assert foretold.rc == 0, foretold.out
+    for words in ("parakeet would be made anew, without the", "parakeet would be made anew, and"):
+        assert words in foretold.out
+    assert (id_of(spark2), files_of(spark2)) == (before, files)
+    assert site.services["sortformer"] == known
+    anew = site.run("parakeet", "--diff", parakeet_settings=settings)
     assert anew.rc == 0, anew.out
-    pristine = files_of(spark2)
-    assert "sortformer" not in main_py(spark2)
+    assert id_of(spark2) != before
+    assert files_of(spark2) == files
+    # Between the two roles nobody was led to a diarizer that was not there.
+    assert "parakeet was made anew, without the Sortformer patch" in anew.out
+    assert anew.out.count('"kind": "diarize"') == 2
+    assert site.services["sortformer"] == known
+    assert diarizes(site, call)
+
+
+@pytest.fixture(scope="session")
+def made_by_hand(site: Site, spark2: Spark) -> str:
+    """Somebody makes Parakeet's container anew, and does not start it; returns its id."""
+    image = image_of(spark2)
+    spark2.docker("rm", "--force", "parakeet")
+    return spark2.docker("create", "--name", "parakeet", image).strip()
+
+
+def test_a_container_that_was_made_anew_by_hand_is_pristine_and_is_patched_when_asked(
+    site: Site, spark2: Spark, made_by_hand: str
+) -> None:
     assert "patch: pristine -> patched" in site.run("status").out
     foretold = site.run("sortformer", "--check", "--diff")
     assert foretold.rc == 0, foretold.out
     assert foretold.changed["spark2"] > 0
     assert "+_attach_sortformer()" in foretold.out
-    assert files_of(spark2) == pristine
+    assert id_of(spark2) == made_by_hand
+    assert spark2.docker("diff", "parakeet") == ""
+
+
+def test_a_parakeet_that_is_taken_away_takes_along_what_was_known_of_its_diarizer(
+    site: Site, spark2: Spark, made_by_hand: str
+) -> None:
+    known, manifest = "sortformer.json", "ls ~/.spark-speech/sortformer/parakeet/manifest.json"
+    foretold = site.run("parakeet", "--check", "--diff", parakeet_state="absent")
+    assert foretold.rc == 0, foretold.out
+    assert known in foretold.out
+    assert "sortformer" in site.services
+    assert spark2.ssh(manifest).stdout
+    for changes in (True, False):
+        gone = site.run("parakeet", parakeet_state="absent")
+        assert gone.rc == 0, gone.out
+        assert any(gone.changed.values()) is changes, gone.out
+    assert not {"parakeet", "sortformer"} & set(site.services)
+    assert not (site.folder / "services.d" / known).exists()
+    assert spark2.ssh("ls -A ~/.spark-speech | grep sortformer || true").stdout == ""
+    assert spark2.docker("ps", "--all", "--quiet", "--filter", "name=parakeet") == ""
 
 
 def test_a_patched_server_that_does_not_get_ready_is_taken_back(
     site: Site, spark2: Spark, call: Path
 ) -> None:
-    pristine = files_of(spark2)
-    failed = site.run("sortformer", sortformer_model="/models/none.nemo")
+    failed = site.run("parakeet", sortformer_model="/models/none.nemo")
     refused(failed, "/models/none.nemo", "Parakeet is as it was before the patch")
-    assert files_of(spark2) == pristine
+    assert files_of(spark2) == files_of_image(spark2)
     assert "sortformer" not in site.services
     wait_for(lambda: transcribes(site, call), "Parakeet")

@@ -1,8 +1,8 @@
 """A stand-in for the WhisperX server, which needs models: it speaks its protocol and says what it
 was told to say, or fails as it was told to fail.
 
-In a test: `with StandIn() as standin: standin.behave("hang")`. Alone, for measurements:
-`python -m tests.standins.upstream_whisperx PORT`.
+In a test: `with StandIn() as standin: standin.behave("hang")`. Alone, for measurements and to be
+killed: `python -m tests.standins.upstream_whisperx PORT [BEHAVIOUR]`.
 """
 
 import contextlib
@@ -125,6 +125,9 @@ class Received:
 class StandIn:
     """A real HTTP server on a free port of loopback."""
 
+    health_path = "/health"
+    healthy: Any = HEALTHY
+
     def __init__(self, port: int = 0) -> None:
         self.reset()
         self._server = _Server(("127.0.0.1", port), _Handler)
@@ -138,8 +141,12 @@ class StandIn:
         self.answer: Any = None
         self.headers: dict[str, str] = {}
         """More headers of every answer."""
-        self.health: tuple[int, Any] = (200, HEALTHY)
+        self.health: tuple[int, Any] = (200, dict(self.healthy))
+        self.asked = 0
+        """How often it was asked for its health."""
         self.health_takes_s = 0.0
+        self.takes_s = 0.0
+        """How long it works on a recording."""
         self.received: list[Received] = []
         self.working = 0
         self.most_at_once = 0
@@ -159,6 +166,12 @@ class StandIn:
         """
         self.behaviour = behaviour
         self.answer = answer
+
+    def answer_to(self, received: Received) -> Any:  # noqa: ANN401 - any JSON
+        """What it says of a recording when all is well."""
+        if received.path == "/v1/audio/transcriptions":
+            return transcription()
+        return conversation(words=b'name="words"' in received._body[:4096])
 
     def __enter__(self) -> Self:
         self._thread.start()
@@ -199,9 +212,13 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         """Tell how it is."""
-        time.sleep(self.server.standin.health_takes_s)
-        status, answer = self.server.standin.health
-        self._send(status if self.path == "/health" else 404, answer)
+        standin = self.server.standin
+        time.sleep(standin.health_takes_s)
+        standin.asked += 1
+        status, answer = standin.health
+        if answer == HEALTHY:
+            answer = HEALTHY | {"in_flight": min(standin.working, len(standin.received))}
+        self._send(status if self.path == standin.health_path else 404, answer)
 
     def do_POST(self) -> None:
         """Take a recording, then do as told."""
@@ -223,10 +240,11 @@ class _Handler(BaseHTTPRequestHandler):
         headers = {name.lower(): value for name, value in self.headers.items()}
         received = Received(self.path, headers, body)
         standin.received.append(received)
+        time.sleep(standin.takes_s)
         if standin.behaviour == "ok" and b'name="stream"' in body[:4096]:
             self._stream(self._lines())
         elif standin.behaviour == "ok":
-            self._send(200, standin.answer or self._answer(received))
+            self._send(200, standin.answer or standin.answer_to(received))
         elif standin.behaviour.isdecimal():
             self._send(int(standin.behaviour), standin.answer)
         else:
@@ -244,11 +262,6 @@ class _Handler(BaseHTTPRequestHandler):
             if kept.tell() < LARGEST_KEPT:
                 kept.write(piece)
         return kept.getvalue()
-
-    def _answer(self, received: Received) -> dict[str, Any]:
-        if received.path == "/v1/audio/transcriptions":
-            return transcription()
-        return conversation(words=b'name="words"' in received._body[:4096])
 
     def _send(self, status: int, answer: Any) -> None:  # noqa: ANN401 - any JSON
         body = answer if isinstance(answer, bytes) else json.dumps(answer).encode()
@@ -321,7 +334,8 @@ class _Handler(BaseHTTPRequestHandler):
                     self.connection.recv(1)
                 self.server.standin.hung_up.set()
                 return
-        self._send(200, CONVERSATION)
+        standin = self.server.standin
+        self._send(200, standin.answer or standin.answer_to(standin.received[-1]))
 
     def _drip(self) -> None:
         """A byte now and then, for ever: no gap between two of them is long."""
@@ -345,4 +359,6 @@ class _Handler(BaseHTTPRequestHandler):
 if __name__ == "__main__":
     print(f"stand-in on port {sys.argv[1]}", flush=True)
     with contextlib.suppress(KeyboardInterrupt):
-        StandIn(int(sys.argv[1])).serve_forever()
+        alone = StandIn(int(sys.argv[1]))
+        alone.behave(*sys.argv[2:3] or ["ok"])
+        alone.serve_forever()

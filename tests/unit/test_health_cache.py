@@ -64,3 +64,23 @@ def test_those_who_wait_for_a_silent_service_share_one_answer(
     for thread in threads:
         thread.join()
     assert asked.count == 2
+
+
+def test_who_can_do_with_an_older_answer_gets_it_whatever_it_says() -> None:
+    asked = Asked(UNREACHABLE)
+    cache = HealthCache(asked, keep_s=0)
+    states = [cache.of(SERVICE, at_most_s=1e6).state for _ in range(3)]
+    asked.state = READY
+    states.append(cache.of(SERVICE, at_most_s=1e6).state)
+    assert (states, asked.count) == ([UNREACHABLE] * 4, 1)
+    assert cache.of(SERVICE).state == READY
+    assert cache.of(SERVICE, at_most_s=1e6).state == READY
+
+
+def test_what_is_forgotten_is_asked_for_again() -> None:
+    asked = Asked(READY)
+    cache = HealthCache(asked, keep_s=1e6)
+    cache.of(SERVICE)
+    cache.forget(SERVICE)
+    asked.state = UNREACHABLE
+    assert cache.of(SERVICE, at_most_s=1e6).state == UNREACHABLE

@@ -3,12 +3,14 @@
 import logging
 import socket
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
 
 from proxy_app.services import Service
-from proxy_app.services.health import SUSPECT, UNREACHABLE
+from proxy_app.services.health import READY, SUSPECT, UNREACHABLE, WARMING
 from proxy_app.upstreams import Client, Probe, UnavailableError
+from tests.standins.upstream_parakeet import Parakeet, Sortformer
 
 
 @pytest.fixture
@@ -56,3 +58,37 @@ def test_even_a_mistake_of_our_own_does_not_hide_the_other_services(
     assert (health.state, "ValueError" in health.detail) == (SUSPECT, True)
     assert "ValueError" in caplog.text
     assert "hunter2" not in health.detail + caplog.text
+
+
+@pytest.mark.parametrize(
+    ("status", "answer", "state", "said"),
+    [
+        (200, {"model": "p"}, READY, ""),
+        (200, b"OK", READY, ""),
+        (200, [1], READY, ""),
+        (200, {"model_loaded": False, "detail": "loading p"}, WARMING, "loading p"),
+        (503, {"detail": "Fetching the model."}, WARMING, "Fetching the model."),
+        (503, b"", WARMING, "answers 503"),
+        (404, {"detail": "Not Found"}, SUSPECT, "answers 404"),
+    ],
+)
+def test_a_parakeet_and_a_diarizer_are_ready_when_they_say_so(
+    status: int, answer: object, state: str, said: str
+) -> None:
+    for standin, api in ((Parakeet(), "parakeet"), (Sortformer(), "sortformer")):
+        with standin:
+            standin.health = (status, answer)
+            health = Probe(Client())(replace(service(standin.port), api=api))
+        assert health.state == state
+        assert said in health.detail
+
+
+def test_a_diarizer_tells_its_model_and_the_longest_recording_that_it_takes() -> None:
+    with Sortformer() as standin:
+        standin.health = (200, {"model": "v1", "max_seconds": 480.0})
+        health = Probe(Client())(replace(service(standin.port), api="sortformer"))
+        assert (health.model, health.max_audio_s) == ("v1", 480.0)
+        for nonsense in ("long", -1, 0, None, True):
+            standin.health = (200, {"max_seconds": nonsense})
+            probed = Probe(Client())(replace(service(standin.port), api="sortformer"))
+            assert probed.max_audio_s is None

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from proxy_app.api.transcribe import DECODER
+from proxy_app.api.attempts import DECODER
 from proxy_app.config import load_config
 from proxy_app.services import Registered, Registry
 from proxy_app.services.registry import parse
@@ -165,10 +165,34 @@ def test_the_environment_takes_the_place_of_a_file_and_says_so(tmp_path: Path) -
 
 
 def test_every_service_of_the_environment_is_registered(tmp_path: Path) -> None:
-    hosts = {f"{name}_HOST": "::1" for name in ("WHISPERX", "PARAKEET", "MAGPIE", "LLM")}
-    services = read(tmp_path, **hosts).services
-    assert [service.name for service in services] == ["llm", "magpie", "parakeet", "whisperx"]
-    assert services[3].base_url == "http://[::1]:8002"
+    names = ["llm", "magpie", "parakeet", "sortformer", "whisperx"]
+    services = read(tmp_path, **{f"{name.upper()}_HOST": "::1" for name in names}).services
+    assert [service.name for service in services] == names
+    assert services[4].base_url == "http://[::1]:8002"
+    assert (services[3].kind, services[3].api) == ("diarize", "sortformer")
+    assert services[3].base_url == services[2].base_url, "it is in Parakeet's container"
+
+
+def test_keys_of_the_environment_go_to_their_own_services(tmp_path: Path) -> None:
+    hosts = {f"{name}_HOST": "::1" for name in ("WHISPERX", "PARAKEET", "SORTFORMER", "LLM")}
+    keys = {f"{name}_API_KEY": name for name in ("WHISPERX", "PARAKEET", "SORTFORMER")}
+    services = read(tmp_path, **hosts, **keys).services
+    assert [service.api_key for service in services] == [None, "PARAKEET", "SORTFORMER", "WHISPERX"]
+
+
+def test_a_registration_may_say_how_long_a_recording_the_service_takes(tmp_path: Path) -> None:
+    register(tmp_path, "whisperx.json", GOOD | {"max_audio_s": 480})
+    assert read(tmp_path).services[0].max_audio_s == 480.0
+    register(tmp_path, "whisperx.json", GOOD)
+    assert read(tmp_path).services[0].max_audio_s is None
+
+
+@pytest.mark.parametrize("value", [0, 9.9, -1, 1e7, True, "480", [], float("nan")])
+def test_a_length_that_is_none_makes_the_registration_malformed(
+    tmp_path: Path, value: object
+) -> None:
+    register(tmp_path, "whisperx.json", GOOD | {"max_audio_s": value})
+    assert "max_audio_s: expected seconds" in read(tmp_path).malformed[0].reason
 
 
 def test_a_host_of_the_environment_that_is_none_stops_the_start(tmp_path: Path) -> None:

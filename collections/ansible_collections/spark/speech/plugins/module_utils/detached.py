@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import signal
 import subprocess
 import time
 from pathlib import Path
@@ -83,6 +84,25 @@ class Detached:
             return True
         finally:
             os.close(lock)
+
+    def age_s(self) -> float:
+        """Return how long ago it was started, by the clock of the host."""
+        return time.time() - self._lock.stat().st_mtime
+
+    def stop(self, patience_s: float = 10) -> None:
+        """End it: by SIGTERM, or all that belongs to it by SIGKILL where that does not help."""
+        pid = int(self._lock.read_text("ascii"))
+        group = os.getpgid(pid)
+        os.kill(pid, signal.SIGTERM)
+        if not self._ends(patience_s):
+            os.killpg(group, signal.SIGKILL)
+            self._ends(patience_s)
+
+    def _ends(self, within_s: float) -> bool:
+        deadline = time.monotonic() + within_s
+        while self.running() and time.monotonic() < deadline:
+            time.sleep(0.1)
+        return not self.running()
 
     def forget(self) -> None:
         """Remove its files."""

@@ -31,6 +31,8 @@ _NAMES = {
     "container": (CONTAINER, "a letter or digit, then up to 127 letters, digits, '_', '.' or '-'"),
     "image": (IMAGE, "it like registry:5000/name:tag, with a letter or digit at its beginning"),
 }
+LABEL = "spark.speech.service"
+"""On each container that we make, with its service's name."""
 _MORE_FOLDERS = "/usr/bin:/usr/local/bin:/snap/bin"
 _NO_BINARY = 127
 _TIMED_OUT = 124
@@ -66,6 +68,17 @@ def check_names(module: AnsibleModule, **names: str | None) -> None:
         problem = name_problem(kind, value) if value is not None else None
         if problem:
             module.fail_json(msg=problem)
+
+
+def strangers(name: str, found: dict[str, Any] | None, service: str) -> Trouble | None:
+    """Say that a container of this name is somebody else's; None for ours, and for none."""
+    if found is None or (found["Config"]["Labels"] or {}).get(LABEL) == service:
+        return None
+    return Trouble(
+        f"{name} (of {found['Config']['Image']}) was not made for {service} by this collection.",
+        f"Rename it (docker rename) or choose another name for {service}'s container. With "
+        "speech_adopt=true it is replaced or removed, with the volumes that have no name.",
+    )
 
 
 def trouble(result: Result) -> Trouble:

@@ -103,6 +103,13 @@ class Work:
         return standing(self.found.entries, self.wanted, self.found.current)
 
     @property
+    def manifest(self) -> str:
+        """Of what container there is a manifest: none, current (this one) or stale (one before)."""
+        if self._manifest:
+            return "current"
+        return "stale" if self.folder.exists() else "none"
+
+    @property
     def pristine(self) -> dict[str, File | None]:
         """The files as they were. The copies come last: they are needed until all else is back."""
         paths = sorted(self.found.entries, key=self.patch.is_copy)

@@ -31,9 +31,19 @@ options:
         name and is started if it ran. If nothing was there, NAME is removed.
         Without an earlier V(aside) nothing happens.
       - V(gone) removes NAME-previous, once its successor has proven itself.
+      - V(absent) removes both.
     type: str
-    choices: [aside, back, gone]
+    choices: [aside, back, gone, absent]
     required: true
+  service:
+    description:
+      - Whose container it is, by its label C(spark.speech.service). Another one of its name is
+        refused, and another NAME-previous is refused or left alone. Without it no label counts.
+    type: str
+  adopt:
+    description: Take a container without that label for the service's own.
+    type: bool
+    default: false
   state_dir:
     description: What was there is written down in the folder C(aside) in here.
     type: path
@@ -71,7 +81,7 @@ said:
   description: What was done, in a sentence.
   returned: success
   type: str
-  sample: whisperx-asr is back as it was before and runs.
+  sample: whisperx-asr is the container that it was before, and was started.
 containers:
   description: The two names, and how the containers are that have them now, in Docker's words.
   returned: success
@@ -81,17 +91,23 @@ containers:
 
 import contextlib
 import json
+import time
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.spark.speech.plugins.module_utils.docker_cli import Docker, check_names
+from ansible_collections.spark.speech.plugins.module_utils.docker_cli import (
+    Docker,
+    check_names,
+    strangers,
+)
 from ansible_collections.spark.speech.plugins.module_utils.whole_files import put
 
 _SUFFIX = "-previous"
 _ALIVE = ("running", "restarting", "paused")
 _MAX_RECORD_BYTES = 4096
 _MAX_STOP_S = 3600
+_SETTLES_S = 3  # a program that cannot use its settings ends at once, and Docker starts it again
 
 
 class Seen(NamedTuple):
@@ -179,7 +195,7 @@ def plan_back(name: str, now: Seen | None, previous: Seen | None, record: Record
     if now and record and record.id == now.id and record.ran and not now.alive:
         commands.append(["start", name])
         now = now._replace(status="running")
-        said = f"{name} is the container that it was before, and runs."
+        said = f"{name} is the container that it was before, and was started."
     return Plan(commands, now, None, record, finally_done=True, said=said)
 
 
@@ -189,6 +205,14 @@ def plan_gone(name: str, now: Seen | None, previous: Seen | None) -> Plan:
     commands = [_remove(old)] if previous else []
     said = f"{old} was removed." if previous else f"There is no {old}."
     return Plan(commands, now, None, None, finally_done=True, said=said)
+
+
+def plan_absent(name: str, now: Seen | None, previous: Seen | None, stop_s: int) -> Plan:
+    """Keep neither."""
+    commands = [*_stop(name, now, stop_s), _remove(name)] if now else []
+    commands += [_remove(name + _SUFFIX)] if previous else []
+    said = f"{name} was removed." if commands else f"There is no {name}."
+    return Plan(commands, None, None, None, finally_done=True, said=said)
 
 
 def _remove(name: str) -> list[str]:
@@ -238,17 +262,56 @@ class Records:
             self._path.parent.rmdir()
 
 
-def seen(module: AnsibleModule, docker: Docker, name: str) -> Seen | None:
+def seen(module: AnsibleModule, docker: Docker, name: str) -> dict[str, Any] | None:
     """Look for a container; one that cannot be set aside ends the module."""
     found = docker.container(name)
-    if found is None:
-        return None
-    if found["HostConfig"]["AutoRemove"]:
+    if (
+        found is not None
+        and found["HostConfig"]["AutoRemove"]
+        and module.params["state"] != "absent"
+    ):
         module.fail_json(
             msg=f"{name} was made with --rm: Docker deletes it when it stops, so that it could not "
             f"come back. Stop it yourself (docker stop {name}) and run again."
         )
-    return Seen(found["Id"], found["State"]["Status"])
+    return found
+
+
+def ours(
+    module: AnsibleModule, docker: Docker, record: Record | None
+) -> tuple[Seen | None, Seen | None]:
+    """Give the containers of both names; somebody else's ends the module, or counts as none."""
+    name, service = module.params["container"], module.params["service"]
+    now, previous = seen(module, docker, name), seen(module, docker, name + _SUFFIX)
+    wrong = {
+        each: strangers(each, found, service) if service else None
+        for each, found in ((name, now), (name + _SUFFIX, previous))
+        if not (record and found and record.id == found["Id"])
+    }
+    replaces = module.params["state"] in ("aside", "absent")
+    of_now, of_previous = wrong.get(name), wrong.get(name + _SUFFIX)
+    if of_now and replaces and not module.params["adopt"]:
+        module.fail_json(msg=f"{of_now.said} {of_now.todo}")
+    if of_previous and module.params["state"] == "aside":
+        module.fail_json(
+            msg=f"{of_previous.said} Its name is that of a container that is replaced: rename it."
+        )
+    return _seen(now), None if of_previous else _seen(previous)
+
+
+def _seen(found: dict[str, Any] | None) -> Seen | None:
+    return Seen(found["Id"], found["State"]["Status"]) if found else None
+
+
+def stays_up(docker: Docker, name: str) -> bool:
+    """Whether one that was just started runs a moment later, and was not started again."""
+    first = docker.container(name)
+    time.sleep(_SETTLES_S)
+    then = docker.container(name)
+    if not first or not then:
+        return False
+    starts = [found["State"]["StartedAt"] for found in (first, then)]
+    return bool(then["State"]["Status"] == "running" and starts[0] == starts[1])
 
 
 def shown(name: str, now: Seen | None, previous: Seen | None) -> dict[str, str]:
@@ -264,7 +327,13 @@ def main() -> None:
     module = AnsibleModule(
         argument_spec={
             "container": {"type": "str", "required": True},
-            "state": {"type": "str", "choices": ["aside", "back", "gone"], "required": True},
+            "state": {
+                "type": "str",
+                "choices": ["aside", "back", "gone", "absent"],
+                "required": True,
+            },
+            "service": {"type": "str"},
+            "adopt": {"type": "bool", "default": False},
             "state_dir": {"type": "path", "default": "~/.spark-speech"},
             "stop_timeout_s": {"type": "int", "default": 30},
         },
@@ -279,15 +348,18 @@ def main() -> None:
 
     docker = Docker(module)
     records = Records(Path(module.params["state_dir"]), name)
-    now, previous = seen(module, docker, name), seen(module, docker, name + _SUFFIX)
     try:
         record = records.read()
+        now, previous = ours(module, docker, record)
         if module.params["state"] == "aside":
             plan = plan_aside(name, now, previous, record, stop_s)
         elif module.params["state"] == "back":
             plan = plan_back(name, now, previous, record)
-        else:
+        elif module.params["state"] == "gone":
             plan = plan_gone(name, now, previous)
+        else:
+            plan = plan_absent(name, now, previous, stop_s)
+        said = plan.said
         if not module.check_mode:
             if plan.record not in (None, record):
                 records.write(plan.record)
@@ -295,12 +367,14 @@ def main() -> None:
                 docker.run(command, timeout=stop_s + 120)
             if plan.finally_done:
                 records.forget()
+            if ["start", name] in plan.commands and not stays_up(docker, name):
+                said += f" It does not stay up: `docker logs {name}` tells why."
     except OSError as error:
         module.fail_json(msg=f"{error.filename}: {error.strerror}")
     after = shown(name, plan.now, plan.previous)
     module.exit_json(
         changed=bool(plan.commands),
-        said=plan.said,
+        said=said,
         containers=after,
         diff={"before": shown(name, now, previous), "after": after},
     )

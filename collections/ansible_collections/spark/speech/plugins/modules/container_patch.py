@@ -154,6 +154,13 @@ container_changed:
   description: Whether files in the container were changed, so that it has to be restarted.
   returned: success
   type: bool
+manifest:
+  description:
+    - Of what container a manifest was found - V(none), V(current) (this one), or V(stale) (one of
+      this name that is gone, and the patch with it).
+  returned: success
+  type: str
+  sample: current
 files:
   description: The hashes of each file as it was found, empty for one that is not there.
   returned: success
@@ -384,20 +391,31 @@ def run(params: dict[str, Any], docker: Docker, *, dry: bool) -> dict[str, Any]:
         said = f"There is no container {name}."
         if state == "present":
             raise RefusedError(f"{said} Start the one that is to be patched first.")
-        outcome = Outcome("missing", said)
+        outcome, there = Outcome("missing", said), Folder(folder).exists()
         if state == "absent":
             outcome = forget(Folder(folder), "missing", said, dry=dry)
-        return {"before": "missing", "files": [], "container_changed": False, **_shown(outcome)}
+        return {
+            "before": "missing",
+            "manifest": "stale" if there else "none",
+            "files": [],
+            "container_changed": False,
+            **_shown(outcome),
+        }
     work = Work(docker, name, container, patch, folder)
-    before, files = work.state, work.hashes()
+    before, manifest, files = work.state, work.manifest, work.hashes()
     if state == "present":
         outcome = present(work, force=force, dry=dry)
     elif state == "absent":
         outcome = absent(work, force=force, dry=dry)
     else:
         outcome = Outcome(before, work.misfit or f"{name} is {before}.")
-    touched = outcome.diff is not None
-    return {"before": before, "files": files, "container_changed": touched, **_shown(outcome)}
+    return {
+        "before": before,
+        "manifest": manifest,
+        "files": files,
+        "container_changed": outcome.diff is not None,
+        **_shown(outcome),
+    }
 
 
 def _shown(outcome: Outcome) -> dict[str, Any]:

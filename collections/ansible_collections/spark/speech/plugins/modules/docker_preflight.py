@@ -35,6 +35,11 @@ options:
     description: The address of the host that the port is published on.
     type: str
     default: 0.0.0.0
+  adopt:
+    description:
+      - Take a container of the name O(container) for O(service)'s also where somebody else made it.
+    type: bool
+    default: false
   state_dir:
     description: Where this collection keeps what it knows of the host.
     type: path
@@ -89,7 +94,9 @@ problems:
   elements: dict
   contains:
     check:
-      description: One of V(docker), V(python), V(disk), V(memory), V(address), V(port) and V(gpu).
+      description: >-
+          One of V(docker), V(container), V(python), V(disk), V(memory), V(address), V(port) and
+          V(gpu).
       type: str
     said:
       description: What was found.
@@ -121,6 +128,9 @@ facts:
     owner_of_port:
       description: Who listens on the port, a container or a process.
       type: str
+    image:
+      description: The image that O(container) was made from, empty where there is none.
+      type: str
     images:
       description: The images of the host that have a name, as name:tag.
       type: list
@@ -148,6 +158,7 @@ from ansible_collections.spark.speech.plugins.module_utils.docker_cli import (
     Docker,
     Result,
     check_names,
+    strangers,
     trouble,
 )
 
@@ -159,6 +170,7 @@ _FACTS = (
     "available_bytes",
     "has_gpu",
     "owner_of_port",
+    "image",
     "images",
     "runs",
     "is_aside",
@@ -326,7 +338,9 @@ class Preflight:
             container = self.docker.container(self.options["container"])
             running = bool(container and container["State"]["Running"])
             self.facts["runs"] = running
+            self.facts["image"] = container["Config"]["Image"] if container else ""
             self.facts["is_aside"] = self.is_aside()
+            self.owner(container)
             listed = ["image", "ls", "--format", "{{.Repository}}:{{.Tag}}"]
             self.facts["images"] = self.docker.run(listed).out.split()
             self.facts["docker_version"] = info.get("ServerVersion")
@@ -338,10 +352,20 @@ class Preflight:
             self.port(docker_answers=info is not None)
 
     def is_aside(self) -> bool:
-        """Whether another container or a record tells of one that was replaced."""
-        name = self.options["container"]
+        """Whether another container of ours or a record tells of one that was replaced."""
+        name, service = self.options["container"], self.options["service"]
         record = Path(self.options["state_dir"], "aside", f"{name}.json")
-        return record.exists() or self.docker.container(f"{name}-previous") is not None
+        previous = self.docker.container(f"{name}-previous")
+        return record.exists() or (
+            previous is not None and strangers(name, previous, service) is None
+        )
+
+    def owner(self, container: dict[str, Any] | None) -> None:
+        """Whether the container is the service's, unless any will do."""
+        options = self.options
+        found = strangers(options["container"], container, options["service"])
+        if found and not options["adopt"]:
+            self.add(problem("container", *found))
 
     def python(self) -> None:
         """What community.docker's modules need of this host's Python."""
@@ -456,6 +480,7 @@ def main() -> None:
             "image": {"type": "str"},
             "port": {"type": "int"},
             "bind_address": {"type": "str", "default": "0.0.0.0"},  # noqa: S104 as Docker's own is
+            "adopt": {"type": "bool", "default": False},
             "state_dir": {"type": "path", "default": "~/.spark-speech"},
             "disk_bytes": {"type": "int", "default": 0},
             "memory_bytes": {"type": "int", "default": 0},

@@ -12,7 +12,8 @@ module: host_secrets
 short_description: Keep a service's folder of secrets on a host
 description:
   - Makes the folder for this user alone, and in it, once, a key of the service's own.
-  - Removes the files that are not named, which are secrets that are given no more.
+  - Of the secrets that are given there are sets, folders in that folder, so that a container that
+    runs keeps those that it was started with. A set holds a copy of the key, too.
   - The key is made on the host and returned, so use it with C(no_log=true).
 version_added: 0.1.0
 author: Spark Speech (@spark-speech)
@@ -21,15 +22,23 @@ options:
     description: The folder.
     type: path
     required: true
+  set:
+    description: The name of the set, one for each content.
+    type: str
+    required: true
   key:
     description: Whether the service has a key of its own, in the file C(key).
     type: bool
     default: false
   keep:
-    description: The names of the other files that are there or come there.
+    description: The names of the other files that are in the set or come there; others go.
     type: list
     elements: str
     default: []
+  only:
+    description: Remove all other sets.
+    type: bool
+    default: false
 attributes:
   check_mode:
     description: Nothing is written. A key that is not there yet is not made up.
@@ -46,6 +55,7 @@ EXAMPLES = r"""
 - name: Run | Ensure a place for secrets, and a key
   spark.speech.host_secrets:
     path: ~/.spark-speech/whisperx/secrets
+    set: 4f53cda18c2b
     key: true
     keep: [hf_token]
   register: secrets
@@ -57,10 +67,15 @@ key:
   description: The service's key, empty where it has none.
   returned: success
   type: str
+made:
+  description: Whether the set was not there before.
+  returned: success
+  type: bool
 """
 
 import re
 import secrets
+import shutil
 import stat
 import string
 from pathlib import Path
@@ -83,17 +98,42 @@ def new_key() -> str:
 
 
 def names(folder: Path) -> list[str]:
-    """Name what the folder holds."""
-    return sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []
+    """Name the files in the folder and in its sets."""
+    found = (path for path in folder.rglob("*") if not path.is_dir()) if folder.is_dir() else ()
+    return sorted(str(path.relative_to(folder)) for path in found)
 
 
-def closed(path: Path, mode: int, *, dry: bool) -> bool:
-    """Take rights away that others have; whether there were any."""
-    if stat.S_IMODE(path.stat().st_mode) == mode:
-        return False
-    if not dry:
-        path.chmod(mode)
-    return True
+def close(folder: Path) -> bool:
+    """Take the rights away that others have; whether there were any."""
+    changed = False
+    for path in (folder, *folder.rglob("*")):
+        mode = _FOLDER_MODE if path.is_dir() else _FILE_MODE
+        if stat.S_IMODE(path.stat().st_mode) != mode:
+            path.chmod(mode)
+            changed = True
+    return changed
+
+
+def unwanted(folder: Path, params: dict[str, Any]) -> list[Path]:
+    """Find the files and sets that are to go."""
+    own = folder / params["set"]
+    kept = {*params["keep"], *([_KEY] if params["key"] else [])}
+    gone = [path for path in own.iterdir() if path.name not in kept] if own.is_dir() else []
+    if not folder.is_dir():
+        return gone
+    for path in folder.iterdir():
+        other_set = path.is_dir() and path != own and params["only"]
+        if other_set or (not path.is_dir() and not (params["key"] and path.name == _KEY)):
+            gone.append(path)
+    return sorted(gone)
+
+
+def known_key(folder: Path) -> str:
+    """Read the key; empty where there is none."""
+    try:
+        return (folder / _KEY).read_text("ascii").strip()
+    except FileNotFoundError:
+        return ""
 
 
 def run(params: dict[str, Any], *, dry: bool) -> dict[str, Any]:
@@ -102,31 +142,27 @@ def run(params: dict[str, Any], *, dry: bool) -> dict[str, Any]:
     Raises:
         OSError: the folder or a file of it cannot be written.
     """
-    folder, file = Path(params["path"]), Path(params["path"], _KEY)
-    before = names(folder)
-    wanted = {*params["keep"], *([_KEY] if params["key"] else [])}
-    gone = [name for name in before if name not in wanted]
-    changed = bool(gone)
-    if folder.is_dir():
-        changed |= closed(folder, _FOLDER_MODE, dry=dry)
-    else:
-        changed = True
-        if not dry:
-            folder.mkdir(_FOLDER_MODE, parents=True)
-    for name in gone if not dry else []:
-        (folder / name).unlink()
-    key = file.read_text("ascii").strip() if params["key"] and _KEY in before else ""
-    if key:
-        changed |= closed(file, _FILE_MODE, dry=dry)
-    elif params["key"]:
-        changed = True
-        if not dry:
-            key = new_key()
-            put(file, key.encode(), _FILE_MODE)
-    after = [name for name in before if name in wanted]
-    after = sorted({*after, *([_KEY] if params["key"] else [])})
-    diff = {"before": "".join(f"{n}\n" for n in before), "after": "".join(f"{n}\n" for n in after)}
-    return {"changed": changed, "key": key, "diff": diff}
+    folder, own = Path(params["path"]), Path(params["path"], params["set"])
+    before, gone, made = names(folder), unwanted(folder, params), not own.is_dir()
+    key = known_key(folder) if params["key"] else ""
+    files = [folder / _KEY, own / _KEY] if params["key"] else []
+    lacking = [path for path in files if not path.is_file() or path.read_bytes() != key.encode()]
+    changed = bool(gone or lacking or made)
+    if dry:
+        return {"changed": changed, "key": key, "made": made, "diff": _diff(before, before)}
+    own.mkdir(_FOLDER_MODE, parents=True, exist_ok=True)
+    for path in gone:
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
+    if params["key"] and not key:
+        key, lacking = new_key(), files
+    for path in lacking:
+        put(path, key.encode(), _FILE_MODE)
+    changed |= close(folder)
+    return {"changed": changed, "key": key, "made": made, "diff": _diff(before, names(folder))}
+
+
+def _diff(before: list[str], after: list[str]) -> dict[str, str]:
+    return {"before": "".join(f"{n}\n" for n in before), "after": "".join(f"{n}\n" for n in after)}
 
 
 def main() -> None:
@@ -134,12 +170,14 @@ def main() -> None:
     module = AnsibleModule(
         argument_spec={
             "path": {"type": "path", "required": True},
+            "set": {"type": "str", "required": True},
+            "only": {"type": "bool", "default": False},
             "key": {"type": "bool", "default": False, "no_log": False},
             "keep": {"type": "list", "elements": "str", "default": [], "no_log": False},
         },
         supports_check_mode=True,
     )
-    for name in module.params["keep"]:
+    for name in (module.params["set"], *module.params["keep"]):
         if not _NAME.fullmatch(name) or name == _KEY:
             module.fail_json(msg=f"{name!r} is no name of a secret: write letters, digits, '_.-'.")
     try:

@@ -74,6 +74,12 @@ options:
     description: With O(state=followed), how many seconds to wait for the build's end.
     type: int
     default: 0
+  timeout_s:
+    description:
+      - With O(state=followed), how many seconds the build may take since it was started. One that
+        takes longer is ended. What it has built stays in Docker's build cache.
+    type: int
+    default: 7200
   offset:
     description:
       - How many bytes of the log are known already, as RV(offset) told. Without it the log is shown
@@ -113,7 +119,7 @@ EXAMPLES = r"""
     state: followed
     wait_s: 5
   register: build
-  until: build.done | default(false)
+  until: build.done | default(true)
   retries: 720
   delay: 0
 """
@@ -139,7 +145,7 @@ offset:
   returned: with O(state=followed)
   type: int
   sample: 20480
-log:
+log_path:
   description: The file on the host with all of the log.
   returned: success
   type: str
@@ -336,7 +342,7 @@ def started(module: AnsibleModule, docker: Docker, name: str) -> dict[str, Any]:
     """Have the image, or a build of it that runs."""
     options = module.params
     log = Path(options["state_dir"], options["service"], "build", f"{name}.log")
-    answer: dict[str, Any] = {"changed": False, "done": True, "log": str(log)}
+    answer: dict[str, Any] = {"changed": False, "done": True, "log_path": str(log)}
     if docker.image(options["tag"]):
         return answer
     if module.check_mode:
@@ -366,6 +372,9 @@ def followed(module: AnsibleModule, docker: Docker, name: str) -> dict[str, Any]
     deadline = time.monotonic() + options["wait_s"]
     while job.running() and time.monotonic() < deadline:
         time.sleep(_LOOKS_EVERY_S)
+    overdue = job.running() and job.age_s() > options["timeout_s"]
+    if overdue and not module.check_mode:
+        job.stop()
     running = job.running()  # before the log is read, so that an ended build's is read to its end
     offset = job.shown() if options["offset"] is None else options["offset"]
     part = new_part(job.log, offset, ended=not running)
@@ -376,7 +385,7 @@ def followed(module: AnsibleModule, docker: Docker, name: str) -> dict[str, Any]
         "done": not running,
         "stdout": part.text,
         "offset": part.offset,
-        "log": str(job.log),
+        "log_path": str(job.log),
     }
     if running:
         return answer
@@ -384,15 +393,21 @@ def followed(module: AnsibleModule, docker: Docker, name: str) -> dict[str, Any]
         answer["rc"] = 0
     else:
         answer["rc"] = job.status()
-        answer["msg"] = failure(job, options["tag"], answer["rc"])
+        limit = options["timeout_s"] if overdue else None
+        answer["msg"] = failure(job, options["tag"], answer["rc"], limit)
     return answer
 
 
-def failure(job: Detached, tag: str, rc: int | None) -> str:
+def failure(job: Detached, tag: str, rc: int | None, limit_s: int | None) -> str:
     """Say how the build ended, what to do about it, and the end of its log."""
     if not job.started():
         return f"No build of {tag} was started on this host. Use state: started first."
-    if rc is None and shutil.disk_usage(job.log.parent).free < _ROOM_TO_TELL:
+    if limit_s is not None:
+        said = (
+            f"took longer than {limit_s} s and was ended. What it has built is kept: run this "
+            "again to go on, and give it more time."
+        )
+    elif rc is None and shutil.disk_usage(job.log.parent).free < _ROOM_TO_TELL:
         said = f"was interrupted: the disk that {job.log.parent} is on is full. Make room there."
     elif rc is None:
         said = "was interrupted: its process ended without a word. Run this again to go on."
@@ -425,6 +440,7 @@ def main() -> None:
                 "default": "default",
             },
             "wait_s": {"type": "int", "default": 0},
+            "timeout_s": {"type": "int", "default": 7200},
             "offset": {"type": "int"},
             "state_dir": {"type": "path", "default": "~/.spark-speech"},
         },

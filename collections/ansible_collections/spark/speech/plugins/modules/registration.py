@@ -13,6 +13,8 @@ short_description: Tell control of a service, or that it is gone
 description:
   - Writes C(FOLDER/NAME.json), which the gateway reads, and beside it the service's key.
   - Each file is replaced in one step, the key first, so that the gateway never reads half.
+  - What is there under another name for the same kind of service in the same container of the same
+    host is removed, as names follow the order of an inventory.
   - Runs on the control host.
 version_added: 0.1.0
 author: Spark Speech (@spark-speech)
@@ -22,16 +24,21 @@ options:
     type: path
     required: true
   name:
-    description: The service's name.
+    description:
+      - The service's name. It can be left out with O(state=absent) where O(service) says which
+        services are meant.
     type: str
-    required: true
   state:
     description: Whether control knows the service.
     type: str
     choices: [present, absent]
     default: present
   service:
-    description: What control is told. Empty values are left out.
+    description:
+      - What control is told. Empty values are left out.
+      - Its C(kind), C(host) and C(container) tell which other names it may have.
+      - With O(state=absent) and no O(name), every service is forgotten of which all of this was
+        told.
     type: dict
     default: {}
   key:
@@ -63,16 +70,26 @@ EXAMPLES = r"""
       api: openai
       base_url: http://192.168.1.20:8000
   delegate_to: localhost
+
+- name: Register | Ensure control has forgotten all that ran on a host
+  spark.speech.registration:
+    folder: ~/.spark-speech/services.d
+    service:
+      host: spark1
+    state: absent
+  delegate_to: localhost
 """
 
 RETURN = r"""
-path:
-  description: The file that tells of the service.
+paths:
+  description: The files that tell, or told, of the services.
   returned: success
-  type: str
-  sample: /home/me/.spark-speech/services.d/llm.json
+  type: list
+  elements: str
+  sample: [/home/me/.spark-speech/services.d/llm.json]
 """
 
+import contextlib
 import json
 import stat
 from pathlib import Path
@@ -82,6 +99,7 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.spark.speech.plugins.module_utils.docker_cli import check_names
 from ansible_collections.spark.speech.plugins.module_utils.whole_files import put
 
+_IDENTITY = ("kind", "host", "container")
 _PARENTS_MODE = 0o700
 _FOLDER_MODE = 0o750
 _FILE_MODE = 0o640
@@ -113,12 +131,39 @@ def text(content: bytes | None) -> str:
     return (content or b"").decode("utf-8", errors="replace")
 
 
-def files(params: dict[str, Any]) -> list[File]:
-    """Say which files there are to be, the key's before that of the service."""
-    stem = Path(params["folder"], params["name"])
+def names(params: dict[str, Any]) -> list[str]:
+    """Say which registrations are meant, the one that is named last.
+
+    Raises:
+        OSError: a registration cannot be read.
+    """
+    name, service = params["name"], params["service"]
+    if not name:
+        return fitting(params["folder"], service)
+    identity = {part: service.get(part) for part in _IDENTITY}
+    same = fitting(params["folder"], identity) if all(identity.values()) else []
+    return [*(other for other in same if other != name), name]
+
+
+def fitting(folder: str, service: dict[str, Any]) -> list[str]:
+    """Name the services of which all of this was told; what is no registration is nobody's."""
+    found = []
+    for path in sorted(Path(folder).glob("*.json")):
+        with contextlib.suppress(ValueError):
+            told = json.loads(path.read_bytes())
+            if isinstance(told, dict) and service.items() <= told.items():
+                found.append(path.stem)
+    return found
+
+
+def files(params: dict[str, Any], name: str) -> list[File]:
+    """Say which files of a service there are to be, the key's before its own."""
+    stem = Path(params["folder"], name)
     key, service = File(Path(f"{stem}.key"), None), File(Path(f"{stem}.json"), None)
     if params["state"] == "absent":
         return [key, service]
+    if name != params["name"]:
+        return [service, key]
     told = {name: value for name, value in params["service"].items() if value not in ("", None)}
     written = json.dumps(told, indent=4, sort_keys=True) + "\n"
     wanted = [service._replace(content=written.encode())]
@@ -133,10 +178,11 @@ def run(params: dict[str, Any], *, dry: bool) -> dict[str, Any]:
     Raises:
         OSError: the folder or a file of it cannot be read or written.
     """
-    folder, wanted = Path(params["folder"]), files(params)
+    folder = Path(params["folder"])
+    wanted = [file for name in names(params) for file in files(params, name)]
     missing = params["state"] == "present" and not folder.is_dir()
-    path = wanted[-1].path
-    before = path.read_bytes() if path.is_file() else None
+    services = [file for file in wanted if file.path.suffix == ".json"]
+    shown = [difference(file) for file in services]
     changed = [file for file in wanted if not file.is_there()]
     if not dry:
         if missing:
@@ -148,13 +194,19 @@ def run(params: dict[str, Any], *, dry: bool) -> dict[str, Any]:
             file.write()
     return {
         "changed": bool(changed) or missing,
-        "path": str(path),
-        "diff": {
-            "before_header": str(path),
-            "after_header": str(path),
-            "before": text(before),
-            "after": text(wanted[-1].content),
-        },
+        "paths": [str(file.path) for file in services],
+        "diff": shown,
+    }
+
+
+def difference(file: File) -> dict[str, str]:
+    """Show a file as it is and as it is to be."""
+    before = file.path.read_bytes() if file.path.is_file() else None
+    return {
+        "before_header": str(file.path),
+        "after_header": str(file.path),
+        "before": text(before),
+        "after": text(file.content),
     }
 
 
@@ -163,16 +215,18 @@ def main() -> None:
     module = AnsibleModule(
         argument_spec={
             "folder": {"type": "path", "required": True},
-            "name": {"type": "str", "required": True},
+            "name": {"type": "str"},
             "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
             "service": {"type": "dict", "default": {}},
             "key": {"type": "str", "default": "", "no_log": True},
         },
         supports_check_mode=True,
     )
-    check_names(module, service=module.params["name"])
+    params = module.params
+    if params["name"] is not None or params["state"] == "present" or not params["service"]:
+        check_names(module, service=params["name"] or "")
     try:
-        answer = run(module.params, dry=module.check_mode)
+        answer = run(params, dry=module.check_mode)
     except OSError as error:
         module.fail_json(msg=f"{error.filename}: {error.strerror}")
         return

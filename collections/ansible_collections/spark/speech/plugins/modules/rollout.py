@@ -29,9 +29,14 @@ options:
       - Without it nothing is recorded, and what was recorded is told.
     type: str
   hash:
-    description: The hash of what was rolled out.
+    description: The hash of what was rolled out; by default the id that Docker gave the image.
     type: str
     default: ''
+  running:
+    description:
+      - The image that the container has, where only RV(previous) is asked for. A rollout that was
+        killed has no record.
+    type: str
   by:
     description: Who did it, for people. Becomes one line of at most 200 characters.
     type: str
@@ -43,11 +48,10 @@ options:
   repo:
     description: The name without a tag of the images to remove. Without it none is removed.
     type: str
-  keep:
-    description: Images of O(repo) that stay although nobody seems to need them.
-    type: list
-    elements: str
-    default: []
+  recorded_only:
+    description: Remove images that were rolled out here alone. Others of O(repo) are not ours.
+    type: bool
+    default: false
   state_dir:
     description: Where this collection keeps what it knows of the host. Made with mode 0700.
     type: path
@@ -148,9 +152,9 @@ def current_of(records: list[Record]) -> Record:
     return records[-1] if records else {"image": "", "hash": ""}
 
 
-def previous_of(records: list[Record]) -> str | None:
-    """Return the last image that is another one than the current, None if there was none."""
-    current = current_of(records)["image"]
+def previous_of(records: list[Record], running: str | None = None) -> str | None:
+    """Return the last image that is another one than what runs, None if there was none."""
+    current = running or current_of(records)["image"]
     others = (record["image"] for record in reversed(records))
     return next((image for image in others if image not in ("", current)), None)
 
@@ -223,11 +227,18 @@ def images_in_use(docker: Docker) -> set[str]:
     return {container["Image"] for container in found if container}
 
 
-def to_prune(docker: Docker, repo: str, keep: set[str]) -> list[str]:
-    """Return the images of the repository that are neither kept, by name or id, nor in use."""
+def to_prune(docker: Docker, repo: str, keep: set[str], known: set[str] | None) -> list[str]:
+    """Return the images of the repository that are neither kept, by name or id, nor in use.
+
+    With `known` only those that it names.
+    """
     images = images_of(docker, repo)
     needed = {images[name] for name in keep if name in images} | images_in_use(docker)
-    return sorted(name for name, image in images.items() if image not in needed)
+    return sorted(
+        name
+        for name, image in images.items()
+        if image not in needed and (known is None or name in known)
+    )
 
 
 def run(module: AnsibleModule) -> dict[str, Any]:
@@ -235,13 +246,18 @@ def run(module: AnsibleModule) -> dict[str, Any]:
     options = module.params
     path = Path(options["state_dir"], options["service"], "rollouts.jsonl")
     docker = Docker(module)
+    if options["image"] and not options["hash"]:
+        found = docker.image(options["image"])
+        options["hash"] = found["Id"] if found else ""
     before = sorted(images_of(docker, options["repo"])) if options["repo"] else []
     records, changed = record_rollout(options, path, module.check_mode)
-    current, previous = current_of(records)["image"] or None, previous_of(records)
+    current = current_of(records)["image"] or None
+    previous = previous_of(records, options["running"])
     pruned: list[str] = []
     if options["repo"]:
-        keep = {name for name in (current, previous, *options["keep"]) if name}
-        for image in to_prune(docker, options["repo"], keep):
+        keep = {name for name in (current, previous) if name}
+        known = {record["image"] for record in records} if options["recorded_only"] else None
+        for image in to_prune(docker, options["repo"], keep, known):
             # Without force, so that Docker refuses what a container has begun to use meanwhile.
             if module.check_mode or docker.run(["image", "rm", image], check=False).rc == 0:
                 pruned.append(image)
@@ -275,15 +291,15 @@ def main() -> None:
             "by": {"type": "str", "default": ""},
             "action": {"type": "str", "default": "present"},
             "repo": {"type": "str"},
-            "keep": {"type": "list", "elements": "str", "default": []},
+            "recorded_only": {"type": "bool", "default": False},
+            "running": {"type": "str"},
             "state_dir": {"type": "path", "default": "~/.spark-speech"},
         },
         supports_check_mode=True,
     )
     options = module.params
     check_names(module, service=options["service"], image=options["image"] or None)
-    for image in filter(None, [options["repo"], *options["keep"]]):
-        check_names(module, image=image)
+    check_names(module, image=options["repo"])
     try:
         answer = run(module)
     except OSError as error:

@@ -1,0 +1,78 @@
+"""Which route a request takes, and which one after that has failed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from proxy_app.api.errors import RETRY_IN_A_MINUTE, ApiError
+from proxy_app.gateway import Gateway
+from proxy_app.services import Alone, Health, Route, Service, longest_s
+from proxy_app.services.health import READY, SUSPECT
+
+REMEMBERED_S = 5.0
+"""How old what a service said of itself may be; it is asked no more often for all requests."""
+
+
+def in_turn(gateway: Gateway, routes: tuple[Route, ...], duration_s: float) -> Iterator[Route]:
+    """The routes that can take a recording now, the best first; the next one if that has failed.
+
+    A WhisperX server that has no alternative is not asked how it is: it says so in its answer.
+
+    Args:
+        gateway: knows how the services are.
+        routes: at least one, the best first.
+        duration_s: the recording's length.
+
+    Raises:
+        ApiError: 413, it is too long for all; 503, none is ready. Not if one was tried.
+    """
+    refusals: list[ApiError] = []
+    for route in routes:
+        is_only = len(routes) == 1 and isinstance(route, Alone)
+        refusal = _too_long(gateway, route, duration_s)
+        refusal = refusal or (None if is_only else _not_ready(gateway, route))
+        if refusal is None:
+            yield route
+        else:
+            refusals.append(refusal)
+    if len(refusals) == len(routes):
+        worst = max(refusals, key=lambda refusal: refusal.status == 413)  # noqa: PLR2004 - HTTP's
+        others = [refusal.message for refusal in refusals if refusal is not worst]
+        worst.message = " ".join([worst.message, *others])
+        raise worst
+
+
+def health_of(gateway: Gateway, service: Service) -> Health:
+    """How a service is, or was a moment ago."""
+    return gateway.health.of(service, at_most_s=REMEMBERED_S)
+
+
+def _too_long(gateway: Gateway, route: Route, duration_s: float) -> ApiError | None:
+    if isinstance(route, Alone):
+        service, limit_s = route.whisperx, longest_s(route.whisperx)
+    else:
+        # A recording cannot be cut for it: what it calls people holds for one request.
+        service = route.sortformer
+        limit_s = longest_s(service, health_of(gateway, service)) if duration_s else None
+    if limit_s is None or duration_s <= limit_s:
+        return None
+    message = (
+        f"The recording has {duration_s:.0f} s; {service.title}, which tells the speakers apart, "
+        f"takes at most {limit_s:.0f} s at once. Split it."
+    )
+    return ApiError(message, status=413, code="audio_too_long", param="file")
+
+
+def _not_ready(gateway: Gateway, route: Route) -> ApiError | None:
+    for service in route.services:
+        health = health_of(gateway, service)
+        # Parakeet servers of others may have no /health at all.
+        may_work = (READY,) if isinstance(route, Alone) else (READY, SUSPECT)
+        if health.state not in may_work:
+            return ApiError(
+                f"{service.title} is {health.state}: {health.detail} Try again in a minute.",
+                status=503,
+                code="upstream_unavailable",
+                headers=RETRY_IN_A_MINUTE | {"x-served-by": service.name},
+            )
+    return None

@@ -1,0 +1,84 @@
+"""A job's folder: its lock, its events, and what its process works with.
+
+The lock is an flock that the job's process holds for as long as it lives: the kernel frees it
+whatever ends the process, so that a job without its lock is a job without its process.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True, slots=True)
+class JobFolder:
+    """The files of one job, for this user alone."""
+
+    path: Path
+
+    @property
+    def lock(self) -> Path:
+        """Held by the job's process, whose pid is in it."""
+        return self.path / "lock"
+
+    @property
+    def events(self) -> Path:
+        """What happened, one JSON object a line."""
+        return self.path / "events.jsonl"
+
+    @property
+    def output(self) -> Path:
+        """What the job's process itself printed: nothing, where all is well."""
+        return self.path / "worker.log"
+
+    @property
+    def work(self) -> Path:
+        """What is there only while the job runs."""
+        return self.path / "work"
+
+    def take(self) -> int | None:
+        """Make the folder and take the lock, as a descriptor; None where somebody holds it."""
+        for folder in (self.path.parent, self.path):
+            folder.mkdir(mode=0o700, exist_ok=True)
+        lock = os.open(self.lock, os.O_RDWR | os.O_CREAT, 0o600)
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(lock)
+            return None
+        return lock
+
+    def is_held(self) -> bool:
+        """Whether a process holds the lock."""
+        try:
+            lock = os.open(self.lock, os.O_RDONLY)
+        except FileNotFoundError:
+            return False
+        try:
+            # Shared: two that look at the same time do not take each other for a holder.
+            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+        else:
+            return False
+        finally:
+            os.close(lock)
+
+    def holder(self) -> int | None:
+        """The pid of the process that holds the lock, once it has written it there."""
+        with contextlib.suppress(OSError, ValueError):
+            pid = int(self.lock.read_text(encoding="ascii"))
+            return pid if self.is_held() else None
+        return None
+
+    def clear(self) -> None:
+        """Remove what only the run needed."""
+        shutil.rmtree(self.work, ignore_errors=True)
+
+    def remove(self) -> None:
+        """Remove all of it."""
+        shutil.rmtree(self.path, ignore_errors=True)

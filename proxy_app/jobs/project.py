@@ -1,0 +1,134 @@
+"""What jobs run: the folder with the playbooks, the inventory, and Ansible's programs."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+log = logging.getLogger(__name__)
+
+ROOT = Path(__file__).resolve().parents[2]
+_READ_WITHIN_S = 30
+# Nothing else of the environment reaches a playbook: not the database's URL, not the keys.
+_PASSED_ON = (
+    "PATH", "HOME", "USER", "LOGNAME", "TZ", "TMPDIR", "SSH_AUTH_SOCK", "XDG_RUNTIME_DIR",
+    "DOCKER_HOST", "DOCKER_CONFIG", "DOCKER_CONTEXT",
+)  # fmt: skip
+
+
+class ProjectError(Exception):
+    """Ansible or the inventory cannot be used; the message says what to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class Hosts:
+    """What the inventory names."""
+
+    addresses: Mapping[str, str]
+    """Every host, and the address by which it is reached."""
+    groups: Mapping[str, tuple[str, ...]]
+
+    def named(self, host: str) -> str | None:
+        """The inventory's name of a host that is given by its name or its address."""
+        if host in self.addresses:
+            return host
+        return next((name for name, at in self.addresses.items() if at == host), None)
+
+
+class Project:
+    """The playbooks and hosts of one control host.
+
+    Args:
+        root: the folder with ansible.cfg, playbooks and collections; this one by default.
+        inventory: a file or folder; inventory/local of `root` by default.
+    """
+
+    def __init__(self, root: Path | None, inventory: Path | None) -> None:
+        self.root = (root or ROOT).resolve()
+        self.inventory = (inventory or self.root / "inventory/local").resolve()
+        self._mutex = threading.Lock()
+        self._hosts: tuple[object, Hosts] | None = None
+
+    def hosts(self) -> Hosts:
+        """The inventory, read by Ansible itself; again when one of its files changes.
+
+        Raises:
+            ProjectError: it cannot be read.
+        """
+        with self._mutex:
+            seen = self._fingerprint()
+            if self._hosts is None or self._hosts[0] != seen:
+                self._hosts = (seen, _hosts(self._listed()))
+            return self._hosts[1]
+
+    def program(self, name: str) -> str:
+        """One of Ansible's programs.
+
+        Raises:
+            ProjectError: it is not installed.
+        """
+        for folder in (ROOT / ".venv/ansible/bin", Path(sys.executable).parent):
+            if (folder / name).exists():
+                return str(folder / name)
+        raise ProjectError(f"{name} is not installed here: `make ansible` installs it.")
+
+    def environment(self, environ: Mapping[str, str]) -> dict[str, str]:
+        """What Ansible's programs are started with."""
+        return {
+            **{name: environ[name] for name in _PASSED_ON if name in environ},
+            "LC_ALL": "C.UTF-8",
+            "ANSIBLE_CONFIG": str(self.root / "ansible.cfg"),
+            "ANSIBLE_HOST_KEY_CHECKING": "True",
+            "ANSIBLE_FORCE_COLOR": "1",
+            "ANSIBLE_NOCOWS": "1",
+        }
+
+    def _fingerprint(self) -> object:
+        if not self.inventory.exists():
+            raise ProjectError(f"There is no inventory at {self.inventory} (SPEECH_INVENTORY).")
+        files = [self.inventory, *sorted(self.inventory.rglob("*"))]
+        return [(path, (info := path.stat()).st_mtime_ns, info.st_size) for path in files]
+
+    def _listed(self) -> dict[str, Any]:
+        command = [self.program("ansible-inventory"), "-i", str(self.inventory), "--list"]
+        try:
+            done = subprocess.run(
+                command, cwd=self.root, env=self.environment(os.environ), check=True,
+                stdin=subprocess.DEVNULL, capture_output=True, timeout=_READ_WITHIN_S,
+            )  # fmt: skip
+            listed: dict[str, Any] = json.loads(done.stdout)
+        except subprocess.CalledProcessError as error:
+            # It may quote the inventory, so it is for the log alone.
+            log.error("ansible-inventory: %s", error.stderr.decode(errors="replace").strip())  # noqa: TRY400
+        except (OSError, subprocess.TimeoutExpired, ValueError) as error:
+            log.error("ansible-inventory: %s", type(error).__name__)  # noqa: TRY400
+        else:
+            return listed
+        raise ProjectError("The inventory cannot be read; the gateway's log has the reason.")
+
+
+def _hosts(listed: dict[str, Any]) -> Hosts:
+    """Names and addresses, and no other variable: some are secrets."""
+    variables = listed.pop("_meta", {}).get("hostvars", {})
+    groups: dict[str, tuple[str, ...]] = {}
+
+    def members(group: str) -> tuple[str, ...]:
+        if group not in groups:
+            its = listed.get(group, {})
+            below = (host for child in its.get("children", ()) for host in members(child))
+            groups[group] = tuple(dict.fromkeys((*its.get("hosts", ()), *below)))
+        return groups[group]
+
+    everything = members("all")
+    addresses = {
+        host: str(variables.get(host, {}).get("ansible_host", host)) for host in everything
+    }
+    return Hosts(addresses, dict(groups))

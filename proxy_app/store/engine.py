@@ -1,0 +1,130 @@
+"""The connection to the database: SQLite in the state folder, or PostgreSQL by URL."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Engine, create_engine, event, inspect, text
+from sqlalchemy.engine import URL, make_url
+from sqlalchemy.exc import ArgumentError
+from sqlalchemy.orm import Session
+
+from proxy_app.settings import SettingError
+
+HEAD = "0001"
+"""The newest migration."""
+BUSY_S = 10
+"""How long a writer waits for another process's; transactions here take milliseconds."""
+_CONNECT_S = 5
+
+
+class SchemaError(Exception):
+    """The database was written by a newer version than this one."""
+
+
+class Store:
+    """Sessions of one database. Nothing is connected before the first one.
+
+    Args:
+        url: of the database; by default a file in `folder`.
+        folder: the state folder, which exists.
+
+    Raises:
+        SettingError: the URL cannot be used.
+    """
+
+    def __init__(self, url: str | None, folder: Path) -> None:
+        self._engine = _engine(_parse(url, folder))
+        self._folder = folder
+        self._ready = False
+        self._mutex = threading.Lock()
+
+    @contextlib.contextmanager
+    def session(self) -> Iterator[Session]:
+        """One transaction. It begins with its write, if it has one: SQLite then waits in line.
+
+        Raises:
+            SQLAlchemyError: the database does not answer or does not take it.
+            SchemaError: it is a newer version's.
+        """
+        self._ensure_schema()
+        with Session(self._engine, expire_on_commit=False) as session, session.begin():
+            yield session
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._engine.dispose()
+
+    def _ensure_schema(self) -> None:
+        """Bring the schema up to date, once per process and in one process at a time."""
+        with self._mutex:
+            if self._ready:
+                return
+            with (self._folder / "schema.lock").open("w") as lock:
+                fcntl.flock(lock, fcntl.LOCK_EX)
+                if self.version() != HEAD:
+                    # Slow to import, and mostly not needed.
+                    from proxy_app.store.migrations import upgrade  # noqa: PLC0415
+
+                    upgrade(self._engine)
+            self._ready = True
+
+    def version(self) -> str | None:
+        """The migration that the schema is at; None before the first one.
+
+        Raises:
+            SchemaError: this version does not know it.
+        """
+        with self._engine.connect() as connection:
+            if not inspect(connection).has_table("alembic_version"):
+                return None
+            found: str | None = connection.scalar(text("SELECT version_num FROM alembic_version"))
+        if found is not None and found > HEAD:
+            raise SchemaError(
+                f"The database is at schema {found}, and this version knows {HEAD} at most: start"
+                " the newer version again, or restore a backup from before it."
+            )
+        return found
+
+
+def _parse(url: str | None, folder: Path) -> URL:
+    if url is None:
+        return URL.create("sqlite", database=str(folder.resolve() / "speech.db"))
+    # The value may hold a password, and an error is shown.
+    expected = (
+        "SPEECH_DATABASE_URL: expected postgresql://USER:PASSWORD@HOST/NAME or sqlite:///FILE"
+    )
+    try:
+        parsed = make_url(url)
+    except (ArgumentError, ValueError):
+        raise SettingError(expected) from None
+    match parsed.get_backend_name():
+        case "sqlite" if parsed.database:
+            return parsed.set(drivername="sqlite")
+        case "postgresql":
+            return parsed.set(drivername="postgresql+psycopg")
+    raise SettingError(expected)
+
+
+def _engine(url: URL) -> Engine:
+    if url.get_backend_name() == "sqlite":
+        engine = create_engine(url, connect_args={"timeout": BUSY_S})
+        event.listen(engine, "connect", _prepare_sqlite)
+        event.listen(engine, "begin", lambda connection: connection.exec_driver_sql("BEGIN"))
+        return engine
+    arguments = {"connect_timeout": _CONNECT_S, "options": "-c statement_timeout=30s"}
+    return create_engine(url, connect_args=arguments, pool_pre_ping=True, pool_size=4)
+
+
+def _prepare_sqlite(connection: Any, _record: object) -> None:  # noqa: ANN401 - the driver's
+    # Python's driver would begin transactions by itself, and leave out changes of the schema.
+    connection.isolation_level = None
+    cursor = connection.cursor()
+    cursor.execute("PRAGMA journal_mode=WAL")
+    cursor.execute("PRAGMA synchronous=NORMAL")
+    cursor.close()

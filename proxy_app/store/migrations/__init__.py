@@ -1,0 +1,18 @@
+"""The schema, version by version: each file in versions/ leads from the one before it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from alembic import command
+from alembic.config import Config
+from sqlalchemy import Engine
+
+
+def upgrade(engine: Engine, version: str = "head") -> None:
+    """Bring a database's schema to a version; all of it or nothing."""
+    with engine.begin() as connection:
+        config = Config()
+        config.set_main_option("script_location", str(Path(__file__).parent).replace("%", "%%"))
+        config.attributes["connection"] = connection
+        command.upgrade(config, version)

@@ -1,0 +1,66 @@
+"""The tables. A change here needs a migration, and tests compare the two."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+from sqlalchemy import JSON, Double, Index, String, Text, text
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+
+ACTIVE = "state IN ('queued', 'running', 'canceling')"
+
+
+class Base(DeclarativeBase):
+    """Of all tables."""
+
+    type_annotation_map: ClassVar = {float: Double}
+
+
+def _one_active(name: str, *columns: str, lanes: str) -> Index:
+    """At most one active job for these columns; both databases know partial indexes."""
+    where = text(f"{ACTIVE} AND lane IN ({lanes})")
+    return Index(name, *columns, unique=True, sqlite_where=where, postgresql_where=where)
+
+
+class Job(Base):
+    """One playbook, or one word to the supervisor: asked for, running or over. Times are Unix s."""
+
+    __tablename__ = "jobs"
+
+    number: Mapped[int] = mapped_column(primary_key=True)
+    """For people, and the order in which jobs were asked for."""
+    id: Mapped[str] = mapped_column(String(32), unique=True)
+    kind: Mapped[str] = mapped_column(String(40))
+    executor: Mapped[str] = mapped_column(String(16))
+    host: Mapped[str] = mapped_column(String(253))
+    service: Mapped[str] = mapped_column(String(63))
+    target: Mapped[str] = mapped_column(String(63))
+    """What it may not share with another job on that host: two services may have one container."""
+    lane: Mapped[str] = mapped_column(String(16))
+    state: Mapped[str] = mapped_column(String(16))
+    preview: Mapped[bool]
+    force: Mapped[bool] = mapped_column(default=False)
+    """Whether a cancel may do without grace."""
+    variables: Mapped[dict[str, Any]] = mapped_column(JSON)
+    """What the form gave; never a secret."""
+    phases: Mapped[list[dict[str, Any]]] = mapped_column(JSON, default=list)
+    """`{"name", "state", "started_at", "finished_at"}`, in order."""
+    by: Mapped[str] = mapped_column(String(80))
+    why: Mapped[str] = mapped_column(Text, default="")
+    reason: Mapped[str] = mapped_column(Text, default="")
+    """One sentence for people on how it ended, or is about to."""
+    limit_s: Mapped[float]
+    rerun_of: Mapped[str | None] = mapped_column(String(32))
+    created_at: Mapped[float]
+    started_at: Mapped[float | None]
+    finished_at: Mapped[float | None]
+
+    __table_args__ = (
+        # A build takes a host, a service job the service alone: it goes beside another one's build.
+        _one_active("jobs_one_per_host", "host", lanes="'host'"),
+        _one_active("jobs_one_per_service", "host", "target", lanes="'host', 'service'"),
+        _one_active("jobs_one_preview_per_host", "host", lanes="'preview'"),
+        Index("jobs_by_state", "state"),
+        # A number that was given once names that job for ever, also after it was removed.
+        {"sqlite_autoincrement": True},
+    )

@@ -1,0 +1,152 @@
+"""Parakeet's words and Sortformer's speakers, found at the same time and merged by their times."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import gevent
+from gevent.queue import Queue
+
+from proxy_app.audio import pieces
+from proxy_app.services import Pair, Service
+from proxy_app.speech import Recognised, Token, Transcript, merge
+from proxy_app.upstreams.events import Attributed, End, Event, Heard, Progress
+from proxy_app.upstreams.http import Client, time_limit
+from proxy_app.upstreams.parakeet import Parakeet
+from proxy_app.upstreams.sortformer import MOST_SPEAKERS, Diarized, Sortformer
+from proxy_app.upstreams.whisperx import Options
+
+T = TypeVar("T")
+U = TypeVar("U")
+Tell = Callable[[Event], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Recording:
+    """A WAV of `to_wav`'s, which may be padded, and its true length in seconds."""
+
+    wav: Path
+    duration_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """On which terms the two services work."""
+
+    piece_s: float
+    """The longest piece in seconds that Parakeet gets at once."""
+    limit_s: float
+    """Seconds that each may take, from when it has a place."""
+    place: Callable[[Service], AbstractContextManager[None]]
+    """Waits for a place in a service, and holds it."""
+    models: dict[str, str]
+    """What the services are known to run, by their names."""
+
+
+class SideBySide:
+    """Transcribes with speakers by two services."""
+
+    def __init__(self, client: Client) -> None:
+        self._parakeet = Parakeet(client)
+        self._sortformer = Sortformer(client)
+
+    def transcribe(
+        self, pair: Pair, recording: Recording, options: Options, terms: Terms, tell: Tell
+    ) -> End:
+        """What was said, and by whom.
+
+        Args:
+            pair: the services.
+            recording: it must stay until this returns.
+            options: those about speakers have no effect, nor has the prompt.
+            terms: limits.
+            tell: is given the text of each piece as it becomes known, then the speakers.
+
+        Raises:
+            UpstreamError: one of the services failed; the other's work was ended.
+            QueueFullError: there was no place in one of them.
+        """
+        tell(Progress("waiting", 0.0, recording.duration_s))
+        heard, diarized = _both(
+            lambda: self._hear(pair.parakeet, recording, options, terms, tell),
+            lambda: self._diarize(pair.sortformer, recording, terms),
+        )
+        # In a thread: a recording of hours would hold up the worker's other requests.
+        merged = gevent.get_hub().threadpool.apply(merge, (heard.tokens, diarized.turns))
+        tell(Attributed(recording.duration_s, merged.segments))
+        transcript = Transcript(merged.segments, recording.duration_s, heard.language)
+        return End(transcript, _answer(pair, diarized, options, terms.models))
+
+    def _hear(
+        self, service: Service, recording: Recording, options: Options, terms: Terms, tell: Tell
+    ) -> Recognised:
+        """The words of all pieces."""
+        tokens: list[Token] = []
+        language = options.language or ""
+        with terms.place(service), time_limit(service, terms.limit_s):
+            for piece in pieces(recording.wav, terms.piece_s):
+                heard = self._parakeet.transcribe(
+                    service, piece, options.language, limit_s=terms.limit_s
+                )
+                tokens += heard.tokens
+                language = language or heard.language
+                tell(Heard(heard.segments))
+                done_s = min(piece.start_s + piece.duration_s, recording.duration_s)
+                tell(Progress("transcription", done_s, recording.duration_s))
+        return Recognised(tuple(tokens), language=language)
+
+    def _diarize(self, service: Service, recording: Recording, terms: Terms) -> Diarized:
+        with terms.place(service):
+            return self._sortformer.diarize(service, recording.wav, limit_s=terms.limit_s)
+
+
+def _answer(
+    pair: Pair, diarized: Diarized, options: Options, models: dict[str, str]
+) -> dict[str, Any]:
+    """What the answer has beside the transcript."""
+    named = {
+        service.name: models.get(service.name) or service.model or service.title
+        for service in pair.services
+    }
+    diarizer = diarized.model or named[pair.sortformer.name]
+    answer: dict[str, Any] = {
+        "models": {
+            "transcription": named[pair.parakeet.name],
+            "diarization": f"{diarizer} (tells at most {MOST_SPEAKERS} people apart)",
+        }
+    }
+    warnings = []
+    if options.num_speakers or options.min_speakers or options.max_speakers:
+        warnings.append(
+            f"The number of speakers asked for had no effect: {pair.sortformer.title} finds it by "
+            f"itself, and tells at most {MOST_SPEAKERS} people apart."
+        )
+    if options.prompt:
+        warnings.append(f"The prompt had no effect: {pair.parakeet.title} takes none.")
+    return answer | ({"warnings": warnings} if warnings else {})
+
+
+def _both(one: Callable[[], T], other: Callable[[], U]) -> tuple[T, U]:
+    """Do two things at once; what the first to fail raises ends the other."""
+    done: Queue[Exception | None] = Queue()
+    results: dict[int, Any] = {}
+
+    def do(number: int, work: Callable[[], Any]) -> None:
+        try:
+            results[number] = work()
+            done.put(None)
+        except Exception as error:  # noqa: BLE001 - raised again, where it is waited for
+            done.put(error)
+
+    greenlets = [gevent.spawn(do, number, work) for number, work in enumerate((one, other))]
+    try:
+        for _ in greenlets:
+            if error := done.get():
+                raise error
+        return results[0], results[1]
+    finally:
+        gevent.killall(greenlets)

@@ -1,0 +1,128 @@
+"""How jobs end that do not end by themselves: canceled, overdue, killed, with the machine."""
+
+import os
+import signal
+from pathlib import Path
+
+from proxy_app.jobs.ledger import LOST
+from proxy_app.jobs.states import State
+from proxy_app.store import Job
+from tests.jobs.house import House, command_line, eventually, settings
+
+
+def begun(house: House, host: str = "slow") -> Job:
+    """A job whose playbook is in the middle of its long task."""
+    job = house.order(host)
+    house.wait_for_text(job, "TASK [Build | ")
+    assert eventually(lambda: sleeps(house))
+    return job
+
+
+def sleeps(house: House) -> list[int]:
+    """The commands that the long task runs."""
+    return [pid for pid in house.playbooks() if "sleep" in command_line(pid)]
+
+
+def nothing_runs(house: House) -> bool:
+    assert eventually(lambda: not house.playbooks(), 20), house.shown()
+    return True
+
+
+def test_a_cancel_ends_the_playbook_and_its_commands(house: House) -> None:
+    with house.dispatching():
+        job = begun(house)
+        assert house.room.jobs.cancel(job.id, by="the page").state == State.CANCELING
+        ended = house.wait(job)
+        assert (ended.state, ended.reason) == (State.CANCELED, "Canceled by the page.")
+        assert [phase["state"] for phase in ended.phases] == ["succeeded", "failed"]
+        assert nothing_runs(house)
+        assert house.order("slow").state == State.QUEUED  # the host is free again
+
+
+def test_force_ends_what_hears_no_signal(house: House) -> None:
+    with house.dispatching():
+        job = begun(house, "stubborn")
+        # ansible-playbook itself, too, does not hear it any more.
+        for pid in house.playbooks():
+            os.kill(pid, signal.SIGSTOP)
+        house.room.jobs.cancel(job.id, force=True)
+        assert house.wait(job).state == State.CANCELED
+        assert nothing_runs(house)
+
+
+def test_a_job_that_takes_too_long_is_ended_and_says_so(tmp_path: Path) -> None:
+    house = House(settings(tmp_path, SPEECH_JOB_LIMIT_S="4"))
+    with house.dispatching():
+        ended = house.wait(house.order("slow"))
+        assert (ended.state, ended.reason) == (
+            State.TIMED_OUT,
+            "It took longer than the 4 s that it may take.",
+        )
+        assert nothing_runs(house)
+    house.room.close()
+
+
+def test_a_worker_that_is_killed_takes_its_playbook_along_and_is_found(any_house: House) -> None:
+    house = any_house
+    with house.dispatching():
+        job = begun(house)
+        os.kill(house.worker(job), signal.SIGKILL)
+        assert nothing_runs(house)
+        ended = house.wait(job)
+        assert (ended.state, ended.reason) == (State.LOST, LOST)
+        assert not house.room.jobs.folder(job.id).work.exists()
+        again = house.room.desk.rerun(ended, None)
+        assert again.rerun_of == job.id
+        house.wait_for_text(again, "TASK [Build | ")
+
+
+def test_a_dispatcher_that_is_killed_leaves_its_jobs_to_the_next_one(house: House) -> None:
+    with house.dispatching() as dispatcher:
+        job = begun(house)
+        dispatcher.kill()
+        dispatcher.wait()
+        queued = house.order("failing")
+        assert house.now(job).state == State.RUNNING
+        with house.dispatching():
+            assert house.wait(queued).state == State.FAILED
+            assert house.now(job).state == State.RUNNING
+            house.room.jobs.cancel(job.id)
+            assert house.wait(job).state == State.CANCELED
+
+
+def test_when_the_machine_goes_down_everything_says_so_afterwards(house: House) -> None:
+    with house.dispatching() as dispatcher:
+        job = begun(house)
+        for pid in (dispatcher.pid, house.worker(job), *house.playbooks()):
+            os.kill(pid, signal.SIGKILL)
+        dispatcher.wait()
+    with house.dispatching():
+        assert house.wait(job).state == State.LOST
+        assert house.order("slow").state == State.QUEUED  # no lock stays
+
+
+def test_a_control_app_that_stops_ends_its_jobs_and_says_so(house: House) -> None:
+    with house.dispatching() as dispatcher:
+        job = begun(house)
+        dispatcher.send_signal(signal.SIGTERM)
+        assert dispatcher.wait(60) == 0
+        assert not house.playbooks()
+        ended = house.now(job)
+        assert ended.state == State.CANCELED
+        assert ended.reason.startswith("The control app was stopped, and the job with it")
+
+
+def test_a_worker_that_is_stuck_is_killed_when_it_is_overdue(house: House) -> None:
+    with house.dispatching():
+        job = begun(house)
+        os.kill(house.worker(job), signal.SIGSTOP)
+        house.change(job, limit_s=-1000.0)
+        assert house.wait(job).state == State.LOST
+        assert nothing_runs(house)
+
+
+def test_a_second_dispatcher_waits_for_the_first(house: House) -> None:
+    with house.dispatching() as first, house.dispatching() as second:
+        assert house.wait(house.order("failing")).state == State.FAILED
+        assert (house.state / "dispatcher.log").read_text().count("has pid") == 1
+        assert first.poll() is second.poll() is None
