@@ -73,7 +73,8 @@ class Client:
             self._session.get(
                 service.base_url + path,
                 headers=_key(service),
-                timeout=timeout_s,
+                # Nobody there is told from nobody who answers: the limit above comes after this.
+                timeout=(timeout_s / 2, timeout_s),
                 allow_redirects=False,
                 stream=True,
             ) as response,

@@ -38,7 +38,8 @@ class Probe:
         try:
             status, answer = self._client.get(service, path, timeout_s=TIMEOUT_S)
         except TimeLimitError:
-            return Health(UNREACHABLE, f"{path} gave no answer within {TIMEOUT_S:g} s.")
+            # It is there, and may only be busy: what it is asked to do may still be done.
+            return Health(SUSPECT, f"{path} gave no answer within {TIMEOUT_S:g} s.")
         except UpstreamError as error:
             return Health(UNREACHABLE, error.message)
         except Exception as error:  # noqa: BLE001 - one service must not hide the others

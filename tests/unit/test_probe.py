@@ -9,7 +9,7 @@ import pytest
 
 from proxy_app.services import Service
 from proxy_app.services.health import READY, SUSPECT, UNREACHABLE, WARMING
-from proxy_app.upstreams import Client, Probe, UnavailableError
+from proxy_app.upstreams import Client, Probe, UnavailableError, probe
 from tests.standins.upstream_parakeet import Parakeet, Sortformer
 
 
@@ -35,6 +35,20 @@ def test_a_key_that_fits_into_no_header_is_nowhere_told(
     assert health.state in (UNREACHABLE, SUSPECT)
     assert "hunter2" not in health.detail
     assert "hunter2" not in caplog.text
+
+
+def test_who_is_there_and_does_not_answer_in_time_may_be_busy(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(probe, "TIMEOUT_S", 0.4)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        health = Probe(Client())(service(silent.getsockname()[1]))
+    assert (health.state, health.ready) == (SUSPECT, False)
+    assert "no answer within 0.4 s" in health.detail
+
+
+def test_where_nobody_listens_the_service_is_unreachable(closed_port: int) -> None:
+    assert Probe(Client())(service(closed_port)).state == UNREACHABLE
 
 
 def test_a_failure_is_logged_by_its_kinds_only(closed_port: int) -> None:
