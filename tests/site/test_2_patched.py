@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import pytest
 import requests
 
 from tests.fleet.checks import refused, wait_for
@@ -124,28 +123,23 @@ def test_a_parakeet_that_is_made_anew_has_its_patch_back_in_the_same_run(
     assert diarizes(site, call)
 
 
-@pytest.fixture(scope="session")
-def made_by_hand(site: Site, spark2: Spark) -> str:
-    """Somebody makes Parakeet's container anew, and does not start it; returns its id."""
+def test_a_container_that_was_made_anew_by_hand_is_pristine_and_is_patched_when_asked(
+    site: Site, spark2: Spark
+) -> None:
     image = image_of(spark2)
     spark2.docker("rm", "--force", "parakeet")
-    return spark2.docker("create", "--name", "parakeet", image).strip()
-
-
-def test_a_container_that_was_made_anew_by_hand_is_pristine_and_is_patched_when_asked(
-    site: Site, spark2: Spark, made_by_hand: str
-) -> None:
+    made = spark2.docker("create", "--name", "parakeet", image).strip()
     assert "patch: pristine -> patched" in site.run("status").out
     foretold = site.run("sortformer", "--check", "--diff")
     assert foretold.rc == 0, foretold.out
     assert foretold.changed["spark2"] > 0
     assert "+_attach_sortformer()" in foretold.out
-    assert id_of(spark2) == made_by_hand
+    assert id_of(spark2) == made
     assert spark2.docker("diff", "parakeet") == ""
 
 
 def test_a_parakeet_that_is_taken_away_takes_along_what_was_known_of_its_diarizer(
-    site: Site, spark2: Spark, made_by_hand: str
+    site: Site, spark2: Spark
 ) -> None:
     known, manifest = "sortformer.json", "ls ~/.spark-speech/sortformer/parakeet/manifest.json"
     foretold = site.run("parakeet", "--check", "--diff", parakeet_state="absent")
