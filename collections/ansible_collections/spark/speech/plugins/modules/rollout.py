@@ -15,7 +15,7 @@ description:
     than at the last rollout. It tells who did what, when, and which image was replaced.
   - Tells the current image and the last different one, which is what a rollback returns to.
   - With O(repo), removes the images of that name that are not needed. The current and the previous
-    one stay, those in O(keep), and each one that a container uses, be it running or stopped.
+    one stay, and each one that a container uses, be it running or stopped.
 version_added: 0.1.0
 author: Spark Speech (@spark-speech)
 options:

@@ -161,6 +161,7 @@ _NO_TEXT = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]|[\x00-\x08\x0b-\x1f\x7f]")
 # Three deaths since somebody started it: Docker would go on for ever.
 _HOPELESS_RESTARTS = 3
 _SIGKILLED = 137
+_REASON_WITHIN_S = 1  # Docker hears of the kernel's reason on another way than of the end
 
 
 class ParameterError(Exception):
@@ -327,7 +328,7 @@ def unmet(body: Any, expect: dict[str, Any]) -> str:  # noqa: ANN401 - any JSON
     return ", ".join(wrong)
 
 
-def behind(docker: Docker, name: str) -> Behind:
+def behind(docker: Docker, name: str, *, again: bool = True) -> Behind:
     """Look at a container; a Docker that does not answer is said, and may answer the next time."""
     result = docker.run(["container", "inspect", name], check=False, timeout=60)
     if result.rc != 0 and "no such" in result.err.lower():
@@ -337,6 +338,10 @@ def behind(docker: Docker, name: str) -> Behind:
     found = json.loads(result.out)[0]
     if found["Name"] != f"/{name}":  # Docker also takes the beginning of an id for a name
         return Behind("absent", True, f"There is no container {name}.")
+    state = found["State"]
+    if again and state["ExitCode"] == _SIGKILLED and not state["OOMKilled"]:
+        time.sleep(_REASON_WITHIN_S)
+        return behind(docker, name, again=False)
     return judge(name, found)
 
 
