@@ -426,7 +426,7 @@ def test_one_that_is_ready_is_ready_whatever_its_container_does(
     [
         ("echo broken; exit 3", (), "ended with exit status 3"),
         ("echo broken; kill -9 $$; sleep 600", ("--init",), "was killed"),
-        ("echo broken; tail /dev/zero", ("--memory", "8m"), "out of memory (its limit is 8 MiB)"),
+        ("echo broken; tail /dev/zero", ("--memory", "8m"), "memory (its limit is 8 MiB)"),
     ],
     ids=["exit", "kill", "oom"],
 )

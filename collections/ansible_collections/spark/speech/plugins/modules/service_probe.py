@@ -161,7 +161,6 @@ _NO_TEXT = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]|[\x00-\x08\x0b-\x1f\x7f]")
 # Three deaths since somebody started it: Docker would go on for ever.
 _HOPELESS_RESTARTS = 3
 _SIGKILLED = 137
-_REASON_WITHIN_S = 1  # Docker hears of the kernel's reason on another way than of the end
 
 
 class ParameterError(Exception):
@@ -328,7 +327,7 @@ def unmet(body: Any, expect: dict[str, Any]) -> str:  # noqa: ANN401 - any JSON
     return ", ".join(wrong)
 
 
-def behind(docker: Docker, name: str, *, again: bool = True) -> Behind:
+def behind(docker: Docker, name: str) -> Behind:
     """Look at a container; a Docker that does not answer is said, and may answer the next time."""
     result = docker.run(["container", "inspect", name], check=False, timeout=60)
     if result.rc != 0 and "no such" in result.err.lower():
@@ -338,10 +337,6 @@ def behind(docker: Docker, name: str, *, again: bool = True) -> Behind:
     found = json.loads(result.out)[0]
     if found["Name"] != f"/{name}":  # Docker also takes the beginning of an id for a name
         return Behind("absent", True, f"There is no container {name}.")
-    state = found["State"]
-    if again and state["ExitCode"] == _SIGKILLED and not state["OOMKilled"]:
-        time.sleep(_REASON_WITHIN_S)
-        return behind(docker, name, again=False)
     return judge(name, found)
 
 
@@ -351,8 +346,8 @@ def judge(name: str, found: dict[str, Any]) -> Behind:
     status, code = state["Status"], state["ExitCode"]
     killed = "was killed by the kernel, out of memory" if state["OOMKilled"] else ""
     if status in ("exited", "dead"):
-        ended = killed or _ended(code)
-        said, over = f"Container {name} {ended}{_limit(found) if killed else ''}.", True
+        ended = killed + _limit(found) if killed else _ended(code, found)
+        said, over = f"Container {name} {ended}.", True
     elif status == "created":
         said, over = f"Container {name} was made but never started{_error(state)}.", True
     elif status in ("paused", "removing"):
@@ -365,13 +360,18 @@ def judge(name: str, found: dict[str, Any]) -> Behind:
         said += f", a process in it {killed}{_limit(found)}" if killed else ""
         if restarts:
             said += f", started {restarts} more times because it died"
-            said += f" (last it {_ended(code)})" if status == "restarting" else ""
+            said += f" (last it {_ended(code, found)})" if status == "restarting" else ""
         said += "."
     return Behind(status, over, said)
 
 
-def _ended(code: int) -> str:
-    return "was killed" if code == _SIGKILLED else f"ended with exit status {code}"
+def _ended(code: int, found: dict[str, Any]) -> str:
+    if code != _SIGKILLED:
+        return f"ended with exit status {code}"
+    if not found["HostConfig"]["Memory"]:
+        return "was killed"
+    # Docker does not always hear that it was the kernel, and why.
+    return f"was killed, by somebody or for want of memory{_limit(found)}"
 
 
 def _limit(found: dict[str, Any]) -> str:
