@@ -91,6 +91,7 @@ def magpie(
         magpie_disk_needed="1GB",
     )
     put_registry(fleet, spark, folder)
+    spark.ssh("rm -rf ~/.docker")  # a build of another page leaves its node's name there
     yield Magpie(playbook, inventory, spark, folder)
     spark.root("sh", "-c", f"cd /root/registry && {STOP_REGISTRY}")
 
