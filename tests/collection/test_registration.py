@@ -78,7 +78,7 @@ def test_what_is_gone_is_forgotten_once(run_module: RunModule, tmp_path: Path) -
     assert not missing["changed"]
 
 
-def test_all_that_is_told_of_something_is_forgotten_whatever_its_name(
+def test_a_service_is_forgotten_whatever_its_name_and_none_of_another_host_that_has_it(
     run_module: RunModule, tmp_path: Path
 ) -> None:
     diarizer = {**SERVICE, "kind": "diarize", "host": "spark2", "container": "parakeet"}
@@ -91,7 +91,7 @@ def test_all_that_is_told_of_something_is_forgotten_whatever_its_name(
     (tmp_path / "broken.json").write_text("{")
     (tmp_path / "list.json").write_text("[]")
     meant = {name: diarizer[name] for name in ("kind", "host", "container")}
-    forget = {"folder": str(tmp_path), "service": meant, "state": "absent"}
+    forget = {"folder": str(tmp_path), "name": "service1", "service": meant, "state": "absent"}
     paths = [str(tmp_path / "service0.json")]
     foretold = run_module("registration", **forget, check=True)
     assert foretold["paths"] == paths
@@ -104,13 +104,13 @@ def test_all_that_is_told_of_something_is_forgotten_whatever_its_name(
     assert (again["changed"], again["paths"]) == (False, [])
 
 
-@pytest.mark.parametrize("given", [{"state": "absent"}, {"service": SERVICE}])
+@pytest.mark.parametrize("given", [{"state": "absent", "service": SERVICE}, {"service": SERVICE}])
 def test_a_service_that_nothing_names_is_refused(
     run_module: RunModule, tmp_path: Path, given: dict[str, object]
 ) -> None:
     (tmp_path / "llm.json").write_text("{}")
     refused = run_module("registration", folder=str(tmp_path), **given)
-    assert "is not the name of a service" in refused["msg"]
+    assert "missing required arguments: name" in refused["msg"]
     assert [path.name for path in tmp_path.iterdir()] == ["llm.json"]
 
 

@@ -24,10 +24,9 @@ options:
     type: path
     required: true
   name:
-    description:
-      - The service's name. It can be left out with O(state=absent) where O(service) says which
-        services are meant.
+    description: The service's name.
     type: str
+    required: true
   state:
     description: Whether control knows the service.
     type: str
@@ -36,9 +35,9 @@ options:
   service:
     description:
       - What control is told. Empty values are left out.
-      - Its C(kind), C(host) and C(container) tell which other names it may have.
-      - With O(state=absent) and no O(name), every service is forgotten of which all of this was
-        told.
+      - Its C(kind), C(host) and C(container) tell which other names it may have. With
+        O(state=absent) nothing else of it counts, and what bears O(name) stays if it is another
+        host's.
     type: dict
     default: {}
   key:
@@ -69,14 +68,6 @@ EXAMPLES = r"""
       kind: llm
       api: openai
       base_url: http://192.168.1.20:8000
-  delegate_to: localhost
-
-- name: Register | Ensure control has forgotten all that ran on a host
-  spark.speech.registration:
-    folder: ~/.spark-speech/services.d
-    service:
-      host: spark1
-    state: absent
   delegate_to: localhost
 """
 
@@ -138,21 +129,24 @@ def names(params: dict[str, Any]) -> list[str]:
         OSError: a registration cannot be read.
     """
     name, service = params["name"], params["service"]
-    if not name:
-        return fitting(params["folder"], service)
+    there = registered(Path(params["folder"]))
     identity = {part: service.get(part) for part in _IDENTITY}
-    same = fitting(params["folder"], identity) if all(identity.values()) else []
-    return [*(other for other in same if other != name), name]
+    known = all(identity.values())
+    same = [each for each, told in there.items() if known and identity.items() <= told.items()]
+    host = service.get("host")
+    of_another = host and there.get(name, {}).get("host", host) != host
+    named = [] if params["state"] == "absent" and of_another else [name]
+    return [*(each for each in same if each != name), *named]
 
 
-def fitting(folder: str, service: dict[str, Any]) -> list[str]:
-    """Name the services of which all of this was told; what is no registration is nobody's."""
-    found = []
-    for path in sorted(Path(folder).glob("*.json")):
+def registered(folder: Path) -> dict[str, dict[str, Any]]:
+    """Read what is told of each service; what is no registration is nobody's."""
+    found = {}
+    for path in sorted(folder.glob("*.json")):
         with contextlib.suppress(ValueError):
             told = json.loads(path.read_bytes())
-            if isinstance(told, dict) and service.items() <= told.items():
-                found.append(path.stem)
+            if isinstance(told, dict):
+                found[path.stem] = told
     return found
 
 
@@ -215,18 +209,16 @@ def main() -> None:
     module = AnsibleModule(
         argument_spec={
             "folder": {"type": "path", "required": True},
-            "name": {"type": "str"},
+            "name": {"type": "str", "required": True},
             "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
             "service": {"type": "dict", "default": {}},
             "key": {"type": "str", "default": "", "no_log": True},
         },
         supports_check_mode=True,
     )
-    params = module.params
-    if params["name"] is not None or params["state"] == "present" or not params["service"]:
-        check_names(module, service=params["name"] or "")
+    check_names(module, service=module.params["name"])
     try:
-        answer = run(params, dry=module.check_mode)
+        answer = run(module.params, dry=module.check_mode)
     except OSError as error:
         module.fail_json(msg=f"{error.filename}: {error.strerror}")
         return
