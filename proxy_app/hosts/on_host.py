@@ -32,23 +32,25 @@ def run(command: tuple[str, ...]) -> tuple[str, str]:
     name = command[0]
     if not shutil.which(name):
         return "", name + " is not installed"
-    before = _hanging.get(name)
     # A driver that hangs cannot be killed, and must not be asked ever more often.
-    if before is None or before.poll() is not None:
-        before = _hanging[name] = subprocess.Popen(
-            command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-            env=dict(os.environ, LC_ALL="C"),
-        )  # fmt: skip
-        try:
-            out, err = before.communicate(timeout=ANSWERS_WITHIN_S)
-        except subprocess.TimeoutExpired:
-            before.kill()
-        else:
-            del _hanging[name]
-            said = err.decode(errors="replace").strip().splitlines()
-            failed = (said or [name + " failed"])[-1] if before.returncode else ""
-            return out.decode(errors="replace"), failed
-    return "", name + " does not answer"
+    if name in _hanging and _hanging[name].poll() is None:
+        return "", name + " does not answer"
+    process = subprocess.Popen(
+        command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        env=dict(os.environ, LC_ALL="C"),
+    )  # fmt: skip
+    try:
+        out, err = process.communicate(timeout=ANSWERS_WITHIN_S)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        for pipe in (process.stdout, process.stderr):
+            assert pipe, "asked for"
+            pipe.close()
+        _hanging[name] = process
+        return "", name + " does not answer"
+    said = err.decode(errors="replace").strip().splitlines()
+    failed = (said or [name + " failed"])[-1] if process.returncode else ""
+    return out.decode(errors="replace"), failed
 
 
 def memory() -> tuple[int, int]:
