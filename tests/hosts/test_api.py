@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -59,11 +60,18 @@ def refusal(answer: requests.Response, status: int = 400) -> dict[str, str]:
     return found
 
 
+@pytest.fixture
+def short_home() -> Iterator[str]:
+    """Ansible's sockets lie below it, and the address of a socket holds 107 bytes."""
+    with tempfile.TemporaryDirectory(prefix="speech-") as folder:
+        yield folder
+
+
 def test_a_host_is_looked_at_tried_and_added_and_a_playbook_gets_there(
-    tmp_path: Path, sshd: Sshd
+    tmp_path: Path, short_home: str, sshd: Sshd
 ) -> None:
     """All that a person does on the page of a fresh control app, and the job after it."""
-    house = empty_house(tmp_path / "house")
+    house = empty_house(tmp_path / "house", HOME=short_home)
     with serving(house) as web, house.dispatching():
         empty = web.get("/api/hosts").json()
         assert (empty["hosts"], empty["error"]) == ([], None)
@@ -197,10 +205,10 @@ def test_what_cannot_be_is_refused_before_anybody_is_asked(
     web: Web, path: str, body: dict[str, object], param: str
 ) -> None:
     right = {"address": "192.0.2.1", "user": "me", "fingerprint": "SHA256:" + "A" * 43}
-    whole = {
-        "/look": {}, "/try": right, "": {**right, "name": "spark1", "groups": []},
-    }[path]  # fmt: skip
-    error = refusal(web.post(f"/api/hosts{path}", {**whole, **body}))
+    everything: dict[str, dict[str, object]] = {
+        "/look": {}, "/try": {**right}, "": {**right, "name": "spark1", "groups": []},
+    }  # fmt: skip
+    error = refusal(web.post(f"/api/hosts{path}", {**everything[path], **body}))
     assert error["param"] == param
     assert "hunter2" not in json.dumps(error)
 

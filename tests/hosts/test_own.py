@@ -86,14 +86,14 @@ def test_its_files_are_this_users_alone(own: OwnHosts) -> None:
 
 def test_ssh_takes_the_configuration_also_in_a_folder_with_a_space(own: OwnHosts) -> None:
     own.add(OTHER)
-    command = ["ssh", "-G", "-F", own.ssh_config, "-p", "2222", "-l", "you", "--", "fd00::7"]
+    command = ["ssh", "-G", "-F", str(own.ssh_config), "-p", "2222", "-l", "you", "--", "fd00::7"]
     said = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     folder = own.ssh_config.parent
     assert f"identityfile {folder}/ssh_key\n" in said
     assert f"userknownhostsfile {folder}/known_hosts\n" in said
     assert "stricthostkeychecking true\n" in said
     assert own.known_hosts.read_text() == f"[fd00::7]:2222 {KEY}\n"
-    asks = ["ssh-keygen", "-F", "[fd00::7]:2222", "-f", own.known_hosts]
+    asks = ["ssh-keygen", "-F", "[fd00::7]:2222", "-f", str(own.known_hosts)]
     assert subprocess.run(asks, capture_output=True, check=False).returncode == 0
 
 
