@@ -337,7 +337,7 @@ def host_problem(text: str) -> str:
     except ValueError:
         # A name of digits and dots only is another spelling of an IP address (2130706433, 127.1).
         if not is_host(text) or re.fullmatch(r"[0-9.]+|0x[0-9a-f.x]+", text.lower()):
-            return f"{text!r} is no host name"
+            return f"{text[:100]!r} is no host name"
         return ""
     address = getattr(address, "ipv4_mapped", None) or address
     if address.is_link_local or address.is_unspecified or address.is_multicast:

@@ -87,9 +87,9 @@ def add() -> tuple[Response, int]:
         name=name, address=login.address, port=login.port or 0, user=login.user or "",
         groups=groups, key=key.line,
     )  # fmt: skip
+    _forget(gateway, name)
     if not gateway.room.own_hosts.add(host):
         raise _taken(f"There is a host of the name {name} already.")
-    _forget(gateway, name)
     shown = next(it for it in snapshot(gateway)["hosts"] if it["name"] == name)
     return jsonify(shown), 201
 

@@ -15,7 +15,7 @@ from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import delete
+from sqlalchemy import delete, select
 from sqlalchemy.exc import SQLAlchemyError
 
 from proxy_app.hosts.line import Line
@@ -115,7 +115,9 @@ class Collector:
         for name in [name for name in self._watched if name not in logins]:
             self._watched.pop(name).drop()
         with self._room.store.session() as session:
-            session.execute(delete(HostState).where(HostState.name.not_in(list(logins))))
+            gone = set(session.scalars(select(HostState.name))) - set(logins)
+            if gone:
+                session.execute(delete(HostState).where(HostState.name.in_(gone)))
 
     def _look_at(self, name: str, host: _Watched, login: Login) -> None:
         try:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
-import secrets
 from pathlib import Path
 
 NAMES = ("hf_token", "ngc_key")
@@ -27,10 +27,13 @@ class Secrets:
         if not (value.isascii() and value.isprintable()) or not 0 < len(value) <= _LONGEST:
             raise ValueError(f"{name}: expected one line of printable ASCII characters")
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        new = self._folder / f"{name}.{secrets.token_hex(4)}"
-        with open(new, "x", opener=lambda path, flags: os.open(path, flags, 0o600)) as file:
-            file.write(value)
-        new.rename(self._folder / name)
+        new = self._folder / f"{name}.new"
+        with (self._folder / "lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            new.unlink(missing_ok=True)  # of one that was killed
+            with open(new, "x", opener=lambda path, flags: os.open(path, flags, 0o600)) as file:
+                file.write(value)
+            new.rename(self._folder / name)
 
     def remove(self, name: str) -> None:
         """Keep a secret no longer."""
