@@ -121,12 +121,25 @@ def test_the_commands_of_the_readme_name_what_is_there() -> None:
         assert set(words[3:]) <= {"--check", "--diff"}
 
 
+# How SSH tells it differs: who is refused at once may end before it was given the module.
+AWAY = "127.0.0.1"
+DOCKER = "Docker daemon does not answer"
+ASKED = "leave out -e whisperx_state"
+ABSENT = {"whisperx_state": "absent"}
+
+
 @pytest.mark.parametrize(
-    ("extra", "why"),
-    [({}, "Docker"), ({"whisperx_state": "absent"}, "leave out -e whisperx_state")],
+    ("limit", "extra", "why"),
+    [
+        ([], {}, {"away": AWAY, "here": DOCKER}),
+        ([], ABSENT, {"away": AWAY, "here": ASKED}),
+        (["--limit", "here"], {}, {"here": DOCKER}),
+        (["--limit", "away"], {}, {"away": AWAY}),
+    ],
+    ids=["all hosts", "another state", "one host", "one host that cannot be reached"],
 )
 def test_the_status_tells_what_it_could_not_look_at(
-    extra: dict[str, str], why: str, tmp_path: Path
+    limit: list[str], extra: dict[str, str], why: dict[str, str], tmp_path: Path
 ) -> None:
     local = {"ansible_connection": "local"}
     hosts = {"away": {"ansible_host": "127.0.0.1", "ansible_port": 1}, "here": local}
@@ -134,14 +147,14 @@ def test_the_status_tells_what_it_could_not_look_at(
     python = {"ansible_python_interpreter": "{{ ansible_playbook_python }}"}
     inventory = tmp_path / "hosts.yml"
     inventory.write_text(json.dumps({"all": {"vars": python, "children": groups}}))
-    command = ("-i", str(inventory), "-e", json.dumps(extra), "playbooks/status.yml")
+    command = ("-i", str(inventory), "-e", json.dumps(extra), *limit, "playbooks/status.yml")
     done = run("ansible-playbook", *command, DOCKER_HOST="unix:///nowhere")
     assert done.returncode == 2, done.stdout
-    _, _, table = done.stdout.partition("DRIFT")
-    rows = [line.split(maxsplit=4) for line in table.splitlines()[1:3]]
-    assert [row[:4] for row in rows] == [
-        ["away", "whisperx", "unreachable", "-"],
-        ["here", "whisperx", "unknown", "-"],
-    ]
-    assert "Connection refused" in rows[0][4]
-    assert why in rows[1][4]
+    table = done.stdout.partition("DRIFT")[2].partition("\n\n")[0]
+    rows = {row[0]: row[1:] for row in (line.split(maxsplit=4) for line in table.splitlines()[1:])}
+    assert rows.keys() == why.keys(), done.stdout
+    for host, reason in why.items():
+        state = "unreachable" if host == "away" else "unknown"
+        assert rows[host][:3] == ["whisperx", state, "-"]
+        assert reason in rows[host][3]
+        assert f"fatal: [{host}]" in done.stdout
