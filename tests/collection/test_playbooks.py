@@ -121,6 +121,21 @@ def test_the_commands_of_the_readme_name_what_is_there() -> None:
         assert set(words[3:]) <= {"--check", "--diff"}
 
 
+def test_the_site_ends_at_a_lost_host_that_was_alone_in_its_playbook(tmp_path: Path) -> None:
+    """As docs/ci.md says: Ansible begins no other playbook then, also none for other hosts."""
+    away = {"ansible_host": "127.0.0.1", "ansible_port": 1}
+    groups = {
+        "whisperx": {"hosts": {"away": away}},
+        "parakeet": {"hosts": {"here": {"ansible_connection": "local"}}},
+    }
+    inventory = tmp_path / "hosts.yml"
+    inventory.write_text(json.dumps({"all": {"children": groups}}))
+    done = run("ansible-playbook", "-i", str(inventory), "--check", SITE)
+    assert done.returncode == 4, done.stdout
+    assert re.findall(r"^PLAY \[(\w+)\]", done.stdout, re.MULTILINE) == ["WhisperX"]
+    assert re.findall(r"^(\w+) +: ok=", done.stdout, re.MULTILINE) == ["away"]
+
+
 # How SSH tells it differs: who is refused at once may end before it was given the module.
 AWAY = "127.0.0.1"
 DOCKER = "Docker daemon does not answer"
