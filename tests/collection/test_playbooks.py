@@ -5,10 +5,13 @@ import os
 import re
 import shutil
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+from tests.collection.conftest import docker_versions
 
 ROOT = Path(__file__).resolve().parents[2]
 BIN = ROOT / ".venv/ansible/bin"
@@ -173,3 +176,26 @@ def test_the_status_tells_what_it_could_not_look_at(
         assert rows[host][:3] == ["whisperx", state, "-"]
         assert reason in rows[host][3]
         assert f"fatal: [{host}]" in done.stdout
+
+
+def test_a_docker_that_cannot_build_is_told_before_anything_is_shipped(
+    without_buildx: Callable[[str], dict[str, str]], tmp_path: Path
+) -> None:
+    newer = [client for client, version in docker_versions().items() if version >= 23]
+    if not newer:
+        pytest.skip("no docker command here is one that needs buildx, as those from 23 on do")
+    variables = {
+        "service_host": "localhost",
+        "speech_state_dir": str(tmp_path / "state"),
+        "speech_sources": str(ROOT / "tests/fleet/contexts"),
+        "managed_service_name": "tiny",
+        "managed_service_container": "spark-test-unbuilt",
+        "managed_service_build": {"name": "tiny"},
+    }
+    environment = without_buildx(newer[0])
+    command = ("-e", json.dumps(variables), "--check", "playbooks/service.yml")
+    done = run("ansible-playbook", *command, **environment)
+    assert done.returncode == 2, done.stdout
+    said = " ".join(done.stdout.split())
+    assert "tiny cannot be built on localhost: Docker builds images with its buildx plugin" in said
+    assert not (tmp_path / "state").exists()
