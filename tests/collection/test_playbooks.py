@@ -199,3 +199,45 @@ def test_a_docker_that_cannot_build_is_told_before_anything_is_shipped(
     said = " ".join(done.stdout.split())
     assert "tiny cannot be built on localhost: Docker builds images with its buildx plugin" in said
     assert not (tmp_path / "state").exists()
+
+
+@pytest.fixture(scope="module")
+def refusals(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """What the service of each case is told, on this machine and without Docker, in one run."""
+    folder = tmp_path_factory.mktemp("refusals")
+    common = {
+        "ansible_connection": "local",
+        "ansible_python_interpreter": "{{ ansible_playbook_python }}",
+        "speech_state_dir": str(folder / "state"),
+        "managed_service_container": "spark-test-refused",
+    }
+    cases = {
+        name: {"managed_service_name": "tiny", **given} for name, (given, _) in REFUSED.items()
+    }
+    inventory, play = folder / "cases.yml", folder / "play.yml"
+    inventory.write_text(json.dumps({"all": {"vars": common, "hosts": cases}}))
+    role = {"ansible.builtin.include_role": {"name": "spark.speech.managed_service"}}
+    play.write_text(json.dumps([{"hosts": "all", "gather_facts": False, "tasks": [role]}]))
+    command = ("-i", str(inventory), str(play))
+    done = run("ansible-playbook", *command, DOCKER_HOST="unix:///nowhere")
+    assert not (folder / "state").exists()
+    found = re.split(r"^fatal: \[(\w+)", done.stdout, flags=re.MULTILINE)[1:]
+    return {
+        host: " ".join(said.split()) for host, said in zip(found[::2], found[1::2], strict=True)
+    }
+
+
+REFUSED: dict[str, tuple[dict[str, Any], str]] = {
+    state: ({"managed_service_state": state}, "Start it: sudo systemctl start docker")
+    for state in ("started", "stopped", "restarted")
+} | {
+    "no_container": (
+        {"managed_service_state": "restarted", "managed_service_container": ""},
+        "nothing that can be restarted: tiny is only registered",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_what_a_service_cannot_be_is_told(refusals: dict[str, str], case: str) -> None:
+    assert REFUSED[case][1] in refusals[case]
