@@ -235,6 +235,11 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
         {"managed_service_state": "restarted", "managed_service_container": ""},
         "nothing that can be restarted: tiny is only registered",
     ),
+    "aside": ({"managed_service_name": "aside"}, "choose another name"),
+    "sortformer": (
+        {"managed_service_name": "sortformer", "managed_service_state": "absent"},
+        "choose another name",
+    ),
 }
 
 
