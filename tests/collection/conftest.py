@@ -80,6 +80,27 @@ def docker(engine: Engine) -> Iterator[RunDocker]:
     os.environ.update(theirs)
 
 
+def docker_versions() -> dict[str, int]:
+    """The docker commands of this machine, and the first number of their versions."""
+    found = (shutil.which("docker", path=folder) for folder in os.get_exec_path())
+    versions = {}
+    for client in filter(None, found):
+        said = subprocess.run([client, "--version"], capture_output=True, text=True, check=True)
+        versions[client] = int(said.stdout.split("version ")[1].split(".")[0])
+    return versions
+
+
+@pytest.fixture
+def without_buildx(engine: Engine, tmp_path: Path) -> Callable[[str], dict[str, str]]:
+    """`without_buildx(client)`: an environment where that docker has no buildx that works."""
+    plugin = tmp_path / "docker/cli-plugins/docker-buildx"
+    plugin.parent.mkdir(parents=True)
+    plugin.write_text("#!/bin/sh\nexit 1\n")
+    plugin.chmod(0o755)
+    config = {"DOCKER_CONFIG": str(tmp_path / "docker"), "DOCKER_HOST": engine.host}
+    return lambda client: {**config, "PATH": f"{Path(client).parent}:{os.environ['PATH']}"}
+
+
 @pytest.fixture(scope="session")
 def base_image(docker: RunDocker, engine: Engine) -> str:
     """An image with a shell: SPEECH_TEST_BASE_IMAGE, or Debian."""

@@ -135,6 +135,11 @@ facts:
       description: The images of the host that have a name, as name:tag.
       type: list
       elements: str
+    no_build:
+      description:
+        - Why images cannot be built here, and what to do about it; empty where they can. It is no
+          problem for a host that has the image.
+      type: str
     runs:
       description: Whether O(container) runs.
       type: bool
@@ -172,6 +177,7 @@ _FACTS = (
     "owner_of_port",
     "image",
     "images",
+    "no_build",
     "runs",
     "is_aside",
 )
@@ -343,6 +349,7 @@ class Preflight:
             self.owner(container)
             listed = ["image", "ls", "--format", "{{.Repository}}:{{.Tag}}"]
             self.facts["images"] = self.docker.run(listed).out.split()
+            self.facts["no_build"] = self.no_build()
             self.facts["docker_version"] = info.get("ServerVersion")
             self.disk(info["DockerRootDir"])
             self.gpu(info)
@@ -358,6 +365,21 @@ class Preflight:
         previous = self.docker.container(f"{name}-previous")
         return record.exists() or (
             previous is not None and strangers(name, previous, service) is None
+        )
+
+    def no_build(self) -> str:
+        """Why Docker cannot build with BuildKit: from version 23 on its command needs a plugin.
+
+        Docker's command looks for that before it writes its help, which is all that is asked for.
+        """
+        asked = self.docker.run(["build", "--help"], check=False, timeout=60)
+        if asked.rc == 0:
+            return ""
+        if "buildx" not in asked.err:
+            return " ".join(trouble(asked)).strip()
+        return (
+            "Docker builds images with its buildx plugin, which is missing or broken here. Install "
+            "docker-buildx-plugin (docker-buildx in Debian and Ubuntu)."
         )
 
     def owner(self, container: dict[str, Any] | None) -> None:

@@ -106,7 +106,7 @@ from typing import Any, NamedTuple
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.spark.speech.plugins.module_utils.docker_cli import check_names
-from ansible_collections.spark.speech.plugins.module_utils.whole_files import put
+from ansible_collections.spark.speech.plugins.module_utils.whole_files import put, words
 
 _IDENTITY = ("kind", "host", "container")
 _PARENTS_MODE = 0o700
@@ -285,7 +285,7 @@ def main() -> None:
     try:
         answer = run(module.params, dry=module.check_mode)
     except OSError as error:
-        module.fail_json(msg=f"{error.filename}: {error.strerror}")
+        module.fail_json(msg=words(error))
         return
     module.exit_json(**answer)
 
