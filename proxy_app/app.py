@@ -11,7 +11,20 @@ from urllib.parse import quote
 from flask import Flask, Response, g, request
 
 from proxy_app import web
-from proxy_app.api import audio, errors, health, jobs, openai_v1, services, uploads, whisperx
+from proxy_app.api import (
+    audio,
+    errors,
+    health,
+    hosts,
+    jobs,
+    openai_v1,
+    services,
+    uploads,
+    whisperx,
+)
+from proxy_app.api import (
+    secrets as secrets_api,
+)
 from proxy_app.api.connection import ConnectionCare
 from proxy_app.api.errors import ApiError, is_api
 from proxy_app.config import Config, is_loopback, load_config
@@ -50,7 +63,8 @@ def create_app(environ: Mapping[str, str] | None = None) -> Flask:
     app.after_request(_add_headers)
     errors.init_app(app)
     uploads.init_app(app, config.max_upload_bytes)
-    for module in (audio, health, jobs, openai_v1, services, web, whisperx):
+    modules = (audio, health, hosts, jobs, openai_v1, secrets_api, services, web, whisperx)
+    for module in modules:
         app.register_blueprint(module.bp)
     app.wsgi_app = ConnectionCare(  # type: ignore[method-assign]
         app.wsgi_app,
