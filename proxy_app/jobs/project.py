@@ -24,6 +24,12 @@ _PASSED_ON = (
 )  # fmt: skip
 
 
+_CONNECTION = (
+    "ansible_connection", "ansible_host", "ansible_port", "ansible_user",
+    "ansible_ssh_private_key_file", "ansible_ssh_common_args", "ansible_ssh_extra_args",
+)  # fmt: skip
+
+
 class ProjectError(Exception):
     """Ansible or the inventory cannot be used; the message says what to do."""
 
@@ -35,6 +41,8 @@ class Hosts:
     addresses: Mapping[str, str]
     """Every host, and the address by which it is reached."""
     groups: Mapping[str, tuple[str, ...]]
+    connections: Mapping[str, dict[str, str]]
+    """How every host is reached: those of Ansible's variables that say so, as they are written."""
 
     def named(self, host: str) -> str | None:
         """The inventory's name of a host that is given by its name or its address."""
@@ -80,8 +88,9 @@ class Project:
                 return str(folder / name)
         raise ProjectError(f"{name} is not installed here: `make ansible` installs it.")
 
-    def environment(self, environ: Mapping[str, str]) -> dict[str, str]:
-        """What Ansible's programs are started with."""
+    def environment(self, environ: Mapping[str, str] | None = None) -> dict[str, str]:
+        """What Ansible's programs, and ssh, are started with; from os.environ by default."""
+        environ = os.environ if environ is None else environ
         return {
             **{name: environ[name] for name in _PASSED_ON if name in environ},
             "LC_ALL": "C.UTF-8",
@@ -116,7 +125,7 @@ class Project:
 
 
 def _hosts(listed: dict[str, Any]) -> Hosts:
-    """Names and addresses, and no other variable: some are secrets."""
+    """Names, addresses and how they are reached; of the other variables some are secrets."""
     variables = listed.pop("_meta", {}).get("hostvars", {})
     groups: dict[str, tuple[str, ...]] = {}
 
@@ -131,4 +140,12 @@ def _hosts(listed: dict[str, Any]) -> Hosts:
     addresses = {
         host: str(variables.get(host, {}).get("ansible_host", host)) for host in everything
     }
-    return Hosts(addresses, dict(groups))
+    connections = {
+        host: {
+            name: str(its[name])
+            for name in _CONNECTION
+            if (its := variables.get(host, {})).get(name)
+        }
+        for host in everything
+    }
+    return Hosts(addresses, dict(groups), connections)
