@@ -148,9 +148,9 @@ def shown(job: Job) -> dict[str, Any]:
         "why": job.why,
         "variables": job.variables,
         "rerun_of": job.rerun_of,
-        "created_at": _time(job.created_at),
-        "started_at": _time(job.started_at),
-        "finished_at": _time(job.finished_at),
+        "created_at": time_of(job.created_at),
+        "started_at": time_of(job.started_at),
+        "finished_at": time_of(job.finished_at),
         "url": _url(job),
         "stream": f"{_url(job)}/stream",
         "log": f"{_url(job)}/log",
@@ -223,7 +223,7 @@ def _lines(reader: EventReader, *, colours: bool) -> Iterator[str]:
 
 
 def _phase(phase: dict[str, Any]) -> dict[str, Any]:
-    times = {name: _time(phase[name]) for name in ("started_at", "finished_at")}
+    times = {name: time_of(phase[name]) for name in ("started_at", "finished_at")}
     return {"name": phase["name"], "state": phase["state"], **times}
 
 
@@ -231,7 +231,8 @@ def _url(job: Job) -> str:
     return f"/api/jobs/{job.id}"
 
 
-def _time(seconds: float | None) -> str | None:
+def time_of(seconds: float | None) -> str | None:
+    """Unix seconds as RFC 3339 in UTC."""
     if seconds is None:
         return None
     return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds")

@@ -37,7 +37,11 @@ def in_turn(gateway: Gateway, routes: tuple[Route, ...], duration_s: float) -> I
         else:
             refusals.append(refusal)
     if len(refusals) == len(routes):
-        worst = max(refusals, key=lambda refusal: refusal.status == 413)  # noqa: PLR2004 - HTTP's
+        worst = max(
+            refusals,
+            # Of those that are not ready one that may be soon: the client is to come back then.
+            key=lambda refusal: (refusal.status == 413, not refusal.headers.keys() & DO_NOT_RETRY),  # noqa: PLR2004 - HTTP's
+        )
         others = [refusal.message for refusal in refusals if refusal is not worst]
         worst.message = " ".join([worst.message, *others])
         raise worst
@@ -70,16 +74,16 @@ def _refused(gateway: Gateway, route: Route) -> ApiError | None:
         verdict = gateway.reports.verdict(service.name)
         if verdict is None or not verdict.refuses:
             continue
-        headers = RETRY_IN_A_MINUTE | {"x-served-by": service.name}
-        if verdict.state == GIVEN_UP:
-            # Tries that come by themselves would go on for as long as nobody mends it.
-            headers |= DO_NOT_RETRY
+        is_given_up = verdict.state == GIVEN_UP
         said = f"{service.title} is {verdict.state.replace('_', ' ')}: {verdict.detail}"
         return ApiError(
-            f"{said} Try again in a minute.",
+            said if is_given_up else f"{said} Try again in a minute.",
             status=503,
             code="upstream_unavailable",
-            headers=headers,
+            # Tries that come by themselves would go on for as long as nobody mends it.
+            headers=RETRY_IN_A_MINUTE
+            | {"x-served-by": service.name}
+            | (DO_NOT_RETRY if is_given_up else {}),
         )
     return None
 

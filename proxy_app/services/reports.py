@@ -1,9 +1,9 @@
 """What the gateway met at a service, for the watch process, and what that found.
 
-There is one note per service and kind. A note is a file that is replaced as a whole, so that a reader
-never sees half of one, and there are never more notes than services. Whoever watches compares the
-times. The watch process holds a lock beside them for as long as it lives: what a dead one has found
-is no longer so.
+There is one note per service and kind. A note is a file that is replaced as a whole, so that a
+reader never sees half of one, and there are never more notes than services. Whoever watches compares
+the times. The watch process holds a lock beside them for as long as it lives: what a dead one has
+found is no longer so.
 """
 
 from __future__ import annotations

@@ -1,7 +1,6 @@
 """What makes a service doubtful, and what gets it restarted; with a clock that a test moves."""
 
 from dataclasses import replace
-
 from pathlib import Path
 
 import pytest
@@ -90,11 +89,11 @@ def test_a_service_that_fails_every_other_probe_is_not_restarted(world: World) -
 def test_requests_are_kept_away_once_a_probe_has_failed_and_not_before(world: World) -> None:
     world.checks = [BAD, GOOD]
     world.fail()
-    assert not world.verdict.refuses
+    assert not world.verdict().refuses
     world.go(1)
-    assert world.verdict.refuses
+    assert world.verdict().refuses
     heal(world)
-    assert not world.verdict.refuses
+    assert not world.verdict().refuses
 
 
 def test_the_fourth_restart_in_half_an_hour_is_not_made_but_the_window_slides(
@@ -112,7 +111,7 @@ def test_the_fourth_restart_in_half_an_hour_is_not_made_but_the_window_slides(
         world.go(10)
     assert (world.state, world.left) == ("given_up", 0)
     assert world.row.detail.startswith("3 restarts in 30 minutes did not help")
-    assert world.verdict.refuses
+    assert world.verdict().refuses
     world.go(1799 - (world.clock.monotonic - began))
     assert (world.state, world.restarts) == ("given_up", 3)
     world.restart_helps = True
@@ -440,7 +439,7 @@ def test_a_service_that_refuses_the_clip_is_doubtful_and_not_restarted(world: Wo
     world.checks = Check(Found.REFUSED, "It refuses the gateway's key.")
     world.go(2 * TERMS.probe_every_s)
     assert (world.state, world.restarts) == ("suspect", 0)
-    assert not world.verdict.refuses
+    assert not world.verdict().refuses
 
 
 def test_a_good_answer_to_a_request_clears_a_suspicion(world: World) -> None:
@@ -461,7 +460,7 @@ def test_without_leave_nothing_is_restarted_and_the_page_says_so(world: World) -
     world.go(300)
     assert (world.state, world.restarts, world.left) == ("suspect", 0, 3)
     assert "automatic restarts are off" in world.row.detail
-    assert world.verdict.refuses
+    assert world.verdict().refuses
     world.checks = GOOD
     world.go(40)
     assert world.state == "ready"

@@ -170,7 +170,6 @@ class World:
     def left(self) -> int:
         return self.records.left(self.service.name)
 
-    @property
     def verdict(self) -> Verdict:
         with self.reports.watching(lambda: True):
             found = self.reports.verdict(self.service.name)
