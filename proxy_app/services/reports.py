@@ -1,7 +1,7 @@
 """What the gateway met at a service, for the watch process, and what that found.
 
-There is one note per service and kind. A note is a file that is replaced as a whole, so that a
-reader never sees half of one, and there are never more notes than services. Whoever watches compares
+There is one note per service and kind. A note is a file that is replaced as a whole, so that no
+reader sees half of one, and there are never more notes than services. Whoever watches compares
 the times. The watch process holds a lock beside them for as long as it lives: what a dead one has
 found is no longer so.
 """

@@ -116,7 +116,9 @@ class Watcher:
             # The time may have jumped: the next probe is never farther away than usual.
             left = self._row.last_check["at"] + terms.probe_every_s - moment.wall
             self._due += min(terms.probe_every_s, max(0.0, left))
-        self._failed_seen = self._failed_at()
+        failed_at = self._failed_at()
+        checked_at = (self._row.last_check or {}).get("at", 0.0)
+        self._failed_seen = failed_at if (failed_at or 0.0) <= checked_at else None
         self._asked_seen = reports.asked_at(service.name)
         self._answered_seen = reports.answered_at(service.name)
         self._cleared_at = self._since - REPROBE_S
