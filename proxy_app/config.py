@@ -160,6 +160,29 @@ class Config:
         "engine can be restarted like a container.",
     )
 
+    probe_every_s: float = setting(
+        300.0,
+        "Seconds between two deep probes of a service: real speech, whose words are compared.",
+        minimum=1,
+        maximum=86_400,
+    )
+    probe_limit_s: float = setting(
+        60.0, "Seconds that a deep probe may take.", minimum=0.1, maximum=3600
+    )
+    stuck_s: float = setting(
+        120.0,
+        "Seconds without progress after which a service that is at work is probed, and restarted "
+        "where the probe fails.",
+        minimum=1,
+        maximum=86_400,
+    )
+    load_limit_s: float = setting(
+        1800.0,
+        "Seconds that a service may load before it counts as stuck; nothing is counted meanwhile.",
+        minimum=1,
+        maximum=86_400,
+    )
+
     spark2_host: str | None = setting(None, "Default of WHISPERX_HOST.", env="SPARK2_HOST")
     spark2_user: str | None = setting(None, "Default of WHISPERX_USER.", env="SPARK2_USER")
     whisperx_host: str | None = setting(
