@@ -8,6 +8,8 @@ from threading import BoundedSemaphore
 
 from flask import current_app
 
+from proxy_app.access import Password, Sessions, Throttle
+from proxy_app.access.start import form_key, password_of
 from proxy_app.audio import DecodeLimits
 from proxy_app.config import Config
 from proxy_app.jobs.desk import Room
@@ -38,6 +40,11 @@ class Gateway:
     watches: Watches
     reports: Reports
     suspects: Suspects
+    password: Password
+    sessions: Sessions
+    throttle: Throttle
+    form_key: bytes
+    """What the tokens of pages and forms are made with."""
 
     def place(self, service: Service) -> AbstractContextManager[None]:
         """Wait for a place in a service, and hold it.
@@ -75,6 +82,10 @@ def make_gateway(config: Config) -> Gateway:
         watches=Watches(room.jobs),
         reports=reports,
         suspects=Suspects(config.state_dir / "suspects", reports),
+        password=password_of(config),
+        sessions=Sessions(room.store),
+        throttle=Throttle(room.store),
+        form_key=form_key(config),
     )
 
 

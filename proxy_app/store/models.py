@@ -64,3 +64,26 @@ class Job(Base):
         # A number that was given once names that job for ever, also after it was removed.
         {"sqlite_autoincrement": True},
     )
+
+
+class LoginSession(Base):
+    """Somebody who has given the password. Times are Unix s."""
+
+    __tablename__ = "sessions"
+
+    token: Mapped[str] = mapped_column(String(64), primary_key=True)
+    """SHA-256 of what is in the cookie."""
+    password: Mapped[str] = mapped_column(String(64))
+    """The fingerprint of the password that opened it: another password ends it."""
+    created_at: Mapped[float]
+    seen_at: Mapped[float]
+
+
+class LoginTry(Base):
+    """A try of the password, kept for minutes; `at` is Unix s."""
+
+    __tablename__ = "login_tries"
+
+    number: Mapped[int] = mapped_column(primary_key=True)
+    address: Mapped[str] = mapped_column(String(45))
+    at: Mapped[float]
