@@ -15,6 +15,7 @@ import tarfile
 import tempfile
 import time
 from collections.abc import Iterator
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -72,10 +73,18 @@ def backup(config: Config, file: Path) -> None:
         store.close()
 
 
-def restore(config: Config, file: Path) -> Path | None:
-    """Put what a backup has in the place of what is here.
+@dataclass(frozen=True, slots=True)
+class Restored:
+    """What came of it."""
 
-    Gives the backup that was made of what was here before; None where there was nothing.
+    before: Path | None
+    """The backup that was made of what was here; None where there was nothing."""
+    has_registrations: bool
+    """Whether the services' registrations are back: where the playbooks' are mounted, they are not."""
+
+
+def restore(config: Config, file: Path) -> Restored:
+    """Put what a backup has in the place of what is here.
 
     Raises:
         CommandError: it is no good backup, one of a newer version, or something is running.
@@ -98,8 +107,8 @@ def restore(config: Config, file: Path) -> Path | None:
             ) from None
         finally:
             store.close()
-        _put_files(config, found)
-    return before
+        _put_folders(config, found)
+        return Restored(before, _put_registrations(config, found))
 
 
 def _add_database(archive: tarfile.TarFile, store: Store) -> None:
@@ -146,27 +155,26 @@ def _settled(copied: copies.Row) -> copies.Row:
     return copied
 
 
-def _put_files(config: Config, found: Unpacked) -> None:
+def _put_folders(config: Config, found: Unpacked) -> None:
     for name in FOLDERS:
         new, there = found.folder / "state" / name, config.state_dir / name
         if there.exists():
             there.rename(found.folder / f"{name}.before")  # it goes with the folder
         if new.exists():
             new.rename(there)
-    registrations = sorted((found.folder / "registrations").glob("*"))
+
+
+def _put_registrations(config: Config, found: Unpacked) -> bool:
     try:
-        if registrations:
+        for path in sorted((found.folder / "registrations").glob("*")):
             config.services_dir.mkdir(parents=True, exist_ok=True)
-        for path in registrations:
             new = config.services_dir / f".{path.name}.new"
             shutil.copyfile(path, new)
             new.chmod(0o640)
             new.rename(config.services_dir / path.name)
-    except OSError as error:
-        raise CommandError(
-            f"all is restored but the registrations: {config.services_dir} cannot be written"
-            f" ({error.strerror}); the playbooks register the services again"
-        ) from None
+    except OSError:
+        return False
+    return True
 
 
 @contextlib.contextmanager

@@ -36,7 +36,11 @@ def run(config: Config, options: argparse.Namespace) -> None:
         backup(config, options.file)
         print(f"{options.file} has secrets in it: keep it where only you can read it.")
     else:
-        before = restore(config, options.file)
+        done = restore(config, options.file)
         print(f"Restored {options.file}.")
-        if before:
-            print(f"What was here before is in {before}.")
+        if done.before:
+            print(f"What was here before is in {done.before}.")
+        if not done.has_registrations:
+            print(
+                f"{config.services_dir} is not ours to write: run the playbooks to register again."
+            )
