@@ -38,7 +38,7 @@ COMMANDS["ansible"] = [
     [str(BIN / "yamllint"), "--strict", *ANSIBLE],
 ]
 LANES = (
-    ("lint", "types", "unit", "api", "locks", "fleet"),
+    ("lint", "types", "unit", "access", "api", "locks", "fleet"),
     ("engine", "parakeet", "sortformer", "collection"),
     ("ansible", "e2e", "jobs", "hosts", "site"),
 )
