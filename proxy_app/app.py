@@ -11,7 +11,17 @@ from urllib.parse import quote
 from flask import Flask, Response, g, request
 
 from proxy_app import web
-from proxy_app.api import audio, errors, health, jobs, openai_v1, services, uploads, whisperx
+from proxy_app.api import (
+    audio,
+    errors,
+    health,
+    jobs,
+    live,
+    openai_v1,
+    services,
+    uploads,
+    whisperx,
+)
 from proxy_app.api.connection import ConnectionCare
 from proxy_app.api.errors import ApiError, is_api
 from proxy_app.config import Config, is_loopback, load_config
@@ -50,8 +60,9 @@ def create_app(environ: Mapping[str, str] | None = None) -> Flask:
     app.after_request(_add_headers)
     errors.init_app(app)
     uploads.init_app(app, config.max_upload_bytes)
-    for module in (audio, health, jobs, openai_v1, services, web, whisperx):
+    for module in (audio, health, jobs, live, openai_v1, services, whisperx):
         app.register_blueprint(module.bp)
+    web.init_app(app)
     app.wsgi_app = ConnectionCare(  # type: ignore[method-assign]
         app.wsgi_app,
         body_timeout_s=config.body_timeout_s,
