@@ -7,6 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from typing import Any
+from urllib.parse import quote
+
+from proxy_app.jobs.kinds import KINDS
 
 Data = Mapping[str, Any]
 
@@ -24,6 +27,11 @@ _ACTIONS = {
                " registration changes.", True),
 }  # fmt: skip
 """Of a service: the button, what is asked before, and whether it is one to be careful with."""
+_KINDS = {
+    "whisperx": ("whisperx.model", "whisperx.rollback", "whisperx.remove"),
+    "sortformer": ("sortformer.unpatch",),
+}
+"""By API: what else can be done with a service, each with a form of its own."""
 
 
 def service(it: Data, hosts: Sequence[Data], jobs: Sequence[Data]) -> dict[str, Any]:
@@ -45,6 +53,11 @@ def service(it: Data, hosts: Sequence[Data], jobs: Sequence[Data]) -> dict[str, 
         **found,
         "facts": [(label, found[key]) for key, label in _FACTS if found.get(key)],
         "actions": actions,
+        "forms": [
+            (KINDS[kind].title, f"/install/{kind}?host={quote(it.get('host') or '')}")
+            for kind in _KINDS.get(it["api"], ())
+            if it.get("container") and not it.get("embedded")
+        ],
         "job": next(
             (job for job in jobs if job["state"] in _ACTIVE and _is_about(job, it)), None
         ),

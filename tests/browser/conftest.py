@@ -4,18 +4,28 @@ import contextlib
 import os
 import shutil
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Page, Playwright, sync_playwright
+from playwright.sync_api import (
+    Browser,
+    BrowserContext,
+    Page,
+    Playwright,
+    expect,
+    sync_playwright,
+)
 
 from tests.jobs.house import House, settings
 from tests.jobs.web import Web, serving
 
 SCREENS = Path(__file__).with_name("screens")
 WIDE, PHONE = {"width": 1440, "height": 900}, {"width": 390, "height": 844}
+
+expect.set_options(timeout=60_000)  # it only ends a test that has failed
 
 
 @dataclass
@@ -58,7 +68,7 @@ def browser(playwright: Playwright) -> Iterator[Browser]:
 @pytest.fixture
 def context(browser: Browser) -> Iterator[BrowserContext]:
     made = browser.new_context(viewport=WIDE)
-    made.set_default_timeout(30_000)
+    made.set_default_timeout(60_000)
     yield made
     made.close()
 
@@ -102,7 +112,10 @@ def site(session_site: Site) -> Iterator[Site]:
             jobs.cancel(job.id, force=True)
 
 
-Shoot = Callable[[Page, str], None]
+class Shoot(Protocol):
+    """Takes pictures of a page under a name; of the `whole` of it, or of what is in sight."""
+
+    def __call__(self, page: Page, name: str, *, whole: bool = True) -> None: ...
 
 
 @pytest.fixture
@@ -110,13 +123,13 @@ def shoot() -> Shoot:
     """Keep how a page looks: wide and on a phone, light and dark."""
     SCREENS.mkdir(exist_ok=True)
 
-    def kept(page: Page, name: str) -> None:
+    def kept(page: Page, name: str, *, whole: bool = True) -> None:
         for scheme in ("light", "dark"):
             page.emulate_media(color_scheme=scheme, reduced_motion="reduce")  # type: ignore[arg-type]
             for size, viewport in (("wide", WIDE), ("phone", PHONE)):
                 page.set_viewport_size(viewport)  # type: ignore[arg-type]
                 page.wait_for_timeout(120)
-                page.screenshot(path=SCREENS / f"{name}-{size}-{scheme}.png", full_page=True)
+                page.screenshot(path=SCREENS / f"{name}-{size}-{scheme}.png", full_page=whole)
         page.emulate_media(color_scheme="light")
         page.set_viewport_size(WIDE)  # type: ignore[arg-type]
 

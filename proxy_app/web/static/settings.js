@@ -8,7 +8,7 @@ import { busy, clearWrongs, showWrong } from "./forms.js";
 function show(form, isSet) {
   const name = form.dataset.secret;
   form.elements.value.value = "";
-  form.elements.value.placeholder = isSet ? "Set; a new one takes its place" : "Not set";
+  form.elements.value.placeholder = isSet ? "A new one takes its place" : "";
   form.querySelector("[data-forget]").hidden = !isSet;
   document.getElementById(`state-${name}`).textContent = isSet ? "Set just now." : "Not set.";
 }
