@@ -72,7 +72,7 @@ def job_head(job_id: str) -> str:
 @bp.get("/hosts/add")
 def add_host() -> str:
     """Add a Spark."""
-    return render_template("add_host.html", groups=_GROUPS, key=None)
+    return render_template("add_host.html", groups=_GROUPS)
 
 
 @bp.get("/settings")

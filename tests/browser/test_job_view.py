@@ -73,29 +73,23 @@ def test_a_job_is_canceled_then_run_again(page: Page, site: Site, shoot: Shoot) 
     expect(page.get_by_role("link", name="the run before")).to_be_visible()
 
 
-def test_what_does_not_hear_a_cancel_can_be_forced(page: Page, site: Site) -> None:
-    job = site.house.order("stubborn")
-    open_job(page, site, job.id)
-    expect(page.locator(".job-phases")).to_contain_text("Build")
-    page.get_by_role("button", name="Cancel the job").click()
-    page.get_by_role("dialog").get_by_role("button", name="Cancel the job").click()
-    page.get_by_role("button", name="Force stop").click()
-    page.get_by_role("dialog").get_by_role("button", name="Force stop").click()
-    expect(page.locator(".job-title .pill")).to_have_text("Canceled")
-    assert site.house.now(job).force
-
-
-def test_a_job_that_is_being_stopped_says_so(
+def test_a_job_that_is_being_stopped_can_be_forced(
     page: Page, site: Site, told: Told, shoot: Shoot
 ) -> None:
     put(told, 1, 3)
-    site.house.room.jobs.cancel(told.job.id, by="a test")
     open_job(page, site, told.job.id)
+    page.get_by_role("button", name="Cancel the job").click()
+    page.get_by_role("dialog").get_by_role("button", name="Cancel the job").click()
     expect(page.locator(".job-title .pill")).to_have_text("Canceling")
     expect(page.locator(".outcome")).to_contain_text("it is being stopped")
-    expect(page.get_by_role("button", name="Force stop")).to_be_visible()
     shoot(page, "job-canceling", whole=False)
+    assert not site.house.now(told.job).force
+    page.get_by_role("button", name="Force stop").click()
+    with page.expect_response("**/cancel"):
+        page.get_by_role("dialog").get_by_role("button", name="Force stop").click()
+    assert site.house.now(told.job).force
     told.end(State.CANCELED, "Canceled by a test.")
+    expect(page.locator(".job-title .pill")).to_have_text("Canceled")
 
 
 def test_a_question_that_is_answered_with_not_now_does_nothing(

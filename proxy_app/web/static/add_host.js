@@ -59,8 +59,14 @@ step(where, async () => {
   byId("key-known").hidden = !found.known;
   byId("confirmed").checked = found.known;
   what.hidden = true;
+  await showOurKey();
   open(who);
 });
+
+async function showOurKey() {
+  const { key: ours } = await send("GET", "/api/hosts");
+  byId("public-key").textContent = `mkdir -p ~/.ssh && echo '${ours.public}' >> ~/.ssh/authorized_keys`;
+}
 
 step(who, async () => {
   if (!byId("confirmed").checked) {

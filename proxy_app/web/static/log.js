@@ -25,6 +25,7 @@ export class Log {
     this.searched = 0;
     this.painting = false;
     this.lastTop = 0;
+    this.first = 1; // the first line in sight
     this.body = box.querySelector(".lines");
     box.addEventListener("scroll", () => this.scrolled(), { passive: true });
     new ResizeObserver(() => this.resized()).observe(box);
@@ -49,19 +50,11 @@ export class Log {
     this.repaint();
   }
 
-  // Show a line in the middle, and mark it as the one that is meant.
+  // Show a line, and mark it as the one that is meant.
   reveal(number) {
     this.following = false;
-    this.grow();
-    const index = Math.min(number, this.lines.length) - 1;
-    const chunk = this.chunks[Math.floor(index / CHUNK)];
-    if (!chunk) return;
     this.select(number);
-    this.fill(chunk);
-    const row = chunk.element.children[index % CHUNK];
-    this.box.scrollTop += row.getBoundingClientRect().top - this.box.getBoundingClientRect().top
-      - this.box.clientHeight / 3;
-    this.lastTop = this.box.scrollTop;
+    this.bring(number, this.box.clientHeight / 3);
     this.repaint();
   }
 
@@ -82,8 +75,8 @@ export class Log {
     this.match = -1;
     this.searched = 0;
     this.look();
-    for (const chunk of this.chunks) this.empty(chunk);
-    const begin = this.matches.findIndex(({ number }) => number >= this.topLine());
+    for (const chunk of this.chunks) if (chunk.filled) this.empty(chunk);
+    const begin = this.matches.findIndex(({ number }) => number >= this.first);
     if (this.matches.length) this.step(0, begin < 0 ? 0 : begin);
     this.repaint();
   }
@@ -101,10 +94,25 @@ export class Log {
 
   // Below: how it is done.
 
+  // Scroll until a line is so many pixels below the upper edge.
+  bring(number, below) {
+    this.grow();
+    const index = Math.min(number, this.lines.length) - 1;
+    const chunk = this.chunks[Math.floor(index / CHUNK)];
+    if (!chunk) return;
+    this.fill(chunk);
+    const row = chunk.element.children[index % CHUNK];
+    this.box.scrollTop += row.getBoundingClientRect().top - this.box.getBoundingClientRect().top - below;
+    this.lastTop = this.box.scrollTop;
+  }
+
+  // The first line in sight.
   topLine() {
-    const top = this.box.scrollTop;
-    const index = this.chunks.findIndex(({ element }) => element.offsetTop + element.offsetHeight > top);
-    return index < 0 ? 1 : index * CHUNK + 1;
+    const { scrollTop } = this.box;
+    const chunk = this.chunks.find(({ element }) => element.offsetTop + element.offsetHeight > scrollTop);
+    const rows = [...(chunk?.element.children ?? [])];
+    const row = rows.findIndex(({ offsetTop, offsetHeight }) => offsetTop + offsetHeight > scrollTop);
+    return (chunk?.start ?? 0) + Math.max(0, row) + 1;
   }
 
   look() {
@@ -135,6 +143,7 @@ export class Log {
       this.width = width;
       this.columns = null;
       for (const chunk of this.chunks) if (!chunk.filled) this.empty(chunk);
+      if (!this.following && this.chunks.length) this.bring(this.first, 0);
     }
     this.repaint();
   }
@@ -159,6 +168,7 @@ export class Log {
       this.box.scrollTop = this.box.scrollHeight;
     }
     this.lastTop = this.box.scrollTop;
+    this.first = this.topLine();
     this.changed();
   }
 
