@@ -69,6 +69,7 @@ def parts(gateway: Gateway, data: Data) -> dict[str, Any]:
         "malformed": data["services"]["malformed"],
         "services": [service(it, hosts, jobs) for it in services],
         "hosts": [host(it) for it in hosts],
+        "hosts_error": data.get("hosts", {}).get("error"),
         "jobs": jobs,
         "more_jobs": data["jobs"]["next"] is not None,
     }

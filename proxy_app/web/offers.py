@@ -17,7 +17,9 @@ Data = Mapping[str, Any]
 _INSTALL, _PATCH = "whisperx.install", "sortformer.patch"
 
 
-def offers(gateway: Gateway, services: Sequence[Data], hosts: Sequence[Data]) -> list[dict[str, Any]]:
+def offers(
+    gateway: Gateway, services: Sequence[Data], hosts: Sequence[Data]
+) -> list[dict[str, Any]]:
     """The banners, each a kind of job that can be ordered by one click.
 
     `variables` and `host` are what the click orders; `job` is the last one of that kind.

@@ -14,10 +14,10 @@ from proxy_app.jobs.kinds import KINDS
 Data = Mapping[str, Any]
 
 _ACTIVE = ("queued", "running", "canceling")
-_FACTS = (("model", "Model"), ("diarizer", "Diarizer"), ("device", "Device"), ("image", "Image"),
-          ("container", "Container"), ("host", "Host"), ("work", "At work on"),
-          ("registered", "Registered by"))  # fmt: skip
-"""The fields of a card, in order, and what they are called there."""
+_FACTS = (("model", "Model"), ("image", "Image"), ("host", "Host"), ("work", "At work on"))
+_MORE = (("diarizer", "Diarizer"), ("device", "Device"), ("container", "Container"),
+         ("registered", "Registered by"))  # fmt: skip
+"""The fields of a card, in order, and what they are called there; the latter are folded."""
 _ACTIONS = {
     "check": ("Check now", "", False),
     "restart": ("Restart", "Requests that it works on now will fail.", False),
@@ -52,6 +52,7 @@ def service(it: Data, hosts: Sequence[Data], jobs: Sequence[Data]) -> dict[str, 
     return {
         **found,
         "facts": [(label, found[key]) for key, label in _FACTS if found.get(key)],
+        "more": [(label, found[key]) for key, label in _MORE if found.get(key)],
         "actions": actions,
         "forms": [
             (KINDS[kind].title, f"/install/{kind}?host={quote(it.get('host') or '')}")
@@ -101,7 +102,9 @@ def host(it: Data) -> dict[str, Any]:
     ):
         total, free = it.get(total_key), it.get(free_key)
         if total and free is not None:
-            gauges.append(_gauge(name, (total - free) / total, f"{_giga(free)} of {_giga(total)} free"))
+            gauges.append(
+                _gauge(name, (total - free) / total, f"{_giga(free)} of {_giga(total)} free")
+            )
     history = it.get("history") or []
     return {
         **it,
@@ -124,5 +127,6 @@ def _of(used: float, total: float) -> str:
 
 
 def _giga(count: float) -> str:
-    giga = count / 1e9
-    return f"{giga:.1f} GB" if giga < 10 else f"{giga:.0f} GB"  # noqa: PLR2004 - one decimal below
+    unit, length = ("TB", 1e12) if count >= 1e12 else ("GB", 1e9)  # noqa: PLR2004 - a TB
+    amount = count / length
+    return f"{amount:.1f} {unit}" if amount < 10 else f"{amount:.0f} {unit}"  # noqa: PLR2004 - digits

@@ -118,18 +118,22 @@ class Shoot(Protocol):
     def __call__(self, page: Page, name: str, *, whole: bool = True) -> None: ...
 
 
+LOOKS = (("wide", WIDE, "light"), ("phone", PHONE, "dark"))
+ALL_LOOKS = (*LOOKS, ("wide", WIDE, "dark"), ("phone", PHONE, "light"))
+
+
 @pytest.fixture
 def shoot() -> Shoot:
-    """Keep how a page looks: wide and on a phone, light and dark."""
+    """Keep how a page looks: wide and light, on a phone and dark; with SCREENS=all in all four."""
     SCREENS.mkdir(exist_ok=True)
+    looks = ALL_LOOKS if os.environ.get("SCREENS") == "all" else LOOKS
 
     def kept(page: Page, name: str, *, whole: bool = True) -> None:
-        for scheme in ("light", "dark"):
+        for size, viewport, scheme in looks:
             page.emulate_media(color_scheme=scheme, reduced_motion="reduce")  # type: ignore[arg-type]
-            for size, viewport in (("wide", WIDE), ("phone", PHONE)):
-                page.set_viewport_size(viewport)  # type: ignore[arg-type]
-                page.wait_for_timeout(120)
-                page.screenshot(path=SCREENS / f"{name}-{size}-{scheme}.png", full_page=whole)
+            page.set_viewport_size(viewport)  # type: ignore[arg-type]
+            page.wait_for_timeout(100)
+            page.screenshot(path=SCREENS / f"{name}-{size}-{scheme}.png", full_page=whole)
         page.emulate_media(color_scheme="light")
         page.set_viewport_size(WIDE)  # type: ignore[arg-type]
 

@@ -144,7 +144,9 @@ def test_output_is_text_whatever_it_looks_like(
 ) -> None:
     bad = '<img src=x onerror="document.title=1"><script>document.title=2</script>&lt;'
     told.events.log(f"\x1b[0;31m{bad}\n  second line of red\x1b[0m and plain")
-    told.events.log("\x1b[1;35mbold\x1b[0m \x1b[32mgreen\x1b[39m \x1b[38;5;12mblue\x1b[0m \x1b[4mu\x1b[0m")
+    told.events.log(
+        "\x1b[1;35mbold\x1b[0m \x1b[32mgreen\x1b[39m \x1b[38;5;12mblue\x1b[0m \x1b[4mu\x1b[0m"
+    )
     told.events.log("\x1b]0;title\x07\x1b[2Jcleared \x1b[38;2;1;2;3mtrue colour\x1b[0m")
     told.events.phase(f"Odd {bad}", "running")
     site.house.room.jobs.note(told.job.id, [

@@ -71,7 +71,11 @@ def register(site: Site) -> Iterator[Any]:
 
 
 def test_a_click_installs_and_the_offer_goes_when_it_is_healthy(
-    page: Page, context: BrowserContext, site: Site, register: Any, shoot: Shoot  # noqa: ANN401
+    page: Page,
+    context: BrowserContext,
+    site: Site,
+    register: Any,
+    shoot: Shoot,  # noqa: ANN401
 ) -> None:
     speech = context.new_page()
     speech.goto(site.url())
@@ -80,7 +84,7 @@ def test_a_click_installs_and_the_offer_goes_when_it_is_healthy(
     shoot(speech, "speech-empty")
     page.goto(site.url())
     page.get_by_label("on", exact=True).select_option("slow")
-    page.get_by_role("button", name="Install", exact=True).click()
+    page.locator(".offer").get_by_role("button", name=re.compile("Install|Try again")).click()
     expect(page).to_have_url(re.compile("/jobs/[0-9a-f]{16}$"))
     expect(page.locator(".job-phases li[data-state=running]")).to_contain_text("Build")
     busy = speech.locator(".offer", has_text="WhisperX is being installed")
@@ -93,7 +97,6 @@ def test_a_click_installs_and_the_offer_goes_when_it_is_healthy(
         expect(speech.locator(".card[data-name=whisperx] .pill")).to_have_text("Ready")
         expect(speech.locator(".offer")).to_have_count(0)
         expect(speech.locator(".summary")).to_have_text("1 of 1 ready")
-        engine.behave("loading")
     speech.close()
 
 
@@ -121,7 +124,10 @@ def test_a_failed_install_says_so_where_it_is_offered_again(
 
 
 def test_a_parakeet_without_a_diarizer_is_offered_the_patch(
-    page: Page, site: Site, register: Any, shoot: Shoot  # noqa: ANN401
+    page: Page,
+    site: Site,
+    register: Any,
+    shoot: Shoot,  # noqa: ANN401
 ) -> None:
     page.goto(site.url())
     expect(page.locator(".offer", has_text="Add WhisperX")).to_be_visible()
@@ -145,9 +151,7 @@ def test_a_parakeet_without_a_diarizer_is_offered_the_patch(
     expect(page.locator(".offer", has_text="Tell speakers apart")).to_have_count(0)
 
 
-def test_every_state_of_a_service_has_its_card(
-    page: Page, told_house: Told, shoot: Shoot
-) -> None:
+def test_every_state_of_a_service_has_its_card(page: Page, told_house: Told, shoot: Shoot) -> None:
     told_house.say(services=told.services(), hosts=told.hosts())
     page.goto(told_house.web.url)
     for service in told.services()["services"]:
@@ -169,7 +173,7 @@ def test_hosts_have_gauges_and_a_history(page: Page, told_house: Told, shoot: Sh
     told_house.say(services=EMPTY, hosts=told.hosts())
     page.goto(told_house.web.url)
     spark = page.get_by_role("article", name="spark1")
-    for words in ("87%", "61 °C · 48 W", "61 GB of 128 GB free", "210 GB of 4000 GB free"):
+    for words in ("87%", "61 °C · 48 W", "61 GB of 128 GB free", "210 GB of 4.0 TB free"):
         expect(spark).to_contain_text(words)
     expect(spark.locator("polyline")).to_have_count(3)
     expect(page.get_by_role("article", name="spark2")).to_contain_text("No route to host.")
@@ -196,9 +200,7 @@ def test_what_services_are_called_is_text(page: Page, told_house: Told, shoot: S
     shoot(page, "speech-hostile")
 
 
-def test_a_change_of_state_is_read_out_and_numbers_are_not(
-    page: Page, told_house: Told
-) -> None:
+def test_a_change_of_state_is_read_out_and_numbers_are_not(page: Page, told_house: Told) -> None:
     calm = {"summary": "1 of 1 ready", "services": [told.service("whisperx", "ready")],
             "malformed": []}  # fmt: skip
     told_house.say(services=calm)
