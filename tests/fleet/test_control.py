@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from tests.certificates import make_certificate
+from tests.fleet.checks import refused
 from tests.fleet.fleet import Fleet
 from tests.fleet.images import ca_bundle
 from tests.fleet.playbooks import RECAP, Playbooks, Result
@@ -248,6 +249,19 @@ def test_a_host_with_another_key_is_refused_in_the_container(
         )
     assert "UNREACHABLE" in said
     assert "Host key verification failed" in said
+
+
+def test_an_upgrade_that_fails_leaves_the_container_and_its_inventory(control: Control) -> None:
+    hosts = control.folder / "inventory" / "hosts.yml"
+    before, given = control.inspected()["Id"], hosts.read_text()
+    hosts.write_text("{}")
+    try:
+        failed = control.run(control_settings={"SPEECH_PORT": "none"}, control_start_timeout_s=10)
+    finally:
+        hosts.write_text(given)
+    refused(failed, f"{NAME} is the container that it was before")
+    assert control.inspected()["Id"] == before
+    assert control.inside("cat /etc/speech/inventory/hosts.yml") == given
 
 
 def test_what_the_inventory_has_no_more_goes(control: Control) -> None:
