@@ -18,6 +18,7 @@ from proxy_app.api import (
     health,
     hosts,
     jobs,
+    live,
     openai_v1,
     services,
     uploads,
@@ -67,9 +68,10 @@ def create_app(environ: Mapping[str, str] | None = None) -> Flask:
     errors.init_app(app)
     uploads.init_app(app, config.max_upload_bytes)
     for module in (
-        audio, health, hosts, jobs, openai_v1, secrets_api, services, web, whisperx, login,
+        audio, health, hosts, jobs, live, login, openai_v1, secrets_api, services, whisperx,
     ):  # fmt: skip
         app.register_blueprint(module.bp)
+    web.init_app(app)
     app.wsgi_app = ConnectionCare(  # type: ignore[method-assign]
         TrustedProxies(app.wsgi_app, config.proxies),
         body_timeout_s=config.body_timeout_s,
