@@ -146,6 +146,9 @@ facts:
     is_aside:
       description: Whether M(spark.speech.container_aside) was begun for O(container) and not ended.
       type: bool
+    has_input:
+      description: Whether a run that was killed left what it had given to a build of O(service).
+      type: bool
 """
 
 import importlib.util
@@ -180,6 +183,7 @@ _FACTS = (
     "no_build",
     "runs",
     "is_aside",
+    "has_input",
 )
 _LISTEN = "0A"
 _LAST_PORT = 65535
@@ -346,6 +350,8 @@ class Preflight:
             self.facts["runs"] = running
             self.facts["image"] = container["Config"]["Image"] if container else ""
             self.facts["is_aside"] = self.is_aside()
+            given = Path(self.options["state_dir"], self.options["service"], "build/input")
+            self.facts["has_input"] = given.exists()
             self.owner(container)
             listed = ["image", "ls", "--format", "{{.Repository}}:{{.Tag}}"]
             self.facts["images"] = self.docker.run(listed).out.split()
