@@ -15,12 +15,16 @@ from proxy_app.api import (
     audio,
     errors,
     health,
+    hosts,
     jobs,
     live,
     openai_v1,
     services,
     uploads,
     whisperx,
+)
+from proxy_app.api import (
+    secrets as secrets_api,
 )
 from proxy_app.api.connection import ConnectionCare
 from proxy_app.api.errors import ApiError, is_api
@@ -60,7 +64,8 @@ def create_app(environ: Mapping[str, str] | None = None) -> Flask:
     app.after_request(_add_headers)
     errors.init_app(app)
     uploads.init_app(app, config.max_upload_bytes)
-    for module in (audio, health, jobs, live, openai_v1, services, whisperx):
+    modules = (audio, health, hosts, jobs, live, openai_v1, secrets_api, services, whisperx)
+    for module in modules:
         app.register_blueprint(module.bp)
     web.init_app(app)
     app.wsgi_app = ConnectionCare(  # type: ignore[method-assign]

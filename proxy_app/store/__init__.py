@@ -1,6 +1,6 @@
 """What outlives every process: a database, by SQLAlchemy, with versioned migrations."""
 
 from proxy_app.store.engine import SchemaError, Store
-from proxy_app.store.models import Base, Job
+from proxy_app.store.models import Base, HostState, Job
 
-__all__ = ["Base", "Job", "SchemaError", "Store"]
+__all__ = ["Base", "HostState", "Job", "SchemaError", "Store"]

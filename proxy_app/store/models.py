@@ -64,3 +64,20 @@ class Job(Base):
         # A number that was given once names that job for ever, also after it was removed.
         {"sqlite_autoincrement": True},
     )
+
+
+class HostState(Base):
+    """How a host was when it was looked at last. Times are Unix s."""
+
+    __tablename__ = "host_states"
+
+    name: Mapped[str] = mapped_column(String(253), primary_key=True)
+    state: Mapped[str] = mapped_column(String(16))
+    since: Mapped[float]
+    at: Mapped[float]
+    detail: Mapped[str] = mapped_column(Text)
+    """Why it cannot be reached."""
+    look: Mapped[dict[str, Any] | None] = mapped_column(JSON)
+    """What the page shows; None while it cannot be reached."""
+    history: Mapped[list[dict[str, Any]]] = mapped_column(JSON)
+    """`{"at", "cpu", "memory", "gpu"}`, the newest last; a bounded number."""
