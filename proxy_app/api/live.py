@@ -15,6 +15,7 @@ import gevent
 from flask import Blueprint, Response, current_app, request
 from gevent.event import Event
 
+from proxy_app.api import hosts as hosts_api
 from proxy_app.api import jobs as jobs_api
 from proxy_app.api import services as services_api
 from proxy_app.api.errors import ClientGoneError
@@ -47,6 +48,7 @@ def newest_jobs(gateway: Gateway) -> dict[str, Any]:
 
 TOPICS: dict[str, tuple[float, Collect]] = {
     "services": (2.0, services_api.snapshot),
+    "hosts": (2.0, hosts_api.snapshot),
     "jobs": (0.5, newest_jobs),
 }
 """What is collected, by the event's name, and the seconds between two looks at it."""

@@ -13,7 +13,6 @@ from proxy_app.jobs.forms import Field, fields
 from proxy_app.jobs.kinds import KINDS, Kind
 from proxy_app.jobs.ledger import SERVICE
 from proxy_app.jobs.project import ProjectError
-from proxy_app.jobs.secrets import Secrets
 
 bp = Blueprint("install", __name__)
 
@@ -34,7 +33,6 @@ def install(kind: str) -> str:
     if known is None or known.lane == SERVICE:
         abort(404, "There is no such kind of job.")
     room = current().room
-    secrets = Secrets(room.config.state_dir.resolve() / "secrets")
     try:
         hosts, error = room.desk.hosts_for(known), None
     except ProjectError as problem:
@@ -49,7 +47,7 @@ def install(kind: str) -> str:
         error=error,
         basic=[field for field in shown if field["basic"]],
         advanced=[field for field in shown if not field["basic"]],
-        missing=[_SECRETS[name] for name in known.secrets.values() if not secrets.path(name)],
+        missing=[_SECRETS[name] for name in known.secrets.values() if not room.secrets.path(name)],
     )
 
 

@@ -60,7 +60,7 @@ def renderer(gateway: Gateway) -> Callable[[Data], dict[str, Any]]:
 
 def parts(gateway: Gateway, data: Data) -> dict[str, Any]:
     """What the templates of all parts are given."""
-    hosts = data.get("hosts", {}).get("hosts", [])
+    hosts = data["hosts"]["hosts"]
     services = data["services"]["services"]
     jobs = data["jobs"]["jobs"]
     return {
@@ -69,7 +69,7 @@ def parts(gateway: Gateway, data: Data) -> dict[str, Any]:
         "malformed": data["services"]["malformed"],
         "services": [service(it, hosts, jobs) for it in services],
         "hosts": [host(it) for it in hosts],
-        "hosts_error": data.get("hosts", {}).get("error"),
+        "hosts_error": data["hosts"]["error"],
         "jobs": jobs,
         "more_jobs": data["jobs"]["next"] is not None,
     }

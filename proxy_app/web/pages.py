@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +11,6 @@ from proxy_app import __version__
 from proxy_app.api import jobs as jobs_api
 from proxy_app.gateway import current
 from proxy_app.jobs import NoJobError
-from proxy_app.jobs.secrets import Secrets
 from proxy_app.web.live import collected, parts
 
 bp = Blueprint("web", __name__, static_folder=str(Path(__file__).with_name("static")))
@@ -78,20 +76,20 @@ def add_host() -> str:
 @bp.get("/settings")
 def settings() -> str:
     """What is set for all: the secrets."""
-    folder = Secrets(current().config.state_dir.resolve() / "secrets")
+    kept = current().room.secrets
     return render_template(
         "settings.html",
         here="/settings",
         secrets=[
-            {"name": name, "title": title, "help": help_, **_kept(folder.path(name))}
+            {
+                "name": name,
+                "title": title,
+                "help": help_,
+                "at": jobs_api.time_text(kept.set_at(name)),
+            }
             for name, (title, help_) in _SECRETS.items()
         ],
     )
-
-
-def _kept(path: Path | None) -> dict[str, Any]:
-    at = path and datetime.fromtimestamp(path.stat().st_mtime, UTC).isoformat()
-    return {"set": path is not None, "at": at}
 
 
 def _job(job_id: str) -> dict[str, Any]:

@@ -18,15 +18,16 @@ _FACTS = (("model", "Model"), ("image", "Image"), ("host", "Host"), ("work", "At
 _MORE = (("diarizer", "Diarizer"), ("device", "Device"), ("container", "Container"),
          ("registered", "Registered by"))  # fmt: skip
 """The fields of a card, in order, and what they are called there; the latter are folded."""
+_STAYS = "It goes on running; it is listed again once its registration changes."
 _ACTIONS = {
     "check": ("Check now", "", False),
     "restart": ("Restart", "Requests that it works on now will fail.", False),
     "start": ("Start", "", False),
     "stop": ("Stop", "It answers nobody until it is started again.", True),
-    "remove": ("Remove from the list", "It goes on running; it is listed again once its"
-               " registration changes.", True),
-}  # fmt: skip
+    "remove": ("Remove from the list", _STAYS, True),
+}
 """Of a service: the button, what is asked before, and whether it is one to be careful with."""
+_GPU = (("temperature_c", "°C"), ("power_w", "W"))
 _KINDS = {
     "whisperx": ("whisperx.model", "whisperx.rollback", "whisperx.remove"),
     "sortformer": ("sortformer.unpatch",),
@@ -87,8 +88,7 @@ def host(it: Data) -> dict[str, Any]:
     """A host's card: gauges, each with a share of 1 where there is one, and words."""
     gauges = []
     for gpu in it.get("gpus") or ():
-        more = [f"{gpu[key]:.0f} {unit}" for key, unit in (("temperature_c", "°C"), ("power_w", "W"))
-                if gpu.get(key) is not None]  # fmt: skip
+        more = [f"{gpu[key]:.0f} {unit}" for key, unit in _GPU if gpu.get(key) is not None]
         gauges.append(_gauge("GPU", gpu.get("utilisation"), " · ".join(more)))
         total, used = gpu.get("memory_total_bytes"), gpu.get("memory_used_bytes")
         if total and used is not None:

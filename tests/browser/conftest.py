@@ -7,7 +7,7 @@ import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Literal, Protocol
 
 import pytest
 from playwright.sync_api import (
@@ -15,6 +15,7 @@ from playwright.sync_api import (
     BrowserContext,
     Page,
     Playwright,
+    ViewportSize,
     expect,
     sync_playwright,
 )
@@ -23,7 +24,8 @@ from tests.jobs.house import House, settings
 from tests.jobs.web import Web, serving
 
 SCREENS = Path(__file__).with_name("screens")
-WIDE, PHONE = {"width": 1440, "height": 900}, {"width": 390, "height": 844}
+WIDE = ViewportSize(width=1440, height=900)
+PHONE = ViewportSize(width=390, height=844)
 
 expect.set_options(timeout=60_000)  # it only ends a test that has failed
 
@@ -75,7 +77,7 @@ def context(browser: Browser) -> Iterator[BrowserContext]:
 
 @pytest.fixture
 def page(context: BrowserContext) -> Iterator[Page]:
-    """A tab; what its scripts raise or the policy forbids, and requests to others, fail the test."""
+    """A tab. What scripts raise, what the policy forbids and who else is asked fail the test."""
     tab = context.new_page()
     bad: list[str] = []
     tab.on("pageerror", lambda error: bad.append(f"raised: {error}"))
@@ -118,7 +120,11 @@ class Shoot(Protocol):
     def __call__(self, page: Page, name: str, *, whole: bool = True) -> None: ...
 
 
-LOOKS = (("wide", WIDE, "light"), ("phone", PHONE, "dark"))
+Scheme = Literal["light", "dark"]
+LOOKS: tuple[tuple[str, ViewportSize, Scheme], ...] = (
+    ("wide", WIDE, "light"),
+    ("phone", PHONE, "dark"),
+)
 ALL_LOOKS = (*LOOKS, ("wide", WIDE, "dark"), ("phone", PHONE, "light"))
 
 
@@ -130,11 +136,11 @@ def shoot() -> Shoot:
 
     def kept(page: Page, name: str, *, whole: bool = True) -> None:
         for size, viewport, scheme in looks:
-            page.emulate_media(color_scheme=scheme, reduced_motion="reduce")  # type: ignore[arg-type]
-            page.set_viewport_size(viewport)  # type: ignore[arg-type]
+            page.emulate_media(color_scheme=scheme, reduced_motion="reduce")
+            page.set_viewport_size(viewport)
             page.wait_for_timeout(100)
             page.screenshot(path=SCREENS / f"{name}-{size}-{scheme}.png", full_page=whole)
         page.emulate_media(color_scheme="light")
-        page.set_viewport_size(WIDE)  # type: ignore[arg-type]
+        page.set_viewport_size(WIDE)
 
     return kept

@@ -265,7 +265,7 @@ def test_a_log_of_a_hundred_thousand_lines_keeps_the_page_small(
     page.get_by_label("Search the log").fill("line 54321")
     page.keyboard.press("Enter")
     expect(page.get_by_text("line 54321", exact=True)).to_be_in_viewport()
-    page.set_viewport_size(PHONE)  # type: ignore[arg-type]
+    page.set_viewport_size(PHONE)
     expect(page.get_by_text("line 54321", exact=True)).to_be_in_viewport()
     told.events.log("the end")
     page.locator("#to-end").click()

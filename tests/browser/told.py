@@ -3,6 +3,7 @@
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+SAID = "good morning please transcribe this sentence"
 LONG = "speech-recognition-and-diarization-with-a-very-long-name." * 4
 HOSTILE = '<img src=x onerror="document.title=1"><b>bold</b> {{ 7 * 7 }} " \' &amp;'
 
@@ -13,8 +14,8 @@ def ago(minutes: float) -> str:
 
 def service(name: str, state: str, **values: Any) -> dict[str, Any]:  # noqa: ANN401 - any field's
     """A service on spark1, healthy but for what is given."""
-    check = {"at": ago(3), "ok": True, "took_s": 1.42, "heard": "good morning please transcribe this"
-             " sentence", "expected": "good morning please transcribe this sentence", "detail": ""}  # fmt: skip
+    check = {"at": ago(3), "ok": True, "took_s": 1.42, "heard": SAID, "expected": SAID,
+             "detail": ""}  # fmt: skip
     return {
         "name": name, "title": name.replace("-", " ").title(), "kind": "speakers",
         "kind_name": "Speech to text with speakers", "api": "whisperx", "state": state,
@@ -29,8 +30,8 @@ def service(name: str, state: str, **values: Any) -> dict[str, Any]:  # noqa: AN
 
 def services() -> dict[str, Any]:
     """One service in each state."""
-    failed = {"at": ago(1), "ok": False, "took_s": 30.0, "heard": "", "detail": "No answer in 30 s.",
-              "expected": "good morning please transcribe this sentence"}  # fmt: skip
+    failed = {"at": ago(1), "ok": False, "took_s": 30.0, "heard": "", "expected": SAID,
+              "detail": "No answer in 30 s."}  # fmt: skip
     listed = [
         service("whisperx", "ready", work="2 requests"),
         service("parakeet", "warming", title="Parakeet", kind_name="Speech to text", api="parakeet",
@@ -92,7 +93,8 @@ def hosts() -> dict[str, Any]:
         "uptime_s": 523_444.0, "containers": containers, "history": history,
     }  # fmt: skip
     here = {**spark, "name": "localhost", "address": "127.0.0.1", "local": True, "own": False,
-            "gpus": [], "containers": [], "disk_free_bytes": 2.1e12, "history": history[:1]}  # fmt: skip
+            "gpus": [], "containers": [], "disk_free_bytes": 2.1e12,
+            "history": history[:1]}  # fmt: skip
     away = {"name": "spark2", "address": "192.168.1.21", "user": "ada", "port": 22, "local": False,
             "groups": [], "own": True, "state": "unreachable", "at": ago(4), "gpus": [],
             "detail": "No route to host. Is it on, and on this network?", "containers": [],

@@ -99,8 +99,9 @@ const giga = (bytes) => `${Math.round(bytes / GIGA)} GB`;
 
 function showFound(found) {
   const rows = [
-    [Boolean(found.docker), found.docker ? `Docker ${found.docker === true ? "" : found.docker}` : "No Docker that this user may use: services cannot be installed yet"],
-    [Boolean(found.gpu), found.gpu ? `GPU: ${found.gpu === true ? "yes" : found.gpu}` : "No GPU: services will run on the CPU"],
+    [Boolean(found.docker), found.docker ? "Docker, which this user may use"
+      : `No Docker that this user may use, so nothing can be installed yet. ${found.docker_error ?? ""}`],
+    [Boolean(found.gpu), found.gpu ?? "No GPU: services will run on the CPU"],
   ];
   if (found.memory_available_bytes) rows.push([true, `${giga(found.memory_available_bytes)} of memory available`]);
   if (found.disk_free_bytes) rows.push([true, `${giga(found.disk_free_bytes)} of disk free`]);
