@@ -1,11 +1,11 @@
 """A stand-in for the embedded engine as a process: it has a /health, and loads for a moment.
 
 It hears the clip of the deep probe in whatever it is sent. `python engine_process.py PORT FOLDER`.
-Files in the folder make it misbehave: `broken` ends it at its start; with `loading` it is not ready,
-with `loads-long` not once it is started again; `wedged` makes it answer 500 to every recording until
-it is started again, and `wedged-for-good` even then; with `deaf` it answers other words, with `frozen`
-nothing; and with `one-500` a client's next recording meets a 500. Each upload is a line in
-`uploads`: the time, and whether it was a probe's.
+Files in the folder make it misbehave: `broken` ends it at its start; with `loading` it is unready,
+with `loads-long` not once it is started again; `wedged` makes it answer 500 to every recording
+until it is started again, `wedged-for-good` even then; with `deaf` it answers other words, with
+`frozen` nothing; and with `one-500` a client's next recording meets a 500. Each upload is a line
+in `uploads`: the time, and whether it was a probe's.
 """
 
 import json
