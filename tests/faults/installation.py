@@ -1,4 +1,4 @@
-"""All of `up` but the engine, which a stand-in is: supervisord, gateway, dispatcher, watch process."""
+"""All that `up` starts, but for the engine, which a stand-in is."""
 
 import contextlib
 import os
@@ -114,7 +114,7 @@ class Installation:
 
     def told(self) -> str:
         """All that may explain a failure."""
-        logs = [self.house.state / name for name in ("watch.log", "web.log", "dispatcher.log")]
+        logs = [self.house.state / name for name in ("watch.log", "dispatcher.log")]
         text = "\n".join(log.read_text() for log in logs if log.exists())
         return f"{self.shown()}\n{[(job.state, job.why) for job in self.restarts()]}\n{text}"
 
@@ -133,7 +133,7 @@ class Installation:
 
     def reset(self) -> None:
         """All well, and nothing counted."""
-        self.mend("wedged", "wedged-for-good", "deaf", "frozen", "loading", "broken", "one-500")
+        self.mend("wedged", "wedged-for-good", "deaf", "frozen", "loads-long", "broken", "one-500")
         assert eventually(lambda: not self.active()), self.told()
         if not self.is_in("ready"):
             self.house.wait(self.house.room.desk.switch("restart", self.engine))

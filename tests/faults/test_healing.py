@@ -1,5 +1,7 @@
-"""Services that fail, and what is done about it: all of it real but the engine. The numbers are those
-of the list of faults that docs/architecture.md names."""
+"""An engine that fails, and what is done about it: all else is real.
+
+The numbers are those of the list of faults in docs/architecture.md.
+"""
 
 import time
 
@@ -86,20 +88,20 @@ def test_8_other_words_than_were_said_are_no_good_answer(home: Installation) -> 
 
 
 def test_9_a_model_that_loads_slowly_is_let_alone(home: Installation) -> None:
-    home.make("wedged", "loading")
+    home.make("wedged", "loads-long")
     home.transcribe()
     home.becomes("restarting")
     probes = len(home.uploads("probe"))
     time.sleep(3)
     assert home.is_in("restarting", "warming")
     assert len(home.uploads("probe")) == probes
-    home.mend("loading")
+    home.mend("loads-long")
     home.becomes("ready")
     assert len(home.restarts()) == 1
 
 
 def test_10_whatever_is_killed_the_budget_and_the_job_survive(home: Installation) -> None:
-    home.make("wedged", "loading")
+    home.make("wedged", "loads-long")
     home.transcribe()
     home.becomes("restarting")
     home.kill_watch()
@@ -108,7 +110,7 @@ def test_10_whatever_is_killed_the_budget_and_the_job_survive(home: Installation
     assert eventually(lambda: _answers(home))
     assert home.shown()["restarts_left"] == 2
     home.start_watch()
-    home.mend("loading")
+    home.mend("loads-long")
     home.becomes("ready")
     (job,) = home.restarts()
     assert home.house.wait(job).state == State.SUCCEEDED

@@ -1,11 +1,11 @@
-"""A stand-in for the embedded engine as a process: it has a /health, loads for a moment, and hears
-the clip of the deep probe in whatever it is sent.
+"""A stand-in for the embedded engine as a process: it has a /health, and loads for a moment.
 
-`python engine_process.py PORT FOLDER`. Files in the folder make it misbehave: `broken` ends it at its
-start; with `loading` it never gets ready; `wedged` makes it answer 500 to every recording, until it
-is started again, and `wedged-for-good` even then; with `deaf` it answers other words, with `frozen`
-nothing at all, and with `one-500` the next recording alone meets a 500. Each upload is a line in
-`uploads`: the time, and whether it was a probe's.
+It hears the clip of the deep probe in whatever it is sent. `python engine_process.py PORT FOLDER`.
+Files in the folder make it misbehave: `broken` ends it at its start; with `loading` it is unready,
+with `loads-long` not once it is started again; `wedged` makes it answer 500 to every recording
+until it is started again, `wedged-for-good` even then; with `deaf` it answers other words, with
+`frozen` nothing; and with `one-500` a client's next recording meets a 500. Each upload is a line
+in `uploads`: the time, and whether it was a probe's.
 """
 
 import json
@@ -25,7 +25,9 @@ class Handler(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         """Say how it is."""
-        is_ready = time.monotonic() - STARTED > LOADS_S and not (FOLDER / "loading").exists()
+        names = ("loading", "loads-long") if LOADS_LONG else ("loading",)
+        is_loading = any((FOLDER / name).exists() for name in names)
+        is_ready = time.monotonic() - STARTED > LOADS_S and not is_loading
         health = {
             "status": "ready", "whisper_loaded": is_ready, "diarizer_loaded": is_ready,
             "uptime_s": time.monotonic() - STARTED, "in_flight": 0, "progress": None,
@@ -84,5 +86,6 @@ if __name__ == "__main__":
     FOLDER = Path(sys.argv[2])
     if (FOLDER / "broken").exists():
         sys.exit("broken")
+    LOADS_LONG = (FOLDER / "loads-long").exists()
     (FOLDER / "wedged").unlink(missing_ok=True)
     Server(("127.0.0.1", int(sys.argv[1])), Handler).serve_forever()
