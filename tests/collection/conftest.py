@@ -101,6 +101,20 @@ def without_buildx(engine: Engine, tmp_path: Path) -> Callable[[str], dict[str, 
     return lambda client: {**config, "PATH": f"{Path(client).parent}:{os.environ['PATH']}"}
 
 
+@pytest.fixture
+def docker_without_buildx(
+    without_buildx: Callable[[str], dict[str, str]], engine: Engine, tmp_path: Path
+) -> dict[str, str]:
+    """An environment whose docker needs its buildx plugin and has none: a real one if there is."""
+    newer = [client for client, version in docker_versions().items() if version >= 23]
+    if newer:
+        return without_buildx(newer[0])
+    standin = tmp_path / "standin/docker"
+    standin.parent.mkdir()
+    standin.symlink_to(REPOSITORY / "tests/standins/docker_23.sh")
+    return without_buildx(str(standin)) | {"REAL_DOCKER": engine.client}
+
+
 @pytest.fixture(scope="session")
 def base_image(docker: RunDocker, engine: Engine) -> str:
     """An image with a shell: SPEECH_TEST_BASE_IMAGE, or Debian."""

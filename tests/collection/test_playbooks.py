@@ -5,13 +5,10 @@ import os
 import re
 import shutil
 import subprocess
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-
-from tests.collection.conftest import docker_versions
 
 ROOT = Path(__file__).resolve().parents[2]
 BIN = ROOT / ".venv/ansible/bin"
@@ -179,11 +176,8 @@ def test_the_status_tells_what_it_could_not_look_at(
 
 
 def test_a_docker_that_cannot_build_is_told_before_anything_is_shipped(
-    without_buildx: Callable[[str], dict[str, str]], tmp_path: Path
+    docker_without_buildx: dict[str, str], tmp_path: Path
 ) -> None:
-    newer = [client for client, version in docker_versions().items() if version >= 23]
-    if not newer:
-        pytest.skip("no docker command here is one that needs buildx, as those from 23 on do")
     variables = {
         "service_host": "localhost",
         "speech_state_dir": str(tmp_path / "state"),
@@ -192,9 +186,8 @@ def test_a_docker_that_cannot_build_is_told_before_anything_is_shipped(
         "managed_service_container": "spark-test-unbuilt",
         "managed_service_build": {"name": "tiny"},
     }
-    environment = without_buildx(newer[0])
     command = ("-e", json.dumps(variables), "--check", "playbooks/service.yml")
-    done = run("ansible-playbook", *command, **environment)
+    done = run("ansible-playbook", *command, **docker_without_buildx)
     assert done.returncode == 2, done.stdout
     said = " ".join(done.stdout.split())
     assert "tiny cannot be built on localhost: Docker builds images with its buildx plugin" in said
