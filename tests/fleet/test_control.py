@@ -284,11 +284,11 @@ def test_a_host_that_is_added_on_the_page_is_reached_with_the_pages_own_key(
     """Beside the inventory and the key that the role has given it."""
     encoded = base64.b64encode(ADDS_A_HOST.encode()).decode()
     program = f"python -c \"import base64; exec(base64.b64decode('{encoded}'))\""
-    keys = spark2.ssh("cat .ssh/authorized_keys").stdout
-    spark2.ssh("cat > .ssh/authorized_keys", stdin=control.inside(program))
-    spark2.hang_up()
     spark2.docker("create", "--name", "by-hand", fleet.images.tiny)
+    keys = spark2.ssh("cat .ssh/authorized_keys").stdout
     try:
+        spark2.ssh("cat > .ssh/authorized_keys", stdin=control.inside(program))
+        spark2.hang_up()
         told = json.loads(control.inside(f"{program} {spark2.address} {USER}"))
         assert told["state"] == "reachable", told["detail"]
         assert [one["name"] for one in told["look"]["containers"]] == ["by-hand"]
