@@ -11,7 +11,18 @@ from urllib.parse import quote
 from flask import Flask, Response, g, request
 
 from proxy_app import web
-from proxy_app.api import audio, errors, guard, health, jobs, openai_v1, services, uploads, whisperx
+from proxy_app.api import (
+    audio,
+    errors,
+    guard,
+    health,
+    jobs,
+    openai_v1,
+    openapi,
+    services,
+    uploads,
+    whisperx,
+)
 from proxy_app.api.connection import ConnectionCare
 from proxy_app.api.proxies import TrustedProxies
 from proxy_app.api.site import check_site
@@ -52,7 +63,7 @@ def create_app(environ: Mapping[str, str] | None = None) -> Flask:
     app.after_request(_add_headers)
     errors.init_app(app)
     uploads.init_app(app, config.max_upload_bytes)
-    for module in (audio, health, jobs, openai_v1, services, web, whisperx, login):
+    for module in (audio, health, jobs, openai_v1, openapi, services, web, whisperx, login):
         app.register_blueprint(module.bp)
     app.wsgi_app = ConnectionCare(  # type: ignore[method-assign]
         TrustedProxies(app.wsgi_app, config.proxies),
