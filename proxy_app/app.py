@@ -16,12 +16,17 @@ from proxy_app.api import (
     errors,
     guard,
     health,
+    hosts,
     jobs,
+    live,
     openai_v1,
     openapi,
     services,
     uploads,
     whisperx,
+)
+from proxy_app.api import (
+    secrets as secrets_api,
 )
 from proxy_app.api.connection import ConnectionCare
 from proxy_app.api.proxies import TrustedProxies
@@ -63,8 +68,12 @@ def create_app(environ: Mapping[str, str] | None = None) -> Flask:
     app.after_request(_add_headers)
     errors.init_app(app)
     uploads.init_app(app, config.max_upload_bytes)
-    for module in (audio, health, jobs, openai_v1, openapi, services, web, whisperx, login):
+    for module in (
+        audio, health, hosts, jobs, live, login, openai_v1, openapi, secrets_api, services,
+        whisperx,
+    ):  # fmt: skip
         app.register_blueprint(module.bp)
+    web.init_app(app)
     app.wsgi_app = ConnectionCare(  # type: ignore[method-assign]
         TrustedProxies(app.wsgi_app, config.proxies),
         body_timeout_s=config.body_timeout_s,

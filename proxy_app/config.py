@@ -159,10 +159,36 @@ class Config:
     keep_jobs_days: float = setting(
         90.0, "Days after which a job and its log are removed.", minimum=0, maximum=1e5
     )
+    hosts_every_s: float = setting(
+        15.0, "Seconds between two looks at how a host is.", minimum=1, maximum=3600
+    )
     engine_supervisor: Path | None = setting(  # noqa: RUF009 - as above
         None,
         "Socket of the supervisor that runs the embedded engine. `make up` sets it, so that the "
         "engine can be restarted like a container.",
+    )
+
+    probe_every_s: float = setting(
+        300.0,
+        "Seconds between two deep probes of a service: real speech, whose words are compared.",
+        minimum=1,
+        maximum=86_400,
+    )
+    probe_limit_s: float = setting(
+        60.0, "Seconds that a deep probe may take.", minimum=0.1, maximum=3600
+    )
+    stuck_s: float = setting(
+        120.0,
+        "Seconds without progress after which a service that is at work is probed, and restarted "
+        "where the probe fails.",
+        minimum=1,
+        maximum=86_400,
+    )
+    load_limit_s: float = setting(
+        1800.0,
+        "Seconds that a service may load before it counts as stuck; nothing is counted meanwhile.",
+        minimum=1,
+        maximum=86_400,
     )
 
     spark2_host: str | None = setting(None, "Default of WHISPERX_HOST.", env="SPARK2_HOST")
@@ -342,6 +368,21 @@ def is_host(text: str) -> bool:
     except ValueError:
         return _HOST_NAME.fullmatch(text) is not None
     return True
+
+
+def host_problem(text: str) -> str:
+    """Why a text is no host of one's own network that can be connected to; empty if it is one."""
+    try:
+        address = ipaddress.ip_address(text)
+    except ValueError:
+        # A name of digits and dots only is another spelling of an IP address (2130706433, 127.1).
+        if not is_host(text) or re.fullmatch(r"[0-9.]+|0x[0-9a-f.x]+", text.lower()):
+            return f"{text[:100]!r} is no host name"
+        return ""
+    address = getattr(address, "ipv4_mapped", None) or address
+    if address.is_link_local or address.is_unspecified or address.is_multicast:
+        return f"{text} is no address of a service"
+    return ""
 
 
 def bracketed(host: str) -> str:

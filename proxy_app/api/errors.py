@@ -17,6 +17,8 @@ from werkzeug.exceptions import HTTPException
 
 from proxy_app.access import BusyError, TooManyTriesError
 from proxy_app.audio import AudioError
+from proxy_app.hosts.own import OwnHostsError
+from proxy_app.hosts.ssh import UnusableError
 from proxy_app.jobs import ActiveJobError, NoJobError
 from proxy_app.jobs.forms import FormError
 from proxy_app.jobs.project import ProjectError
@@ -248,6 +250,8 @@ _TRANSLATIONS: dict[type[Exception], Callable[[Any], ApiError]] = {
     ActiveJobError: _of_active_job,
     NoJobError: lambda _: ApiError("There is no such job.", status=404, code="not_found"),
     ProjectError: lambda e: ApiError(str(e), status=503, code="playbooks_unavailable"),
+    OwnHostsError: lambda e: ApiError(str(e), status=503, code="hosts_unavailable"),
+    UnusableError: lambda e: ApiError(str(e), status=503, code="hosts_unavailable"),
     TooManyWatchersError: lambda _: ApiError(
         "Too many streams at the same time. Try again in a moment.",
         status=503,

@@ -38,6 +38,9 @@ CHOICES: dict[str, dict[str, Any]] = {
 }
 """The query of the history, as JSON Schema."""
 AFTER = {"type": "integer", "minimum": 0, "maximum": LARGEST_ID, "default": 0}
+_EXPECTED = {
+    str: "a text", bool: "true or false", int: "a whole number", list: "a list", dict: "an object",
+}  # fmt: skip
 
 
 @bp.get("")
@@ -156,9 +159,9 @@ def shown(job: Job) -> dict[str, Any]:
         "why": job.why,
         "variables": job.variables,
         "rerun_of": job.rerun_of,
-        "created_at": _time(job.created_at),
-        "started_at": _time(job.started_at),
-        "finished_at": _time(job.finished_at),
+        "created_at": time_text(job.created_at),
+        "started_at": time_text(job.started_at),
+        "finished_at": time_text(job.finished_at),
         "url": _url(job),
         "stream": f"{_url(job)}/stream",
         "log": f"{_url(job)}/log",
@@ -190,8 +193,9 @@ def body(known: dict[str, type]) -> dict[str, Any]:
     for name, value in given.items():
         if name not in known:
             raise BadRequestError(f"There is no field {name[:100]!r}.", param=name[:100])
-        if not isinstance(value, known[name]):
-            expected = {str: "a text", bool: "true or false", dict: "an object"}[known[name]]
+        # JSON's numbers and truths are told apart, as Python's are not.
+        if type(value) is not known[name]:
+            expected = _EXPECTED[known[name]]
             raise BadRequestError(f"`{name}`: expected {expected}.", param=name)
     return given
 
@@ -236,7 +240,7 @@ def _lines(reader: EventReader, *, colours: bool) -> Iterator[str]:
 
 
 def _phase(phase: dict[str, Any]) -> dict[str, Any]:
-    times = {name: _time(phase[name]) for name in ("started_at", "finished_at")}
+    times = {name: time_text(phase[name]) for name in ("started_at", "finished_at")}
     return {"name": phase["name"], "state": phase["state"], **times}
 
 
@@ -244,7 +248,8 @@ def _url(job: Job) -> str:
     return f"/api/jobs/{job.id}"
 
 
-def _time(seconds: float | None) -> str | None:
+def time_text(seconds: float | None) -> str | None:
+    """A Unix time for JSON: RFC 3339 in UTC."""
     if seconds is None:
         return None
     return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds")

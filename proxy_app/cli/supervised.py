@@ -63,13 +63,14 @@ def embeds_engine(config: Config) -> bool:
 
 
 def programs(config: Config) -> list[Program]:
-    """Gateway, dispatcher, and the engine that is embedded, if one is."""
+    """Gateway, dispatcher, watch process, and the engine that is embedded, if one is."""
     python = str(VENV / "gateway/bin/python")
     gunicorn = (python, "-m", "gunicorn", "-c", "proxy_app/gunicorn.conf.py")
     web = (*gunicorn, "proxy_app.app:create_app()")
     found = [
         Program("web", web, config.host, config.port, "SPEECH_PORT"),
         Program("dispatch", (python, "-m", "proxy_app.jobs.dispatcher")),
+        Program("watch", (python, "-m", "proxy_app.watch")),
     ]
     if embeds_engine(config):
         engine = (str(VENV / "engine/bin/python"), "-m", "images.whisperx.app")

@@ -7,11 +7,13 @@ from collections.abc import Mapping
 from typing import Any
 
 from proxy_app.config import Config
+from proxy_app.hosts.own import OwnHosts
 from proxy_app.jobs import forms
 from proxy_app.jobs.forms import FormError
 from proxy_app.jobs.kinds import KINDS, PLAYBOOK, SUPERVISOR, Kind, target_of
 from proxy_app.jobs.ledger import PREVIEW, SERVICE, Jobs, Order
 from proxy_app.jobs.project import Project
+from proxy_app.jobs.secrets import Secrets
 from proxy_app.jobs.states import State
 from proxy_app.services import ENVIRONMENT, Service
 from proxy_app.store import Job, Store
@@ -33,8 +35,10 @@ class Room:
     def __init__(self, config: Config) -> None:
         state = config.state_dir.resolve()
         self.config = config
-        self.project = Project(config.project_dir, config.inventory)
+        self.own_hosts = OwnHosts(state / "hosts", services=state / "services.d")
+        self.project = Project(config.project_dir, config.inventory, self.own_hosts)
         self.store = Store(config.database_url, state)
+        self.secrets = Secrets(state / "secrets")
         self.jobs = Jobs(self.store, state / "jobs")
         self.desk = Desk(self)
 
@@ -104,8 +108,7 @@ class Desk:
         """
         assert verb in VERBS, verb
         embedded = self.is_embedded(service)
-        host = "localhost" if embedded else self._host_of(service)
-        name = target_of(_plain_name(service))
+        host, name = self.place_of(service)
         return self._room.jobs.add(
             Order(
                 kind=f"service.{verb}",
@@ -146,6 +149,25 @@ class Desk:
             service.name,
             service.source,
         ) == ("whisperx", ENVIRONMENT)
+
+    def place_of(self, service: Service) -> tuple[str, str]:
+        """The inventory's name of a service's host, and what jobs call the service there.
+
+        Raises:
+            FormError: it has no container, or none that can be reached.
+            ProjectError: the inventory cannot be read.
+        """
+        host = "localhost" if self.is_embedded(service) else self._host_of(service)
+        return host, target_of(_plain_name(service))
+
+    def last_on(self, service: Service) -> Job | None:
+        """The newest job on a service, whatever came of it; None if there never was one.
+
+        Raises:
+            FormError, ProjectError: as place_of.
+        """
+        host, target = self.place_of(service)
+        return self._room.jobs.last(Job.host == host, Job.target == target, Job.lane != PREVIEW)
 
     def hosts_for(self, kind: Kind) -> tuple[str, ...]:
         """The hosts that a kind can be asked for on, as the inventory names them.

@@ -15,11 +15,12 @@ from typing import Any
 import pytest
 
 from tests.certificates import make_certificate
+from tests.fleet.checks import refused
 from tests.fleet.fleet import Fleet
 from tests.fleet.images import ca_bundle
 from tests.fleet.playbooks import RECAP, Playbooks, Result
 from tests.fleet.refusals import all_told
-from tests.fleet.spark import Spark
+from tests.fleet.spark import USER, Spark
 
 NAME = "spark-speech"
 PORT = 8080
@@ -250,6 +251,63 @@ def test_a_playbook_in_the_container_reaches_the_other_host(
     assert (recap["host"], recap["changed"], recap["failed"]) == (spark2.name, "1", "0"), said
 
 
+ADDS_A_HOST = """
+import json, os, sys
+from proxy_app.config import load_config
+from proxy_app.hosts import ssh
+from proxy_app.hosts.metrics import Collector
+from proxy_app.hosts.own import Host
+from proxy_app.jobs.desk import Room
+from proxy_app.store import HostState
+room = Room(load_config(os.environ))
+if len(sys.argv) == 1:
+    print(room.own_hosts.public_key().text)
+    sys.exit()
+address, user = sys.argv[1:]
+environment = room.project.environment(os.environ)
+(key,) = ssh.scan(address, 22, environment)
+room.own_hosts.add(Host("from-the-page", address, 22, user, ("parakeet",), key.line))
+collector = Collector(room)
+collector.run_once()
+with room.store.session() as session:
+    row = session.get(HostState, "from-the-page")
+    told = {"state": row.state, "detail": row.detail, "look": row.look}
+collector.close()
+told["inventories"] = [str(path) for path in room.project.inventories()]
+print(json.dumps(told))
+"""
+
+
+def test_a_host_that_is_added_on_the_page_is_reached_with_the_pages_own_key(
+    control: Control, fleet: Fleet, spark2: Spark
+) -> None:
+    """Beside the inventory and the key that the role has given it."""
+    encoded = base64.b64encode(ADDS_A_HOST.encode()).decode()
+    program = f"python -c \"import base64; exec(base64.b64decode('{encoded}'))\""
+    keys = spark2.ssh("cat .ssh/authorized_keys").stdout
+    spark2.ssh("cat > .ssh/authorized_keys", stdin=control.inside(program))
+    spark2.hang_up()
+    spark2.docker("create", "--name", "by-hand", fleet.images.tiny)
+    try:
+        told = json.loads(control.inside(f"{program} {spark2.address} {USER}"))
+        assert told["state"] == "reachable", told["detail"]
+        assert [one["name"] for one in told["look"]["containers"]] == ["by-hand"]
+        operators, own = told["inventories"]
+        said = control.inside(
+            f"ansible-playbook -i {operators} -i {own} playbooks/service.yml --check"
+            " -e service_host=from-the-page -e managed_service_name=by-hand"
+            " -e managed_service_container=by-hand -e managed_service_state=restarted"
+        )
+    finally:
+        spark2.root("sh", "-c", f"echo '{keys.strip()}' > /home/{USER}/.ssh/authorized_keys")
+        spark2.docker("rm", "by-hand")
+    (recap,) = RECAP.finditer(said)
+    assert (recap["host"], recap["changed"], recap["failed"]) == ("from-the-page", "1", "0"), said
+    folder = "/var/lib/speech/state/hosts"
+    modes = control.inside(f"stat -c '%a %n' {folder} {folder}/ssh_key")
+    assert modes.split()[::2] == ["700", "600"]
+
+
 def test_a_playbook_in_the_container_has_all_that_images_are_built_from(
     control: Control, spark2: Spark
 ) -> None:
@@ -271,6 +329,19 @@ def test_a_host_with_another_key_is_refused_in_the_container(
         )
     assert "UNREACHABLE" in said
     assert "Host key verification failed" in said
+
+
+def test_an_upgrade_that_fails_leaves_the_container_and_its_inventory(control: Control) -> None:
+    hosts = control.folder / "inventory" / "hosts.yml"
+    before, given = control.inspected()["Id"], hosts.read_text()
+    hosts.write_text("{}")
+    try:
+        failed = control.run(control_settings={"SPEECH_PORT": "none"}, control_start_timeout_s=10)
+    finally:
+        hosts.write_text(given)
+    refused(failed, f"{NAME} is the container that it was before")
+    assert control.inspected()["Id"] == before
+    assert control.inside("cat /etc/speech/inventory/hosts.yml") == given
 
 
 def test_what_the_inventory_has_no_more_goes(control: Control) -> None:
