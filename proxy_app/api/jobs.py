@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Any
@@ -26,19 +26,27 @@ bp = Blueprint("jobs", __name__, url_prefix="/api/jobs")
 
 _BODY_BYTES = 64 * 1024
 _MOST = 200
-_LARGEST_ID = 2**53
+LARGEST_ID = 2**53
 _FILTERS = {"host": Job.host, "service": Job.service, "kind": Job.kind}
+INSTALL: dict[str, type] = {"host": str, "variables": dict, "preview": bool}
+ORDER = {"kind": str, **INSTALL}
+CHOICES: dict[str, dict[str, Any]] = {
+    "limit": {"type": "integer", "minimum": 1, "maximum": _MOST, "default": 50},
+    "before": {"type": "integer", "minimum": 1, "maximum": LARGEST_ID, "default": LARGEST_ID},
+    "state": {"type": "string", "enum": ["active", *State]},
+    **{name: {"type": "string"} for name in _FILTERS},
+}
+"""The query of the history, as JSON Schema."""
+AFTER = {"type": "integer", "minimum": 0, "maximum": LARGEST_ID, "default": 0}
 _EXPECTED = {
     str: "a text", bool: "true or false", int: "a whole number", list: "a list", dict: "an object",
 }  # fmt: skip
-_ORDER = {"kind": str, "host": str, "variables": dict, "preview": bool}
 
 
 @bp.get("")
 def history() -> Response:
     """`{"jobs": [...], "next": ...}`, the newest first; `next` is the `before` of the next page."""
-    limit = number("limit", default=50, least=1, most=_MOST)
-    before = number("before", default=_LARGEST_ID, least=1, most=_LARGEST_ID)
+    limit, before = (number(name, CHOICES[name]) for name in ("limit", "before"))
     jobs = current().room.jobs.history(*_chosen(), before=before, limit=limit)
     return jsonify(
         jobs=[shown(job) for job in jobs],
@@ -49,7 +57,7 @@ def history() -> Response:
 @bp.post("")
 def order() -> Response:
     """Ask for a job: kind, and optionally host, variables, preview."""
-    given = body(_ORDER)
+    given = body(ORDER)
     if "kind" not in given:
         raise BadRequestError("`kind` is missing: /api/jobs/kinds lists them.", param="kind")
     kind = given.pop("kind")
@@ -84,9 +92,9 @@ def one(job_id: str) -> Response:
 def events(job_id: str) -> Response:
     """Its events as they happen (SSE), from behind Last-Event-ID or ?after=."""
     sent = request.headers.get("Last-Event-ID", "")
-    after = int(sent) if sent.isdecimal() and len(sent) < len(str(_LARGEST_ID)) else None
+    after = int(sent) if sent.isdecimal() and len(sent) < len(str(LARGEST_ID)) else None
     if after is None:
-        after = number("after", default=0, least=0, most=_LARGEST_ID)
+        after = number("after", AFTER)
     return stream(current().watches, job_id, after, shown)
 
 
@@ -192,13 +200,18 @@ def body(known: dict[str, type]) -> dict[str, Any]:
     return given
 
 
-def number(name: str, *, default: int, least: int, most: int) -> int:
+def number(name: str, schema: Mapping[str, Any]) -> int:
     """A whole number of the query.
+
+    Args:
+        name: its name there.
+        schema: as JSON Schema: `minimum`, `maximum`, `default`.
 
     Raises:
         ApiError: it is none, or out of bounds.
     """
     text = request.args.get(name)
+    least, most, default = (int(schema[word]) for word in ("minimum", "maximum", "default"))
     if text is None:
         return default
     digits = text.isascii() and text.isdecimal() and len(text) <= len(str(most))
@@ -213,8 +226,8 @@ def _chosen() -> Iterator[ColumnElement[bool]]:
             yield column == request.args[name]
     if (state := request.args.get("state")) is None:
         return
-    if state != "active" and state not in list(State):
-        expected = ", ".join(("active", *State))
+    if state not in CHOICES["state"]["enum"]:
+        expected = ", ".join(CHOICES["state"]["enum"])
         raise BadRequestError(f"`state`: expected one of {expected}.", param="state")
     yield Job.state.in_(ACTIVE if state == "active" else (state,))
 

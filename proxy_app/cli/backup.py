@@ -80,7 +80,7 @@ class Restored:
     before: Path | None
     """The backup that was made of what was here; None where there was nothing."""
     has_registrations: bool
-    """Whether the services' registrations are back: where the playbooks' are mounted, they are not."""
+    """Whether the services' registrations are back; where they cannot be written they are not."""
 
 
 def restore(config: Config, file: Path) -> Restored:
