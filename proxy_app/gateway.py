@@ -8,12 +8,24 @@ from threading import BoundedSemaphore
 
 from flask import current_app
 
+from proxy_app.access import Password, Sessions, Throttle
+from proxy_app.access.start import form_key, password_of
 from proxy_app.audio import DecodeLimits
 from proxy_app.config import Config
 from proxy_app.jobs.desk import Room
 from proxy_app.jobs.watching import Watches
-from proxy_app.services import HealthCache, Places, Registry, Reports, Service, Spool, Suspects
+from proxy_app.services import (
+    HealthCache,
+    Places,
+    Registry,
+    Removed,
+    Reports,
+    Service,
+    Spool,
+    Suspects,
+)
 from proxy_app.upstreams import Client, Probe, SideBySide, WhisperX
+from proxy_app.watch.records import Records
 
 EXTENSION = "speech-gateway"
 _MOST_PLACES = {"sortformer": 5}
@@ -38,6 +50,13 @@ class Gateway:
     watches: Watches
     reports: Reports
     suspects: Suspects
+    records: Records
+    removed: Removed
+    password: Password
+    sessions: Sessions
+    throttle: Throttle
+    form_key: bytes
+    """What the tokens of pages and forms are made with."""
 
     def place(self, service: Service) -> AbstractContextManager[None]:
         """Wait for a place in a service, and hold it.
@@ -75,6 +94,12 @@ def make_gateway(config: Config) -> Gateway:
         watches=Watches(room.jobs),
         reports=reports,
         suspects=Suspects(config.state_dir / "suspects", reports),
+        records=Records(room.store),
+        removed=Removed(config.state_dir),
+        password=password_of(config),
+        sessions=Sessions(room.store),
+        throttle=Throttle(room.store),
+        form_key=form_key(config),
     )
 
 

@@ -15,6 +15,7 @@ from flask import Flask, Response, jsonify, render_template, request
 from sqlalchemy.exc import SQLAlchemyError
 from werkzeug.exceptions import HTTPException
 
+from proxy_app.access import BusyError, TooManyTriesError
 from proxy_app.audio import AudioError
 from proxy_app.hosts.own import OwnHostsError
 from proxy_app.hosts.ssh import UnusableError
@@ -255,6 +256,18 @@ _TRANSLATIONS: dict[type[Exception], Callable[[Any], ApiError]] = {
         "Too many streams at the same time. Try again in a moment.",
         status=503,
         code="too_many_streams",
+        headers=RETRY_SOON,
+    ),
+    TooManyTriesError: lambda e: ApiError(
+        "The password was tried too often from there.",
+        status=429,
+        code="too_many_tries",
+        headers={"Retry-After": str(round(e.wait_s)), **DO_NOT_RETRY},
+    ),
+    BusyError: lambda _: ApiError(
+        "Too many log in at the same time. Try again in a moment.",
+        status=503,
+        code="busy",
         headers=RETRY_SOON,
     ),
     SQLAlchemyError: _of_database,

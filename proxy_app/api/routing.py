@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from proxy_app.api.errors import RETRY_IN_A_MINUTE, ApiError
+from proxy_app.api.errors import DO_NOT_RETRY, RETRY_IN_A_MINUTE, ApiError
 from proxy_app.gateway import Gateway
 from proxy_app.services import Alone, Health, Route, Service, longest_s
-from proxy_app.services.health import READY, SUSPECT
+from proxy_app.services.health import GIVEN_UP, READY, SUSPECT
 
 REMEMBERED_S = 5.0
 """How old what a service said of itself may be; it is asked no more often for all requests."""
@@ -30,13 +30,18 @@ def in_turn(gateway: Gateway, routes: tuple[Route, ...], duration_s: float) -> I
     for route in routes:
         is_only = len(routes) == 1 and isinstance(route, Alone)
         refusal = _too_long(gateway, route, duration_s)
+        refusal = refusal or _refused(gateway, route)
         refusal = refusal or (None if is_only else _not_ready(gateway, route))
         if refusal is None:
             yield route
         else:
             refusals.append(refusal)
     if len(refusals) == len(routes):
-        worst = max(refusals, key=lambda refusal: refusal.status == 413)  # noqa: PLR2004 - HTTP's
+        worst = max(
+            refusals,
+            # Of those that are not ready one that may be soon: the client is to come back then.
+            key=lambda refusal: (refusal.status == 413, not refusal.headers.keys() & DO_NOT_RETRY),  # noqa: PLR2004 - HTTP's
+        )
         others = [refusal.message for refusal in refusals if refusal is not worst]
         worst.message = " ".join([worst.message, *others])
         raise worst
@@ -61,6 +66,26 @@ def _too_long(gateway: Gateway, route: Route, duration_s: float) -> ApiError | N
         f"takes at most {limit_s:.0f} s at once. Split it."
     )
     return ApiError(message, status=413, code="audio_too_long", param="file")
+
+
+def _refused(gateway: Gateway, route: Route) -> ApiError | None:
+    """What the watch process has found of a route that is not to be tried."""
+    for service in route.services:
+        verdict = gateway.reports.verdict(service.name)
+        if verdict is None or not verdict.refuses:
+            continue
+        is_given_up = verdict.state == GIVEN_UP
+        said = f"{service.title} is {verdict.state.replace('_', ' ')}: {verdict.detail}"
+        return ApiError(
+            said if is_given_up else f"{said} Try again in a minute.",
+            status=503,
+            code="upstream_unavailable",
+            # Tries that come by themselves would go on for as long as nobody mends it.
+            headers=RETRY_IN_A_MINUTE
+            | {"x-served-by": service.name}
+            | (DO_NOT_RETRY if is_given_up else {}),
+        )
+    return None
 
 
 def _not_ready(gateway: Gateway, route: Route) -> ApiError | None:

@@ -1,15 +1,28 @@
-"""/api/services: what is registered and how it is, for the page and for people with curl."""
+"""/api/services: what is registered, how it is, and what may be done about it."""
 
 from __future__ import annotations
 
+import logging
+from dataclasses import dataclass, field
 from typing import Any
 
 from flask import Blueprint, Response, jsonify
+from sqlalchemy.exc import SQLAlchemyError
 
 from proxy_app.api import jobs as jobs_api
-from proxy_app.api.errors import ApiError
+from proxy_app.api.errors import RETRY_SOON, ApiError, BadRequestError
 from proxy_app.gateway import Gateway, current
+from proxy_app.jobs import ActiveJobError
+from proxy_app.jobs.forms import FormError
+from proxy_app.jobs.ledger import PREVIEW
+from proxy_app.jobs.project import ProjectError
+from proxy_app.jobs.states import ACTIVE
 from proxy_app.services import Health, Service
+from proxy_app.services.health import ABSENT, STOPPED, UNREACHABLE
+from proxy_app.store import Job, SchemaError, ServiceSetting, ServiceState
+from proxy_app.watch.records import RESTARTS
+
+log = logging.getLogger(__name__)
 
 bp = Blueprint("services", __name__, url_prefix="/api/services")
 
@@ -28,29 +41,80 @@ def services() -> Response:
     return jsonify(snapshot(current()))
 
 
+@bp.get("/<name>")
+def one(name: str) -> Response:
+    """One service."""
+    return jsonify(_one(current(), _named(name)))
+
+
 @bp.post("/<name>/<any(start, stop, restart):verb>")
 def switch(name: str, verb: str) -> Response:
     """Start, stop or restart a service: a job beside whatever else its host is busy with."""
     jobs_api.body({})
-    gateway = current()
-    services = gateway.registry.read().services
-    service = next((service for service in services if service.name == name), None)
-    if service is None:
-        raise ApiError("There is no such service.", status=404, code="not_found")
-    return jobs_api.accepted(gateway.room.desk.switch(verb, service))
+    return jobs_api.accepted(current().room.desk.switch(verb, _named(name)))
+
+
+@bp.post("/<name>/check")
+def check(name: str) -> Response:
+    """Have it probed at once; `last_check` has the result in a moment."""
+    jobs_api.body({})
+    gateway, service = current(), _named(name)
+    if not gateway.reports.is_watched():
+        raise ApiError(
+            "The watch process, which probes services, does not run at the moment.",
+            status=503,
+            code="not_watched",
+            headers=RETRY_SOON,
+        )
+    gateway.reports.ask(name)
+    response = jsonify(_one(gateway, service))
+    response.status_code = 202
+    return response
+
+
+@bp.put("/<name>/auto_restart")
+def auto_restart(name: str) -> Response:
+    """`{"on": true}`: whether it may be restarted when it is stuck, however it is registered."""
+    on = jobs_api.body({"on": bool}).get("on")
+    gateway, service = current(), _named(name)
+    if on is None:
+        raise BadRequestError("`on` is missing: true or false.", param="on")
+    gateway.records.set_auto_restart(name, on=on)
+    return jsonify(_one(gateway, service))
+
+
+@bp.delete("/<name>")
+def remove(name: str) -> Response:
+    """Hide it, until it is registered otherwise than now; nothing happens on its host."""
+    gateway, service = current(), _named(name)
+    desk = gateway.room.desk
+    if desk.is_embedded(service):
+        raise ApiError(
+            "The embedded engine belongs to `make up`. Register another WhisperX server, and it is"
+            " left out.",
+            status=409,
+            code="embedded",
+        )
+    if job := _Facts(gateway).job(service):
+        raise ActiveJobError(job)
+    gateway.records.remove(service)
+    gateway.removed.write(gateway.records.removed())
+    return Response(status=204)
 
 
 def snapshot(gateway: Gateway) -> dict[str, Any]:
-    """The services and their health, as the page and its script show them."""
+    """The services and how they are, as the page and its script show them."""
     registered = gateway.registry.read()
     healths = gateway.health.of_all(registered.services)
-    ready = sum(health.ready for health in healths)
+    facts = _Facts(gateway)
+    shown = [
+        _shown(gateway, service, health, facts)
+        for service, health in zip(registered.services, healths, strict=True)
+    ]
+    ready = sum(one["ready"] for one in shown)
     return {
-        "summary": f"{ready} of {len(healths)} ready" if healths else "",
-        "services": [
-            _shown(service, health)
-            for service, health in zip(registered.services, healths, strict=True)
-        ],
+        "summary": f"{ready} of {len(shown)} ready" if shown else "",
+        "services": shown,
         "malformed": [
             {"file": malformed.file, "reason": malformed.reason}
             for malformed in registered.malformed
@@ -58,9 +122,62 @@ def snapshot(gateway: Gateway) -> dict[str, Any]:
     }
 
 
-def _shown(service: Service, health: Health) -> dict[str, Any]:
+@dataclass
+class _Facts:
+    """What the database has of all services; nothing where it does not answer."""
+
+    gateway: Gateway
+    is_watched: bool = False
+    states: dict[str, ServiceState] = field(default_factory=dict)
+    settings: dict[str, ServiceSetting] = field(default_factory=dict)
+    left: dict[str, int] = field(default_factory=dict)
+    jobs: list[Job] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        records = self.gateway.records
+        try:
+            self.settings = records.settings()
+            self.left = dict(records.restarts_left())
+            active = (Job.state.in_(ACTIVE), Job.lane != PREVIEW)
+            self.jobs = list(self.gateway.room.jobs.history(*active))
+            if self.gateway.reports.is_watched():
+                self.states, self.is_watched = records.states(), True
+        except (SQLAlchemyError, SchemaError) as error:
+            log.warning("the database does not answer: %s", type(error).__name__)
+
+    def job(self, service: Service) -> Job | None:
+        """The job that works on a service, or is about to."""
+        place = self.place(service)
+        return next((job for job in self.jobs if (job.host, job.target) == place), None)
+
+    def place(self, service: Service) -> tuple[str, str] | None:
+        """Where it can be switched, if it can."""
+        try:
+            return self.gateway.room.desk.place_of(service)
+        except (FormError, ProjectError):
+            return None
+
+
+def _named(name: str) -> Service:
+    services = current().registry.read().services
+    service = next((service for service in services if service.name == name), None)
+    if service is None:
+        raise ApiError("There is no such service.", status=404, code="not_found")
+    return service
+
+
+def _one(gateway: Gateway, service: Service) -> dict[str, Any]:
+    return _shown(gateway, service, gateway.health.of(service), _Facts(gateway))
+
+
+def _shown(gateway: Gateway, service: Service, health: Health, facts: _Facts) -> dict[str, Any]:
     """Everything but the key, raw and in words. What runs goes before what is registered."""
     override = f", instead of {service.overrides}" if service.overrides else ""
+    known = facts.states.get(service.name)
+    setting = facts.settings.get(service.name)
+    chosen = setting.auto_restart if setting else None
+    last = known.last_check if known else None
+    state = known.state if known else health.state
     return {
         "name": service.name,
         "title": service.title,
@@ -71,12 +188,33 @@ def _shown(service: Service, health: Health) -> dict[str, Any]:
         "address": service.base_url.partition("://")[2],
         "host": service.host,
         "container": service.container,
+        "embedded": gateway.room.desk.is_embedded(service),
         "registered": f"{service.source}{override}",
         **health.shown(),
+        "state": state,
+        "ready": state == "ready",
+        "detail": known.detail if known else health.detail,
+        "since": jobs_api.time_text(known.since) if known else None,
         "model": health.model or service.model,
         "uptime": _in_words(health.uptime_s),
         "work": _work(health.in_flight),
+        "restarts_left": facts.left.get(service.name, RESTARTS),
+        "auto_restart": service.auto_restart if chosen is None else chosen,
+        "checking": known.checking if known else False,
+        "last_check": {**last, "at": jobs_api.time_text(last["at"])} if last else None,
+        "actions": _actions(gateway, service, state, facts),
     }
+
+
+def _actions(gateway: Gateway, service: Service, state: str, facts: _Facts) -> list[str]:
+    """What may be done now."""
+    if facts.job(service):
+        return []
+    verbs = {STOPPED: ["start"], ABSENT: [], UNREACHABLE: ["start", "stop", "restart"]}
+    actions = verbs.get(state, ["stop", "restart"]) if facts.place(service) else []
+    if facts.is_watched and state not in (STOPPED, ABSENT):
+        actions = [*actions, "check"]
+    return actions if gateway.room.desk.is_embedded(service) else [*actions, "remove"]
 
 
 def _work(requests: int | None) -> str | None:

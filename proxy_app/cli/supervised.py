@@ -22,6 +22,7 @@ from pathlib import Path
 
 import requests
 
+from proxy_app.access.start import claim_link
 from proxy_app.cli.errors import CommandError
 from proxy_app.config import Config, make_folders
 from proxy_app.services import Registry
@@ -62,13 +63,14 @@ def embeds_engine(config: Config) -> bool:
 
 
 def programs(config: Config) -> list[Program]:
-    """Gateway, dispatcher, and the engine that is embedded, if one is."""
+    """Gateway, dispatcher, watch process, and the engine that is embedded, if one is."""
     python = str(VENV / "gateway/bin/python")
     gunicorn = (python, "-m", "gunicorn", "-c", "proxy_app/gunicorn.conf.py")
     web = (*gunicorn, "proxy_app.app:create_app()")
     found = [
         Program("web", web, config.host, config.port, "SPEECH_PORT"),
         Program("dispatch", (python, "-m", "proxy_app.jobs.dispatcher")),
+        Program("watch", (python, "-m", "proxy_app.watch")),
     ]
     if embeds_engine(config):
         engine = (str(VENV / "engine/bin/python"), "-m", "images.whisperx.app")
@@ -85,6 +87,7 @@ def up(config: Config, environ: Mapping[str, str]) -> None:
         SettingError: a setting that cannot work here.
     """
     make_folders(config)
+    link = claim_link(config) if config.public or config.names else None
     state = config.state_dir.resolve()
     if "%" in f"{state}{ROOT}":  # supervisord expands them in some paths once, in others twice
         raise CommandError(f"a path with a percent sign cannot be used: {state}, {ROOT}")
@@ -103,6 +106,8 @@ def up(config: Config, environ: Mapping[str, str]) -> None:
             start(file, children)
         wait_until_ready(config, state)
     print(f"Ready: {config.url}")
+    if link:
+        print(f"Set its password: {link}")
 
 
 def down(state: Path) -> None:

@@ -108,8 +108,7 @@ class Desk:
         """
         assert verb in VERBS, verb
         embedded = self.is_embedded(service)
-        host = "localhost" if embedded else self._host_of(service)
-        name = target_of(_plain_name(service))
+        host, name = self.place_of(service)
         return self._room.jobs.add(
             Order(
                 kind=f"service.{verb}",
@@ -150,6 +149,25 @@ class Desk:
             service.name,
             service.source,
         ) == ("whisperx", ENVIRONMENT)
+
+    def place_of(self, service: Service) -> tuple[str, str]:
+        """The inventory's name of a service's host, and what jobs call the service there.
+
+        Raises:
+            FormError: it has no container, or none that can be reached.
+            ProjectError: the inventory cannot be read.
+        """
+        host = "localhost" if self.is_embedded(service) else self._host_of(service)
+        return host, target_of(_plain_name(service))
+
+    def last_on(self, service: Service) -> Job | None:
+        """The newest job on a service, whatever came of it; None if there never was one.
+
+        Raises:
+            FormError, ProjectError: as place_of.
+        """
+        host, target = self.place_of(service)
+        return self._room.jobs.last(Job.host == host, Job.target == target, Job.lane != PREVIEW)
 
     def hosts_for(self, kind: Kind) -> tuple[str, ...]:
         """The hosts that a kind can be asked for on, as the inventory names them.

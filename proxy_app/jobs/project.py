@@ -118,8 +118,9 @@ class Project:
                 return str(folder / name)
         raise ProjectError(f"{name} is not installed here: `make ansible` installs it.")
 
-    def environment(self, environ: Mapping[str, str]) -> dict[str, str]:
-        """What Ansible's programs are started with."""
+    def environment(self, environ: Mapping[str, str] | None = None) -> dict[str, str]:
+        """What Ansible's programs, and ssh, are started with; from os.environ by default."""
+        environ = os.environ if environ is None else environ
         return {
             **{name: environ[name] for name in _PASSED_ON if name in environ},
             "LC_ALL": "C.UTF-8",

@@ -3,7 +3,8 @@
 from proxy_app.services.health import Health, HealthCache
 from proxy_app.services.places import Places, QueueFullError
 from proxy_app.services.registry import ENVIRONMENT, Malformed, Registered, Registry, Service
-from proxy_app.services.reports import Reports
+from proxy_app.services.removed import Removed, digest
+from proxy_app.services.reports import Failure, Reports, Verdict
 from proxy_app.services.routes import Alone, Pair, Route, longest_s, routes
 from proxy_app.services.spool import Spool
 from proxy_app.services.suspects import Suspects
@@ -11,6 +12,7 @@ from proxy_app.services.suspects import Suspects
 __all__ = [
     "ENVIRONMENT",
     "Alone",
+    "Failure",
     "Health",
     "HealthCache",
     "Malformed",
@@ -19,11 +21,14 @@ __all__ = [
     "QueueFullError",
     "Registered",
     "Registry",
+    "Removed",
     "Reports",
     "Route",
     "Service",
     "Spool",
     "Suspects",
+    "Verdict",
+    "digest",
     "longest_s",
     "routes",
 ]

@@ -16,6 +16,11 @@ WARMING = "warming"
 SUSPECT = "suspect"
 UNREACHABLE = "unreachable"
 """Nothing answers. Whether it is absent, stopped or restarting, only its host knows."""
+ABSENT = "absent"
+STOPPED = "stopped"
+RESTARTING = "restarting"
+GIVEN_UP = "given_up"
+"""These four only the watch process can tell."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +38,10 @@ class Health:
     in_flight: int | None = None
     max_audio_s: float | None = None
     """The longest recording that it takes, where it says so."""
+    tells_progress: bool = False
+    """Whether it says how far its work is, when it has some."""
+    progress: float | None = None
+    """A number that changes while the work advances."""
 
     @property
     def ready(self) -> bool:
@@ -40,8 +49,8 @@ class Health:
         return self.state == READY
 
     def shown(self) -> dict[str, Any]:
-        """All of it, for JSON."""
-        return asdict(self)
+        """What people want to know of it, for JSON."""
+        return {name: value for name, value in asdict(self).items() if "progress" not in name}
 
 
 @dataclass(slots=True)

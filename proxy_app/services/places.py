@@ -64,6 +64,20 @@ class Places:
         finally:
             local.release()
 
+    def are_held(self, name: str) -> bool:
+        """Whether any place of `name` is held, by whatever process."""
+        for path in self._folder.glob(f"{name}.*"):
+            lock = os.open(path, os.O_RDONLY)
+            try:
+                # Shared, and for no time: who looks takes no place from anybody.
+                fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+                fcntl.flock(lock, fcntl.LOCK_UN)
+            except BlockingIOError:
+                return True
+            finally:
+                os.close(lock)
+        return False
+
     def _wait(self, name: str, count: int, until: float) -> int | None:
         while (lock := self._try(name, count)) is None:
             if time.monotonic() >= until:

@@ -18,6 +18,7 @@ from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 from proxy_app.config import Config, bracketed, host_problem
+from proxy_app.services.removed import Removed
 from proxy_app.settings import SettingError
 
 KINDS = ("speakers", "asr", "diarize", "tts", "llm")
@@ -93,10 +94,14 @@ class Registry:
         """
         # The second is control's where no inventory names one (hosts/own.py).
         self._folders = (config.services_dir, config.state_dir / "services.d")
+        self._removed = Removed(config.state_dir)
         self._from_environment = {service.name: service for service in _of_environment(config)}
 
     def read(self) -> Registered:
-        """The services as they are registered now, by name. Malformed files never raise."""
+        """The services as they are registered now, by name, without those that a person removed.
+
+        Malformed files never raise.
+        """
         services = dict(self._from_environment)
         malformed = []
         for path in (path for folder in self._folders for path in sorted(folder.glob("*.json"))):
@@ -110,7 +115,8 @@ class Registry:
                 services[service.name] = service
             else:
                 services[service.name] = replace(known, overrides=path.name)
-        ordered = tuple(services[name] for name in sorted(services))
+        hidden = self._removed.hides(services)
+        ordered = tuple(services[name] for name in sorted(services.keys() - hidden))
         return Registered(ordered, tuple(malformed))
 
 

@@ -1,16 +1,22 @@
-"""What the gateway met at a service, for the watch process: one note per service and kind.
+"""What the gateway met at a service, for the watch process, and what that found.
 
-A note is a file that is replaced as a whole, so that a reader never sees half of one, and there are
-never more notes than services. Whoever watches compares the times.
+There is one note per service and kind. A note is a file that is replaced as a whole, so that no
+reader sees half of one, and there are never more notes than services. Whoever watches compares
+the times. The watch process holds a lock beside them for as long as it lives: what a dead one has
+found is no longer so.
 """
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import json
 import os
 import time
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +31,21 @@ class Failure:
     """For people, without the service's own words."""
 
 
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What the watch process has found, as far as requests must know."""
+
+    state: str
+    """One of services/health.py."""
+    detail: str
+    """For people."""
+    refuses: bool
+    """Whether the service is not to be asked: a probe has failed."""
+
+
+_LOOK_S = 0.2
+
+
 class Reports:
     """Notes in one folder, which all workers and the watch process share.
 
@@ -36,33 +57,102 @@ class Reports:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._folder = folder
 
+    # The gateway tells.
+
     def failed(self, service: str, *, status: int | None, reason: str) -> None:
         """Report that a service failed on a request. A probe decides what that means."""
-        note = self._folder / f"{service}.failed"
-        new = note.with_suffix(f".{os.getpid()}")
-        new.write_text(json.dumps(asdict(Failure(time.time(), status, reason))))
-        new.replace(note)
+        self._write(f"{service}.failed", Failure(time.time(), status, reason))
 
     def answered(self, service: str) -> None:
         """Report that a service gave a good answer, to a client or to a probe."""
-        note, now = self._folder / f"{service}.answered", time.time_ns()
+        self._touch(f"{service}.answered")
+
+    def ask(self, service: str) -> None:
+        """Have a service probed at once."""
+        self._touch(f"{service}.asked")
+
+    def verdict(self, service: str) -> Verdict | None:
+        """What the watch process has found; None while none runs."""
+        fields = self._read(f"{service}.verdict")
+        return Verdict(**fields) if fields and self.is_watched() else None
+
+    def is_watched(self) -> bool:
+        """Whether a watch process lives."""
+        with self._lock() as lock:
+            try:
+                # Shared: two that look at the same time do not take each other for it.
+                fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            except BlockingIOError:
+                return True
+        return False
+
+    # The watch process looks and tells.
+
+    @contextlib.contextmanager
+    def watching(self, goes_on: Callable[[], bool]) -> Iterator[bool]:
+        """Be the one that watches; waits for another one's end while `goes_on` says so."""
+        with self._lock() as lock:
+            while goes_on():
+                try:
+                    fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                except BlockingIOError:
+                    time.sleep(_LOOK_S)
+                else:
+                    yield True
+                    return
+            yield False
+
+    def tell(self, service: str, verdict: Verdict) -> None:
+        """Tell all workers how a service was found."""
+        self._write(f"{service}.verdict", verdict)
+
+    def last_failure(self, service: str) -> Failure | None:
+        """The last failure that was reported, if there was one."""
+        fields = self._read(f"{service}.failed")
+        return Failure(**fields) if fields else None
+
+    def answered_since(self, service: str, at: float) -> bool:
+        """Whether the service gave a good answer after a moment, in seconds since 1970."""
+        return self.answered_at(service) > at
+
+    def answered_at(self, service: str) -> float:
+        """When it gave a good answer last, in seconds since 1970; 0 if never."""
+        return self._touched(f"{service}.answered")
+
+    def asked_at(self, service: str) -> float:
+        """When a probe was asked for last, in seconds since 1970; 0 if never."""
+        return self._touched(f"{service}.asked")
+
+    def _write(self, name: str, note: Failure | Verdict) -> None:
+        new = self._folder / f"{name}.{os.getpid()}"
+        new.write_text(json.dumps(asdict(note)))
+        new.replace(self._folder / name)
+
+    def _read(self, name: str) -> dict[str, Any]:
+        try:
+            fields: dict[str, Any] = json.loads((self._folder / name).read_text())
+        except FileNotFoundError:
+            return {}
+        return fields
+
+    def _touch(self, name: str) -> None:
+        note, now = self._folder / name, time.time_ns()
         try:
             os.utime(note, ns=(now, now))  # left to itself the kernel's clock is up to 10 ms late
         except FileNotFoundError:
             note.touch(mode=0o600)
             os.utime(note, ns=(now, now))
 
-    def last_failure(self, service: str) -> Failure | None:
-        """The last failure that was reported, if there was one."""
+    def _touched(self, name: str) -> float:
         try:
-            fields = json.loads((self._folder / f"{service}.failed").read_text())
+            return (self._folder / name).stat().st_mtime
         except FileNotFoundError:
-            return None
-        return Failure(fields["at"], fields["status"], fields["reason"])
+            return 0.0
 
-    def answered_since(self, service: str, at: float) -> bool:
-        """Whether the service gave a good answer after a moment, in seconds since 1970."""
+    @contextlib.contextmanager
+    def _lock(self) -> Iterator[int]:
+        lock = os.open(self._folder / "lock", os.O_RDWR | os.O_CREAT, 0o600)
         try:
-            return (self._folder / f"{service}.answered").stat().st_mtime > at
-        except FileNotFoundError:
-            return False
+            yield lock
+        finally:
+            os.close(lock)

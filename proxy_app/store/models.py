@@ -81,3 +81,73 @@ class HostState(Base):
     """What the page shows; None while it cannot be reached."""
     history: Mapped[list[dict[str, Any]]] = mapped_column(JSON)
     """`{"at", "cpu", "memory", "gpu"}`, the newest last; a bounded number."""
+
+
+class ServiceState(Base):
+    """How a service is, as the watch process found it last; only that process writes here."""
+
+    __tablename__ = "service_states"
+
+    name: Mapped[str] = mapped_column(String(63), primary_key=True)
+    state: Mapped[str] = mapped_column(String(16))
+    since: Mapped[float]
+    detail: Mapped[str] = mapped_column(Text, default="")
+    checking: Mapped[bool] = mapped_column(default=False)
+    """Whether a deep probe is under way."""
+    last_check: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
+    """`{"at", "ok", "took_s", "heard", "expected", "detail"}`."""
+    known: Mapped[dict[str, Any]] = mapped_column(JSON, default=dict)
+    """What the next watch process has to know of the container: watch/watcher.py."""
+
+
+class ServiceRestart(Base):
+    """One restart that counts in a service's budget."""
+
+    __tablename__ = "service_restarts"
+
+    number: Mapped[int] = mapped_column(primary_key=True)
+    service: Mapped[str] = mapped_column(String(63))
+    at: Mapped[float]
+    """Wall time, for people alone: that clock may jump."""
+    boot_id: Mapped[str] = mapped_column(String(36))
+    monotonic: Mapped[float]
+    """Seconds since that boot."""
+    by: Mapped[str] = mapped_column(String(16))
+    """"watch", or "docker" and "supervisor", which restart what ends by itself."""
+
+    __table_args__ = (Index("service_restarts_by_service", "service"),)
+
+
+class ServiceSetting(Base):
+    """What a person has set on the page; installs leave it alone."""
+
+    __tablename__ = "service_settings"
+
+    name: Mapped[str] = mapped_column(String(63), primary_key=True)
+    auto_restart: Mapped[bool | None]
+    """None: as it is registered."""
+    removed: Mapped[str | None] = mapped_column(String(64))
+    """The digest of the registration that is hidden; another registration is shown again."""
+
+
+class LoginSession(Base):
+    """Somebody who has given the password. Times are Unix s."""
+
+    __tablename__ = "sessions"
+
+    token: Mapped[str] = mapped_column(String(64), primary_key=True)
+    """SHA-256 of what is in the cookie."""
+    password: Mapped[str] = mapped_column(String(64))
+    """The fingerprint of the password that opened it: another password ends it."""
+    created_at: Mapped[float]
+    seen_at: Mapped[float]
+
+
+class LoginTry(Base):
+    """A try of the password, kept for minutes; `at` is Unix s."""
+
+    __tablename__ = "login_tries"
+
+    number: Mapped[int] = mapped_column(primary_key=True)
+    address: Mapped[str] = mapped_column(String(45))
+    at: Mapped[float]

@@ -35,7 +35,7 @@ _WORD = re.compile(r"[A-Za-z0-9_.\[\]-]{1,64}")
 """What a service may call a field or an error."""
 _SEND_BYTES = 256 * 1024
 _READ_BYTES = 64 * 1024
-_CLIENTS_FAULT = frozenset({400, 408, 413, 415, 422, 429})
+_CLIENTS_FAULT = frozenset({400, 408, 409, 413, 415, 422, 429})
 """The statuses that speak of the request. Other 4xx speak of how we called the service."""
 
 Fields = Sequence[tuple[str, str]]
@@ -44,9 +44,13 @@ Audio = Path | Piece
 
 
 class Client:
-    """Sends requests to services. One for the whole process; greenlets may share it."""
+    """Sends requests to services. One for the whole process; greenlets may share it.
 
-    def __init__(self) -> None:
+    Args:
+        headers: more headers of every request.
+    """
+
+    def __init__(self, headers: Mapping[str, str] | None = None) -> None:
         self._session = requests.Session()
         self._session.trust_env = False  # no proxies, no .netrc: services are reached directly
         self._session.headers = requests.structures.CaseInsensitiveDict(
@@ -54,6 +58,7 @@ class Client:
                 "Accept": "application/json",
                 "Accept-Encoding": "identity",
                 "User-Agent": "spark-speech",
+                **(headers or {}),
             }
         )
         adapter = _Adapter(pool_connections=32, pool_maxsize=64, max_retries=Retry(0, read=False))
@@ -133,6 +138,28 @@ class Client:
         ):
             _check(service, response)
             yield _lines(service, response)
+
+    def post_fields(self, service: Service, path: str, fields: Fields, *, limit_s: float) -> bytes:
+        """Send text fields as multipart; return the answer as it is, which is no JSON.
+
+        Raises:
+            UpstreamError: as post_file.
+        """
+        body = MultipartEncoder(list(fields))
+        with (
+            time_limit(service, limit_s),
+            _failures(service),
+            self._session.post(
+                service.base_url + path,
+                data=body,
+                headers={"Content-Type": body.content_type, "Accept": "*/*", **_key(service)},
+                timeout=(CONNECT_S, limit_s),
+                allow_redirects=False,
+                stream=True,
+            ) as response,
+        ):
+            _check(service, response)
+            return _read(service, response)
 
     def _post(
         self, service: Service, path: str, file: Audio, fields: Fields, limit_s: float

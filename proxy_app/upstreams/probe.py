@@ -68,7 +68,9 @@ def _plain(status: int, answer: Any, path: str) -> Health:  # noqa: ANN401 - JSO
         model=_word(told.get("model")),
         device=_word(told.get("device")),
         uptime_s=_number(told.get("uptime_s")),
+        in_flight=_in_flight(told),
         max_audio_s=_number(told.get("max_seconds")) or None,
+        **_progress(told),
     )
 
 
@@ -96,8 +98,30 @@ def _whisperx(status: int, answer: Any) -> Health:  # noqa: ANN401 - JSON from o
         diarizer=_word(answer.get("diarizer")),
         device=_word(answer.get("device")),
         uptime_s=_number(answer.get("uptime_s")),
-        in_flight=int(_number(answer.get("in_flight")) or 0),
+        in_flight=_in_flight(answer) or 0,
+        **_progress(answer),
     )
+
+
+def _in_flight(told: Mapping[str, Any]) -> int | None:
+    """How many requests it has; the diarizer says whether it has one, and how many wait."""
+    if isinstance(told.get("busy"), bool):
+        return int(told["busy"]) + int(_number(told.get("waiting")) or 0)
+    count = _number(told.get("in_flight"))
+    return None if count is None else int(count)
+
+
+def _progress(told: Mapping[str, Any]) -> dict[str, Any]:
+    """How far its work is: `steps` of our servers, seconds of the diarizer's recording.
+
+    A diarizer that looks at a whole recording at once says 0 until it is done: that tells nothing.
+    """
+    if "progress" in told:
+        at_work = told["progress"] if isinstance(told["progress"], Mapping) else {}
+        return {"tells_progress": True, "progress": _number(at_work.get("steps"))}
+    at_work = told["work"] if isinstance(told.get("work"), Mapping) else {}
+    done_s = _number(at_work.get("done_s")) or None
+    return {"tells_progress": done_s is not None, "progress": done_s}
 
 
 def _word(value: object) -> str | None:

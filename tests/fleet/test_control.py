@@ -25,6 +25,7 @@ from tests.fleet.spark import USER, Spark
 NAME = "spark-speech"
 PORT = 8080
 HOME = "/home/spark/.spark-speech"
+PASSWORD = "correct horse battery"
 
 
 @dataclass(frozen=True)
@@ -41,20 +42,29 @@ class Control:
         """Run the playbook to its end."""
         return self.playbook("control", *arguments, inventory=self.inventory, timeout=1500, **extra)
 
-    def get(self, path: str, *, scheme: str = "http", host: str = "localhost") -> tuple[int, str]:
-        """Status and text of a request from the host itself, where alone it is published."""
+    def get(
+        self, path: str, *, scheme: str = "http", host: str = "localhost", password: str = ""
+    ) -> tuple[int, str]:
+        """Status and text of a request from the host itself, where alone it is published.
+
+        It brings the password, where it is given.
+        """
+        sent = {"Host": host}
+        if password:
+            basic = base64.b64encode(f"admin:{password}".encode()).decode()
+            sent["Authorization"] = f"Basic {basic}"
         code = (
-            "import http.client as h, ssl, sys; path, host = sys.argv[1:]\n"
+            "import http.client as h, ssl, sys; path = sys.argv[1]\n"
             "tls = sys.stdin.read() and ssl.create_default_context(cafile='/tmp/cert.pem')\n"
             f"c = h.HTTPSConnection('127.0.0.1', {PORT}, context=tls) if tls else"
             f" h.HTTPConnection('127.0.0.1', {PORT})\n"
-            "c.request('GET', path, headers={'Host': host}); a = c.getresponse()\n"
+            f"c.request('GET', path, headers={sent!r}); a = c.getresponse()\n"
             "print(a.status); print(a.read().decode())"
         )
         encoded = base64.b64encode(code.encode()).decode()
         program = f"import base64; exec(base64.b64decode('{encoded}'))"
         said = self.spark.ssh(
-            f'python3 -c "{program}" {path} {host}', stdin="tls" if scheme == "https" else ""
+            f'python3 -c "{program}" {path}', stdin="tls" if scheme == "https" else ""
         ).stdout
         status, _, text = said.partition("\n")
         return int(status), text
@@ -100,6 +110,7 @@ def control(fleet: Fleet, playbook: Playbooks, tmp_path_factory: pytest.TempPath
     # Links are followed, so that the host has what they lead to.
     (folder / "inventory" / "host_vars").symlink_to("group_vars")
     (folder / "inventory" / "group_vars" / "linked.yml").symlink_to("all.yml")
+    (folder / "password").write_text(PASSWORD + "\n")
     everything = json.loads(
         fleet.inventory(
             speech_build_network="host",
@@ -107,6 +118,7 @@ def control(fleet: Fleet, playbook: Playbooks, tmp_path_factory: pytest.TempPath
             control_inventory=str(folder / "inventory"),
             control_ssh_key_file=str(fleet.folder / "client_key"),
             control_known_hosts_file=str(fleet.folder / "known_hosts"),
+            control_admin_password_file=str(folder / "password"),
         ).read_text()
     )
     everything["all"]["children"]["control"] = {"hosts": {first.name: first.variables}}
@@ -115,8 +127,11 @@ def control(fleet: Fleet, playbook: Playbooks, tmp_path_factory: pytest.TempPath
     return Control(first, playbook, inventory, folder)
 
 
-REFUSED: dict[str, tuple[dict[str, str], str]] = {
-    "public": ({"control_bind_address": "0.0.0.0"}, "set control_insecure_public to true"),
+REFUSED: dict[str, tuple[dict[str, Any], str]] = {
+    "proxies": (
+        {"control_trusted_proxies": ["nginx"]},
+        "in control_trusted_proxies is no address or network",
+    ),
     "known": (
         {"control_known_hosts_file": ""},
         "control_ssh_key_file and control_known_hosts_file",
@@ -147,10 +162,17 @@ def test_check_mode_foretells_an_installation_and_changes_nothing(control: Contr
 def test_it_is_installed_from_nothing_and_shows_the_page(control: Control) -> None:
     done = control.run()
     assert done.rc == 0, done.out
-    status, page = control.get("/")
+    status, page = control.get("/", password=PASSWORD)
     assert (status, "<html" in page) == (200, True)
     assert control.get("/readyz") == (503, "no service that tells speakers apart is registered\n\n")
     assert control.get("/livez", host="spark.local")[0] == 421
+
+
+def test_its_page_is_for_who_has_the_password(control: Control) -> None:
+    assert control.get("/")[0] == 303
+    assert control.get("/api/jobs")[0] == 401
+    assert control.get("/api/jobs", password="another password")[0] == 401
+    assert control.get("/api/jobs", password=PASSWORD)[0] == 200
 
 
 def test_it_reads_what_is_registered_on_its_host(control: Control) -> None:
@@ -159,7 +181,7 @@ def test_it_reads_what_is_registered_on_its_host(control: Control) -> None:
     file = f"{HOME}/services.d/llm.json"
     control.spark.ssh(f"umask 027; cat > {file}", stdin=json.dumps(service))
     try:
-        assert "[-] llm " in control.get("/readyz?verbose")[1]
+        assert "[-] llm " in control.get("/readyz?verbose", password=PASSWORD)[1]
     finally:
         control.spark.ssh(f"rm {file}")
 
@@ -196,7 +218,7 @@ def test_it_is_a_line_of_the_status(control: Control) -> None:
 def test_its_secrets_are_files_of_the_host_alone(control: Control, fleet: Fleet) -> None:
     key = (fleet.folder / "client_key").read_text().splitlines()[3]
     modes = control.spark.ssh(f"stat -c '%a %n' {HOME}/control/secrets/*/*").stdout
-    assert modes.split()[::2] == ["600", "600"]
+    assert modes.split()[::2] == ["600", "600", "600"]
     assert key in control.inside("cat /run/speech/ssh_key")
     image = control.inspected()["Config"]["Image"]
     for said in (
@@ -206,6 +228,7 @@ def test_its_secrets_are_files_of_the_host_alone(control: Control, fleet: Fleet)
         control.spark.docker("logs", NAME),
     ):
         assert key not in said
+        assert PASSWORD not in said
     assert (
         control.spark.ssh(f"docker save {image} | grep -ac -F '{key}'", check=False).stdout == "0\n"
     )
@@ -261,11 +284,11 @@ def test_a_host_that_is_added_on_the_page_is_reached_with_the_pages_own_key(
     """Beside the inventory and the key that the role has given it."""
     encoded = base64.b64encode(ADDS_A_HOST.encode()).decode()
     program = f"python -c \"import base64; exec(base64.b64decode('{encoded}'))\""
-    keys = spark2.ssh("cat .ssh/authorized_keys").stdout
-    spark2.ssh("cat > .ssh/authorized_keys", stdin=control.inside(program))
-    spark2.hang_up()
     spark2.docker("create", "--name", "by-hand", fleet.images.tiny)
+    keys = spark2.ssh("cat .ssh/authorized_keys").stdout
     try:
+        spark2.ssh("cat > .ssh/authorized_keys", stdin=control.inside(program))
+        spark2.hang_up()
         told = json.loads(control.inside(f"{program} {spark2.address} {USER}"))
         assert told["state"] == "reachable", told["detail"]
         assert [one["name"] for one in told["look"]["containers"]] == ["by-hand"]

@@ -159,7 +159,7 @@ class StandIn:
         """Bytes that a flood could get rid of."""
 
     def behave(self, behaviour: str, answer: Any = None) -> None:  # noqa: ANN401 - any JSON
-        """From now on: ok, hang, drip, half, reset, early, or a status such as "500".
+        """From now on: ok, hang, drip, half, reset, torn, early, or a status such as "500".
 
         Streams besides: stepwise, cut, flood, endless. The answer of a stream is a list of lines,
         objects or bytes.
@@ -235,6 +235,11 @@ class _Handler(BaseHTTPRequestHandler):
         if standin.behaviour == "early":
             self.close_connection = True
             self._send(413, {"error": {"message": "The recording is too long for this device."}})
+            return
+        if standin.behaviour == "torn":
+            self.rfile.read(1000)
+            self.close_connection = True
+            self._reset()
             return
         body = self._body()
         headers = {name.lower(): value for name, value in self.headers.items()}

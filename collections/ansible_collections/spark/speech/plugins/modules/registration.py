@@ -106,7 +106,11 @@ from typing import Any, NamedTuple
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.spark.speech.plugins.module_utils.docker_cli import check_names
-from ansible_collections.spark.speech.plugins.module_utils.whole_files import put
+from ansible_collections.spark.speech.plugins.module_utils.whole_files import (
+    forget_begun,
+    put,
+    words,
+)
 
 _IDENTITY = ("kind", "host", "container")
 _PARENTS_MODE = 0o700
@@ -131,6 +135,7 @@ class File(NamedTuple):
     def write(self) -> None:
         """Make it so."""
         if self.content is None:
+            forget_begun(self.path)
             self.path.unlink(missing_ok=True)
         else:
             put(self.path, self.content, _FILE_MODE)
@@ -285,7 +290,7 @@ def main() -> None:
     try:
         answer = run(module.params, dry=module.check_mode)
     except OSError as error:
-        module.fail_json(msg=f"{error.filename}: {error.strerror}")
+        module.fail_json(msg=words(error))
         return
     module.exit_json(**answer)
 

@@ -1,0 +1,109 @@
+"""All services watched side by side, a greenlet each, as they are registered now; and the hosts."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from functools import partial
+
+import gevent
+from gevent.event import Event
+from sqlalchemy.exc import SQLAlchemyError
+
+from proxy_app.config import Config
+from proxy_app.hosts.metrics import Collector
+from proxy_app.jobs.desk import Room
+from proxy_app.services import Places, Registry, Removed, Reports, Service
+from proxy_app.upstreams import Client, Probe
+from proxy_app.watch import clocks
+from proxy_app.watch.probing import PROBE_HEADERS, Prober
+from proxy_app.watch.records import Records
+from proxy_app.watch.standing import Hosts
+from proxy_app.watch.watcher import Senses, Terms, Watcher
+
+log = logging.getLogger(__name__)
+
+_ROUND_S = 0.2
+"""Between two looks at the notes of the gateway's workers."""
+_REGISTRY_S = 0.5
+_AFTER_ERROR_S = 2.0
+
+
+class Watch:
+    """Watches what is registered, until it is told to stop."""
+
+    def __init__(self, config: Config) -> None:
+        self._room = Room(config)
+        self._registry = Registry(config)
+        self._reports = Reports(config.state_dir / "reports")
+        self._places = Places(config.state_dir / "places")
+        self._records = Records(self._room.store)
+        self._removed = Removed(config.state_dir)
+        client = Client(PROBE_HEADERS)
+        self._probe = Probe(client)
+        self._check = Prober(client, config.probe_limit_s)
+        self._hosts = Hosts(self._room)
+        self._terms = Terms(config.probe_every_s, config.stuck_s, config.load_limit_s)
+        self._ends = Event()
+        self._greenlets: dict[Service, gevent.Greenlet[..., None]] = {}
+
+    def stop(self, *_signal: object) -> None:
+        """End; what is ordered goes on by itself."""
+        # A signal comes in the hub, where nothing may wait.
+        gevent.get_hub().loop.run_callback(self._ends.set)
+
+    def run(self) -> None:
+        """Watch until `stop`. Another watch process ends first."""
+        no_more_hosts = threading.Event()
+        with self._reports.watching(lambda: not self._ends.is_set()) as is_ours:
+            hosts = gevent.spawn(Collector(self._room).run, no_more_hosts) if is_ours else None
+            while is_ours and not self._ends.wait(_REGISTRY_S):
+                self._follow_registry()
+            no_more_hosts.set()
+            gevent.killall(list(self._greenlets.values()))
+            gevent.joinall([hosts] if hosts else [])
+        self._room.close()
+
+    def _follow_registry(self) -> None:
+        """Begin to watch what is new, and end what is gone or registered otherwise."""
+        services = self._registry.read().services
+        gone = [service for service in self._greenlets if service not in services]
+        gevent.killall([self._greenlets.pop(service) for service in gone])
+        new = [service for service in services if service not in self._greenlets]
+        for service in new:
+            self._greenlets[service] = gevent.spawn(self._watch, service)
+        if not new and not gone:
+            return
+        try:
+            self._removed.write(self._records.removed())
+            self._records.forget_others([service.name for service in services])
+        except SQLAlchemyError as error:
+            log.warning("the database does not answer: %s", type(error).__name__)
+
+    def _watch(self, service: Service) -> None:
+        watcher: Watcher | None = None
+        while True:
+            try:
+                watcher = watcher or Watcher(
+                    service,
+                    senses=Senses(
+                        health=partial(self._probe, service),
+                        check=partial(self._check, service),
+                        standing=partial(self._hosts.standing, service),
+                        in_use=partial(self._places.are_held, service.name),
+                    ),
+                    hands=self._room.desk,
+                    records=self._records,
+                    reports=self._reports,
+                    terms=self._terms,
+                    now=clocks.now,
+                )
+                watcher.round()
+            except SQLAlchemyError as error:
+                # Its text may have what was sent.
+                log.error("%s: the database: %s", service.name, type(error).__name__)  # noqa: TRY400
+                gevent.sleep(_AFTER_ERROR_S)
+            except Exception:
+                log.exception("%s cannot be watched", service.name)
+                gevent.sleep(_AFTER_ERROR_S)
+            gevent.sleep(_ROUND_S)
