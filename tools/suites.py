@@ -40,7 +40,7 @@ COMMANDS["ansible"] = [
 LANES = (
     ("lint", "types", "unit", "api", "locks", "fleet"),
     ("engine", "parakeet", "sortformer", "collection"),
-    ("ansible", "e2e", "jobs", "site"),
+    ("ansible", "e2e", "jobs", "watch", "faults", "site"),
 )
 _print_lock = threading.Lock()
 

@@ -78,6 +78,16 @@ def test_4_after_three_restarts_it_is_given_up_and_clients_are_told(home: Instal
     home.becomes("ready")
 
 
+def test_5_an_engine_that_never_answers_is_restarted_after_two_probes(home: Installation) -> None:
+    home.make("frozen")
+    home.web.post("/api/services/whisperx/check")
+    assert eventually(home.restarts), home.told()
+    assert len(home.uploads("probe")) == 2
+    home.mend("frozen")
+    home.becomes("ready")
+    assert len(home.restarts()) == 1
+
+
 def test_8_other_words_than_were_said_are_no_good_answer(home: Installation) -> None:
     home.make("deaf")
     home.web.post("/api/services/whisperx/check")
