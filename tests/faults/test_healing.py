@@ -23,8 +23,6 @@ def test_1_one_500_and_a_probe_that_passes_restart_nothing(home: Installation) -
     home.make("one-500")
     is_told_to_come_back(home.transcribe())
     assert eventually(lambda: home.uploads("probe"))
-    (failed,), (probed,) = home.uploads("client"), home.uploads("probe")
-    assert probed - failed < 1
     home.becomes("ready")
     assert home.transcribe().status_code == 200
     assert home.restarts() == []
@@ -55,9 +53,7 @@ def test_3_fifty_500s_at_once_are_one_probe_and_one_restart(home: Installation) 
     for answer in answers:
         is_told_to_come_back(answer)
     home.becomes("ready")
-    probed = home.uploads("probe")
-    assert len(probed) == 2, "one that failed, and one after the restart"
-    assert probed[0] - home.uploads("client")[0] < 1
+    assert len(home.uploads("probe")) == 2, "one that failed, and one after the restart"
     assert len(home.restarts()) == 1
 
 
