@@ -1,0 +1,11 @@
+"""The names of what `faults.py` breaks, and of who meets it."""
+
+LOSSES = ("illegal_address", "misaligned", "trap", "assertion")
+"""Ways to lose the CUDA context."""
+SHORTAGE = "shortage"
+"""The memory is full, for a while."""
+ACTORS = (
+    *("whisper", "whisper_loads", "senko", "senko_loads", "copy", "product", "product_in_a_thread"),
+    *("convolution", "fourier", "lstm", "moves", "empty_cache"),
+)
+"""Who uses the GPU: the servers' models, and what of torch they and NeMo's are made of."""
