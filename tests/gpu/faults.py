@@ -1,7 +1,7 @@
 """Real faults of a GPU, and the libraries that meet them: `python -m tests.gpu.faults KIND FIRST`.
 
-It loads everything the servers use a GPU with, breaks something, and prints as JSON what each of
-them then raises and what `images.serving.faults` makes of it. KIND is a way to lose the CUDA
+It loads everything the servers use a GPU with, breaks something, and prints, a line of JSON each,
+what they then raise and what `images.serving.faults` makes of it. KIND is a way to lose the CUDA
 context, or `shortage`: all of the GPU's memory is taken, and given back at the end. FIRST is who
 meets the fault first; errors of kernels come late, so that this may be anybody.
 
@@ -58,7 +58,8 @@ Act = Callable[[], object]
 
 
 def lose(kind: str) -> None:
-    """Have a kernel fail. This thread must have used the GPU; the error comes with a later call."""
+    """Have a kernel fail; the error comes with a later call."""
+    torch.zeros(1, device="cuda")  # now this thread has the context
     if kind == "assertion":
         torch.zeros(3, device="cuda")[torch.tensor([7], device="cuda")]
         return
@@ -153,34 +154,35 @@ def in_a_thread(act: Act) -> None:
         raise error
 
 
-def attempt(act: Act) -> tuple[str, str]:
-    """What it raises, and what that is taken for; nothing twice where it raises nothing."""
-    try:
-        act()
-    except Exception as error:  # noqa: BLE001 - whatever it is, is looked at
-        return f"{type(error).__name__}: {error}", classify(error).value
-    return "", ""
+def attempt(when: str, acts: dict[str, Act]) -> None:
+    """Print for each its name, what it raises, and what that is taken for; nothing for nothing."""
+    for name, act in acts.items():
+        text = means = ""
+        try:
+            act()
+        except Exception as error:  # noqa: BLE001 - whatever it is, is looked at
+            text, means = f"{type(error).__name__}: {error}", classify(error).value
+        # At once: the next may end the process.
+        print(json.dumps([when, name, text, means]), flush=True)
 
 
 def main(kind: str, first: str) -> None:
-    """Print one object: by actor, the text and the class, and for a shortage the same after it."""
+    """Try everybody during the fault, and after it where there is an after."""
     with tempfile.TemporaryDirectory() as folder:
         acts = actors(Path(folder))
         acts = {first: acts.pop(first), **acts}
         if kind == SHORTAGE:
             torch.cuda.synchronize()
             shortage = Shortage()
-            found = {"during": {name: attempt(act) for name, act in acts.items()}}
+            attempt("during", acts)
             shortage.end()
-            found["after"] = {name: attempt(act) for name, act in acts.items()}
+            attempt("after", acts)
         else:
             for act in acts.values():
                 act()
             torch.cuda.synchronize()
             lose(kind)
-            found = {"during": {name: attempt(act) for name, act in acts.items()}}
-    sys.stdout.write(json.dumps(found) + "\n")
-    sys.stdout.flush()
+            attempt("during", acts)
     os._exit(0)  # what is left of the libraries may fail over the lost context
 
 

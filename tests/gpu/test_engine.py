@@ -251,6 +251,6 @@ def test_words_are_aligned_on_the_gpu_as_on_the_cpu(
         assert answer["models"]["alignment"] == "wav2vec2 aligner"
         assert "warnings" not in answer
         words = [word for segment in answer["segments"] for word in segment["words"]]
-        times[device] = [word["start_ms"] for word in words]
+        times[device] = [word["start"] for word in words]
         assert times[device] == sorted(times[device])
         assert len(times[device]) > 10

