@@ -6,6 +6,7 @@ from types import SimpleNamespace
 import pytest
 
 from images.serving.faults import Fault, classify
+from images.whisperx.app.transcription.whisper import past_a_left_over_error
 
 
 @pytest.mark.parametrize(
@@ -107,3 +108,41 @@ def test_a_fault_of_the_program_asks_no_gpu(monkeypatch: pytest.MonkeyPatch) -> 
     lost = RuntimeError("CUDA error: unspecified launch failure")
     monkeypatch.setitem(sys.modules, "torch", StandInTorch(lost))
     assert classify(ValueError("no such character")) is Fault.OTHER
+
+
+FULL = "CUDA failed with error out of memory"
+LEFT_OVER = "parallel_for failed: cudaErrorInvalidDevice: invalid device ordinal"
+"""What CTranslate2's first call after a full memory said on an H100."""
+
+
+def calls(*said: str) -> tuple[list[str], str]:
+    """What is left of these errors after one piece of work, and what that came to."""
+    errors = list(said)
+
+    def act() -> str:
+        if errors:
+            raise RuntimeError(errors.pop(0))
+        return "done"
+
+    try:
+        return errors, past_a_left_over_error(act)
+    except RuntimeError as error:
+        return errors, str(error)
+
+
+@pytest.mark.parametrize(
+    ("said", "comes_to"),
+    [
+        ((LEFT_OVER,), "done"),
+        (
+            (LEFT_OVER, "CUDA failed with error out of memory"),
+            "CUDA failed with error out of memory",
+        ),
+        ((LEFT_OVER, LEFT_OVER), LEFT_OVER),
+        ((FULL,), FULL),
+    ],
+)
+def test_what_a_full_memory_left_behind_fails_nobody_else(
+    said: tuple[str, ...], comes_to: str
+) -> None:
+    assert calls(*said) == ([], comes_to)

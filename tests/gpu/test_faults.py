@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import signal
 import subprocess
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -11,15 +10,13 @@ from pathlib import Path
 import pytest
 
 from tests.gpu.conftest import ROOT, modules_on_path
-from tests.gpu.kinds import ACTORS, LOSSES, SHORTAGE
+from tests.gpu.kinds import ABORTED, ACTORS, LOSSES, SHORTAGE
 
 Said = dict[tuple[str, str], tuple[str, str]]
 """By when and who: the words, and what they are taken for."""
 Lost = dict[tuple[str, str], tuple[int, Said]]
 WHISPER = ("whisper", "whisper_loads")
-"""They are CTranslate2's, which ends the process where it meets a lost context while it tidies up:
-nothing in Python can keep it from that."""
-ABORTED = -signal.SIGABRT
+"""They are CTranslate2's, which may abort the process over a lost context (kinds.ABORTED)."""
 QUIET = "empty_cache"
 """Frees nothing where nothing is kept, and may then see no fault."""
 LOST = [("illegal_address", actor) for actor in ACTORS] + [(kind, "copy") for kind in LOSSES[1:]]
