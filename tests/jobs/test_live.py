@@ -37,7 +37,7 @@ def test_what_changes_is_sent_and_nothing_else(inhabited: tuple[House, Web]) -> 
         for _ in live.TOPICS:
             next(events)
         told = Told(house)
-        states = []
+        states: list[str] = []
         while not states or states[-1] != "succeeded":
             event = next(events)
             assert event.name == "jobs"
