@@ -10,9 +10,11 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from flask import Blueprint, Response, current_app
+from sqlalchemy.exc import SQLAlchemyError
 
 from proxy_app.api.live import TOPICS, feed, stream
 from proxy_app.gateway import Gateway, current
+from proxy_app.store import SchemaError
 from proxy_app.web.offers import offers
 from proxy_app.web.views import host, service
 
@@ -20,6 +22,12 @@ bp = Blueprint("live_page", __name__)
 
 PARTS = ("offers", "services", "hosts", "jobs")
 Data = Mapping[str, Mapping[str, Any]]
+_AWAY = "The database does not answer."
+_NOTHING: Data = {
+    "services": {"summary": _AWAY, "services": [], "malformed": []},
+    "hosts": {"hosts": [], "error": _AWAY, "key": None},
+    "jobs": {"jobs": [], "next": None, "error": _AWAY},
+}
 
 
 @bp.get("/live")
@@ -64,17 +72,24 @@ def parts(gateway: Gateway, data: Data) -> dict[str, Any]:
     services = data["services"]["services"]
     jobs = data["jobs"]["jobs"]
     return {
-        "offers": offers(gateway, services, hosts),
+        "offers": [] if data["jobs"].get("error") else offers(gateway, services, hosts),
         "summary": data["services"]["summary"],
         "malformed": data["services"]["malformed"],
         "services": [service(it, hosts, jobs) for it in services],
         "hosts": [host(it) for it in hosts],
         "hosts_error": data["hosts"]["error"],
         "jobs": jobs,
+        "jobs_error": data["jobs"].get("error"),
         "more_jobs": data["jobs"]["next"] is not None,
     }
 
 
-def collected(gateway: Gateway) -> dict[str, dict[str, Any]]:
-    """All topics, now."""
-    return {name: collect(gateway) for name, (_every_s, collect) in TOPICS.items()}
+def collected(gateway: Gateway) -> dict[str, Mapping[str, Any]]:
+    """All topics, now; without its database the page has less to show."""
+    found: dict[str, Mapping[str, Any]] = {}
+    for name, (_every_s, collect) in TOPICS.items():
+        try:
+            found[name] = collect(gateway)
+        except (SQLAlchemyError, SchemaError):
+            found[name] = _NOTHING[name]
+    return found

@@ -82,6 +82,7 @@ def test_all_who_watch_share_one_look_and_nobody_watching_costs_none(
     assert counted.looks > 0
     feed.leave()
     feed.leave()
+    gevent.sleep(0.02)
     before = counted.looks
     gevent.sleep(0.02)
     assert counted.looks == before
