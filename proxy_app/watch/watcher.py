@@ -137,12 +137,15 @@ class Watcher:
         """A life in which it has not been ready yet, and when that was seen first."""
         if self._row.state == RESTARTING:
             self._row.state, self._row.known = WARMING, {}
+        self._is_saved = False
         self._save()
 
     # What happens.
 
     def round(self) -> None:
         """See what is new, and do what follows from it."""
+        if not self._is_saved:  # the database was away
+            self._save()
         is_asked = self._is_asked()
         failure = None if is_asked else self._new_failure()
         if not is_asked and failure is None and self._time() < self._look_at:
@@ -524,12 +527,13 @@ class Watcher:
         self._save()
 
     def _save(self) -> None:
-        row = self._row
-        self._records.save(row)
+        row, self._is_saved = self._row, False
         refuses = row.state in (RESTARTING, GIVEN_UP) or (
             row.state == SUSPECT and self._probe_failed
         )
         self._reports.tell(self.service.name, Verdict(row.state, row.detail, refuses))
+        self._records.save(row)
+        self._is_saved = True
 
 
 def _made(standing: Standing, known: Mapping[str, Any]) -> int:
