@@ -11,14 +11,31 @@ from urllib.parse import quote
 from flask import Flask, Response, g, request
 
 from proxy_app import web
-from proxy_app.api import audio, errors, health, jobs, openai_v1, services, uploads, whisperx
+from proxy_app.api import (
+    audio,
+    errors,
+    guard,
+    health,
+    hosts,
+    jobs,
+    live,
+    openai_v1,
+    openapi,
+    services,
+    uploads,
+    whisperx,
+)
+from proxy_app.api import (
+    secrets as secrets_api,
+)
 from proxy_app.api.connection import ConnectionCare
-from proxy_app.api.errors import ApiError, is_api
-from proxy_app.config import Config, is_loopback, load_config
+from proxy_app.api.proxies import TrustedProxies
+from proxy_app.api.site import check_site
+from proxy_app.config import load_config
 from proxy_app.gateway import EXTENSION, make_gateway
+from proxy_app.web import login
 
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
-_HOST = re.compile(r"(\[[0-9a-fA-F:.]+\]|[A-Za-z0-9._-]+)(:[0-9]{1,5})?")
 _HEADERS = {
     "Content-Security-Policy": (
         "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; "
@@ -46,14 +63,19 @@ def create_app(environ: Mapping[str, str] | None = None) -> Flask:
     # A path has one spelling: a redirect of //v1 or v1/ would lose the body of a POST.
     app.url_map.merge_slashes = False
     app.before_request(_name_request)
-    app.before_request(lambda: _check_site(config))
+    app.before_request(lambda: check_site(config))
+    guard.init_app(app)
     app.after_request(_add_headers)
     errors.init_app(app)
     uploads.init_app(app, config.max_upload_bytes)
-    for module in (audio, health, jobs, openai_v1, services, web, whisperx):
+    for module in (
+        audio, health, hosts, jobs, live, login, openai_v1, openapi, secrets_api, services,
+        whisperx,
+    ):  # fmt: skip
         app.register_blueprint(module.bp)
+    web.init_app(app)
     app.wsgi_app = ConnectionCare(  # type: ignore[method-assign]
-        app.wsgi_app,
+        TrustedProxies(app.wsgi_app, config.proxies),
         body_timeout_s=config.body_timeout_s,
         body_bytes_per_s=config.body_bytes_per_s,
     )
@@ -68,44 +90,10 @@ def _name_request() -> None:
     g.request_id = sent if _REQUEST_ID.fullmatch(sent) else secrets.token_hex(8)
 
 
-def _check_site(config: Config) -> None:
-    """Answer only to names of our own, and to no page of another site.
-
-    DNS tricks can make a name of another site mean this machine, and any page can make a browser
-    post a form to it.
-    """
-    host = request.environ.get("HTTP_HOST")
-    # A load balancer's simple probe names no host; a browser always does.
-    is_probe = host is None and request.path in ("/livez", "/readyz")
-    if not is_probe and not _is_ours(host or "", config):
-        raise ApiError(
-            "The gateway does not answer to this host name. SPEECH_ALLOWED_HOSTS lists more.",
-            status=421,
-            code="unknown_host",
-        )
-    origin = request.headers.get("Origin")
-    if origin is not None and not _is_ours(origin.partition("://")[2], config):
-        raise ApiError(
-            "Pages of other sites may not use the gateway.", status=403, code="foreign_origin"
-        )
-
-
-def _is_ours(authority: str, config: Config) -> bool:
-    match = _HOST.fullmatch(authority)
-    if match is None:
-        return False
-    host = match[1].strip("[]").lower().rstrip(".")
-    return is_loopback(host) or host in config.names or (config.public and _is_address(host))
-
-
-def _is_address(host: str) -> bool:
-    return bool(re.fullmatch(r"[0-9.]+|[0-9a-f:.]*:[0-9a-f:.]*", host))
-
-
 def _add_headers(response: Response) -> Response:
     response.headers["x-request-id"] = g.get("request_id", "")
     for name, value in _HEADERS.items():
         response.headers.setdefault(name, value)
-    if is_api(request.path):
+    if request.endpoint != "web.static":
         response.headers.setdefault("Cache-Control", "no-store")
     return response

@@ -26,10 +26,18 @@ class Config:
     host: str = setting("127.0.0.1", "Address the gateway listens on.")
     port: int = setting(8080, "Port the gateway listens on.", minimum=1, maximum=65535)
     workers: int = setting(2, "Worker processes of the gateway.", minimum=1, maximum=64)
-    insecure_public: bool = setting(
-        False,
-        "Allow SPEECH_HOST to be another address than loopback although nothing asks for a "
-        "password or a key: everyone who reaches the port may use and see everything.",
+    admin_password: str | None = setting(
+        None,
+        "Password of the page, of /api and of /v1, 10 characters at least; give it as a file. It "
+        "stays in force when it is set no more, until `access/password` in SPEECH_STATE_DIR is "
+        "removed. Without one the gateway answers on loopback alone, or it is set by the link that "
+        "`python -m proxy_app control claim` prints.",
+        secret=True,
+    )
+    trusted_proxies: str = setting(
+        "",
+        "Addresses or networks of reverse proxies, separated by commas, whose X-Forwarded-For, "
+        "-Proto and -Host are believed, the last entry of each.",
     )
     allowed_hosts: str = setting(
         "",
@@ -151,6 +159,9 @@ class Config:
     keep_jobs_days: float = setting(
         90.0, "Days after which a job and its log are removed.", minimum=0, maximum=1e5
     )
+    hosts_every_s: float = setting(
+        15.0, "Seconds between two looks at how a host is.", minimum=1, maximum=3600
+    )
     engine_supervisor: Path | None = setting(  # noqa: RUF009 - as above
         None,
         "Socket of the supervisor that runs the embedded engine. `make up` sets it, so that the "
@@ -248,6 +259,12 @@ class Config:
         names = (name.strip(" []").lower().rstrip(".") for name in self.allowed_hosts.split(","))
         return frozenset(name for name in names if name)
 
+    @property
+    def proxies(self) -> tuple[ipaddress.IPv4Network | ipaddress.IPv6Network, ...]:
+        """The networks of `trusted_proxies`."""
+        listed = (text.strip() for text in self.trusted_proxies.split(","))
+        return tuple(ipaddress.ip_network(text) for text in listed if text)
+
     def time_limit_s(self, duration_s: float) -> float:
         """How long a service may have a recording of so many seconds, its own queue included."""
         work_s = max(self.time_limit_floor_s, self.time_limit_factor * duration_s)
@@ -273,12 +290,6 @@ def load_config(environ: Mapping[str, str]) -> Config:
         SettingError: naming the variable, its value and what is expected instead.
     """
     config = load(Config, environ, prefix=PREFIX)
-    if config.public and not config.insecure_public:
-        raise SettingError(
-            f"SPEECH_HOST={config.host!r}: there are no passwords or keys yet, so only a loopback "
-            "address (127.0.0.1, ::1, localhost) is served; SPEECH_INSECURE_PUBLIC=true opens the "
-            "gateway to everyone who reaches the port"
-        )
     if (config.tls_cert_path is None) != (config.tls_key_path is None):
         raise SettingError("SPEECH_TLS_CERT_PATH and SPEECH_TLS_KEY_PATH: set both, or neither")
     if config.database_url and not config.database_url.startswith(_DATABASES):
@@ -289,6 +300,15 @@ def load_config(environ: Mapping[str, str]) -> Config:
                 f"SPEECH_ALLOWED_HOSTS={config.allowed_hosts!r}: {name!r} is no host name; "
                 "list names such as spark.local, separated by commas, without port or wildcard"
             )
+    try:
+        trusts_all = any(network.prefixlen == 0 for network in config.proxies)
+    except ValueError:
+        trusts_all = True
+    if trusts_all:
+        raise SettingError(
+            f"SPEECH_TRUSTED_PROXIES={config.trusted_proxies!r}: list the proxies' own addresses "
+            "or networks, such as 10.0.0.2 or 172.17.0.0/16, separated by commas"
+        )
     return replace(
         config,
         given=frozenset(name.removesuffix("_FILE") for name in environ),
@@ -348,6 +368,21 @@ def is_host(text: str) -> bool:
     except ValueError:
         return _HOST_NAME.fullmatch(text) is not None
     return True
+
+
+def host_problem(text: str) -> str:
+    """Why a text is no host of one's own network that can be connected to; empty if it is one."""
+    try:
+        address = ipaddress.ip_address(text)
+    except ValueError:
+        # A name of digits and dots only is another spelling of an IP address (2130706433, 127.1).
+        if not is_host(text) or re.fullmatch(r"[0-9.]+|0x[0-9a-f.x]+", text.lower()):
+            return f"{text[:100]!r} is no host name"
+        return ""
+    address = getattr(address, "ipv4_mapped", None) or address
+    if address.is_link_local or address.is_unspecified or address.is_multicast:
+        return f"{text} is no address of a service"
+    return ""
 
 
 def bracketed(host: str) -> str:

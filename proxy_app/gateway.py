@@ -8,6 +8,8 @@ from threading import BoundedSemaphore
 
 from flask import current_app
 
+from proxy_app.access import Password, Sessions, Throttle
+from proxy_app.access.start import form_key, password_of
 from proxy_app.audio import DecodeLimits
 from proxy_app.config import Config
 from proxy_app.jobs.desk import Room
@@ -50,6 +52,11 @@ class Gateway:
     suspects: Suspects
     records: Records
     removed: Removed
+    password: Password
+    sessions: Sessions
+    throttle: Throttle
+    form_key: bytes
+    """What the tokens of pages and forms are made with."""
 
     def place(self, service: Service) -> AbstractContextManager[None]:
         """Wait for a place in a service, and hold it.
@@ -89,6 +96,10 @@ def make_gateway(config: Config) -> Gateway:
         suspects=Suspects(config.state_dir / "suspects", reports),
         records=Records(room.store),
         removed=Removed(config.state_dir),
+        password=password_of(config),
+        sessions=Sessions(room.store),
+        throttle=Throttle(room.store),
+        form_key=form_key(config),
     )
 
 

@@ -16,6 +16,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
+from proxy_app.access.start import prepare
 from proxy_app.config import bracketed, check_certificate, load_config, make_folders
 from proxy_app.services.registry import Registry
 from proxy_app.settings import SettingError
@@ -27,13 +28,14 @@ try:
     Registry(_config)
     check_certificate(_config)
     make_folders(_config)
+    prepare(_config)
 except SettingError as error:
     print(f"The gateway cannot start: {error}", file=sys.stderr)  # noqa: T201 - no log yet
     raise SystemExit(2) from None
-if _config.public:
+if _config.public and _config.tls_cert_path is None and not _config.proxies:
     print(  # noqa: T201
-        f"WARNING: listening on {_config.host} without any password or key: everyone who reaches "
-        f"port {_config.port} may use the services and read what is said on the page.",
+        f"WARNING: listening on {_config.host} without a certificate (SPEECH_TLS_CERT_PATH): who is"
+        " on the network between can read the password.",
         file=sys.stderr,
     )
 

@@ -61,8 +61,9 @@ where no Galaxy server can be reached and it is). ansible-core {ansible_core} is
 
 ## What a host needs
 
-- Docker 20.10 or newer, running. buildx is not needed. For a GPU: NVIDIA's driver and its container
-  toolkit.
+- Docker 20.10 or newer, running. From 23 on it builds images with its buildx plugin, which may be a
+  package of its own: `docker-buildx-plugin` of Docker's, `docker-buildx` of Debian and Ubuntu. For
+  a GPU: NVIDIA's driver and its container toolkit.
 - A user who may log in with an SSH key and is in the `docker` group. Root and sudo are not needed.
 - Python 3.8 or newer, and its `requests` (`python3-requests` on Debian and Ubuntu), which
   community.docker uses.

@@ -38,9 +38,9 @@ COMMANDS["ansible"] = [
     [str(BIN / "yamllint"), "--strict", *ANSIBLE],
 ]
 LANES = (
-    ("lint", "types", "unit", "api", "locks", "fleet"),
-    ("engine", "parakeet", "sortformer", "collection"),
-    ("ansible", "e2e", "jobs", "watch", "faults", "site"),
+    ("lint", "types", "unit", "access", "watch", "api", "locks", "fleet"),
+    ("engine", "parakeet", "sortformer", "browser", "collection"),
+    ("ansible", "e2e", "jobs", "hosts", "faults", "site"),
 )
 _print_lock = threading.Lock()
 

@@ -4,4 +4,5 @@ umask 077
 if ! getent passwd "$(id -u)" >/dev/null; then
     echo "speech:x:$(id -u):$(id -g)::$HOME:/bin/sh" >/tmp/passwd
 fi
+python -m proxy_app control claim
 exec supervisord --configuration images/control/supervisord.conf

@@ -15,7 +15,10 @@ from flask import Flask, Response, jsonify, render_template, request
 from sqlalchemy.exc import SQLAlchemyError
 from werkzeug.exceptions import HTTPException
 
+from proxy_app.access import BusyError, TooManyTriesError
 from proxy_app.audio import AudioError
+from proxy_app.hosts.own import OwnHostsError
+from proxy_app.hosts.ssh import UnusableError
 from proxy_app.jobs import ActiveJobError, NoJobError
 from proxy_app.jobs.forms import FormError
 from proxy_app.jobs.project import ProjectError
@@ -247,10 +250,24 @@ _TRANSLATIONS: dict[type[Exception], Callable[[Any], ApiError]] = {
     ActiveJobError: _of_active_job,
     NoJobError: lambda _: ApiError("There is no such job.", status=404, code="not_found"),
     ProjectError: lambda e: ApiError(str(e), status=503, code="playbooks_unavailable"),
+    OwnHostsError: lambda e: ApiError(str(e), status=503, code="hosts_unavailable"),
+    UnusableError: lambda e: ApiError(str(e), status=503, code="hosts_unavailable"),
     TooManyWatchersError: lambda _: ApiError(
         "Too many streams at the same time. Try again in a moment.",
         status=503,
         code="too_many_streams",
+        headers=RETRY_SOON,
+    ),
+    TooManyTriesError: lambda e: ApiError(
+        "The password was tried too often from there.",
+        status=429,
+        code="too_many_tries",
+        headers={"Retry-After": str(round(e.wait_s)), **DO_NOT_RETRY},
+    ),
+    BusyError: lambda _: ApiError(
+        "Too many log in at the same time. Try again in a moment.",
+        status=503,
+        code="busy",
         headers=RETRY_SOON,
     ),
     SQLAlchemyError: _of_database,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Any
@@ -26,16 +26,27 @@ bp = Blueprint("jobs", __name__, url_prefix="/api/jobs")
 
 _BODY_BYTES = 64 * 1024
 _MOST = 200
-_LARGEST_ID = 2**53
+LARGEST_ID = 2**53
 _FILTERS = {"host": Job.host, "service": Job.service, "kind": Job.kind}
-_ORDER = {"kind": str, "host": str, "variables": dict, "preview": bool}
+INSTALL: dict[str, type] = {"host": str, "variables": dict, "preview": bool}
+ORDER = {"kind": str, **INSTALL}
+CHOICES: dict[str, dict[str, Any]] = {
+    "limit": {"type": "integer", "minimum": 1, "maximum": _MOST, "default": 50},
+    "before": {"type": "integer", "minimum": 1, "maximum": LARGEST_ID, "default": LARGEST_ID},
+    "state": {"type": "string", "enum": ["active", *State]},
+    **{name: {"type": "string"} for name in _FILTERS},
+}
+"""The query of the history, as JSON Schema."""
+AFTER = {"type": "integer", "minimum": 0, "maximum": LARGEST_ID, "default": 0}
+_EXPECTED = {
+    str: "a text", bool: "true or false", int: "a whole number", list: "a list", dict: "an object",
+}  # fmt: skip
 
 
 @bp.get("")
 def history() -> Response:
     """`{"jobs": [...], "next": ...}`, the newest first; `next` is the `before` of the next page."""
-    limit = number("limit", default=50, least=1, most=_MOST)
-    before = number("before", default=_LARGEST_ID, least=1, most=_LARGEST_ID)
+    limit, before = (number(name, CHOICES[name]) for name in ("limit", "before"))
     jobs = current().room.jobs.history(*_chosen(), before=before, limit=limit)
     return jsonify(
         jobs=[shown(job) for job in jobs],
@@ -46,7 +57,7 @@ def history() -> Response:
 @bp.post("")
 def order() -> Response:
     """Ask for a job: kind, and optionally host, variables, preview."""
-    given = body(_ORDER)
+    given = body(ORDER)
     if "kind" not in given:
         raise BadRequestError("`kind` is missing: /api/jobs/kinds lists them.", param="kind")
     kind = given.pop("kind")
@@ -81,9 +92,9 @@ def one(job_id: str) -> Response:
 def events(job_id: str) -> Response:
     """Its events as they happen (SSE), from behind Last-Event-ID or ?after=."""
     sent = request.headers.get("Last-Event-ID", "")
-    after = int(sent) if sent.isdecimal() and len(sent) < len(str(_LARGEST_ID)) else None
+    after = int(sent) if sent.isdecimal() and len(sent) < len(str(LARGEST_ID)) else None
     if after is None:
-        after = number("after", default=0, least=0, most=_LARGEST_ID)
+        after = number("after", AFTER)
     return stream(current().watches, job_id, after, shown)
 
 
@@ -148,9 +159,9 @@ def shown(job: Job) -> dict[str, Any]:
         "why": job.why,
         "variables": job.variables,
         "rerun_of": job.rerun_of,
-        "created_at": time_of(job.created_at),
-        "started_at": time_of(job.started_at),
-        "finished_at": time_of(job.finished_at),
+        "created_at": time_text(job.created_at),
+        "started_at": time_text(job.started_at),
+        "finished_at": time_text(job.finished_at),
         "url": _url(job),
         "stream": f"{_url(job)}/stream",
         "log": f"{_url(job)}/log",
@@ -182,19 +193,25 @@ def body(known: dict[str, type]) -> dict[str, Any]:
     for name, value in given.items():
         if name not in known:
             raise BadRequestError(f"There is no field {name[:100]!r}.", param=name[:100])
-        if not isinstance(value, known[name]):
-            expected = {str: "a text", bool: "true or false", dict: "an object"}[known[name]]
+        # JSON's numbers and truths are told apart, as Python's are not.
+        if type(value) is not known[name]:
+            expected = _EXPECTED[known[name]]
             raise BadRequestError(f"`{name}`: expected {expected}.", param=name)
     return given
 
 
-def number(name: str, *, default: int, least: int, most: int) -> int:
+def number(name: str, schema: Mapping[str, Any]) -> int:
     """A whole number of the query.
+
+    Args:
+        name: its name there.
+        schema: as JSON Schema: `minimum`, `maximum`, `default`.
 
     Raises:
         ApiError: it is none, or out of bounds.
     """
     text = request.args.get(name)
+    least, most, default = (int(schema[word]) for word in ("minimum", "maximum", "default"))
     if text is None:
         return default
     digits = text.isascii() and text.isdecimal() and len(text) <= len(str(most))
@@ -209,8 +226,8 @@ def _chosen() -> Iterator[ColumnElement[bool]]:
             yield column == request.args[name]
     if (state := request.args.get("state")) is None:
         return
-    if state != "active" and state not in list(State):
-        expected = ", ".join(("active", *State))
+    if state not in CHOICES["state"]["enum"]:
+        expected = ", ".join(CHOICES["state"]["enum"])
         raise BadRequestError(f"`state`: expected one of {expected}.", param="state")
     yield Job.state.in_(ACTIVE if state == "active" else (state,))
 
@@ -223,7 +240,7 @@ def _lines(reader: EventReader, *, colours: bool) -> Iterator[str]:
 
 
 def _phase(phase: dict[str, Any]) -> dict[str, Any]:
-    times = {name: time_of(phase[name]) for name in ("started_at", "finished_at")}
+    times = {name: time_text(phase[name]) for name in ("started_at", "finished_at")}
     return {"name": phase["name"], "state": phase["state"], **times}
 
 
@@ -231,8 +248,8 @@ def _url(job: Job) -> str:
     return f"/api/jobs/{job.id}"
 
 
-def time_of(seconds: float | None) -> str | None:
-    """Unix seconds as RFC 3339 in UTC."""
+def time_text(seconds: float | None) -> str | None:
+    """A Unix time for JSON: RFC 3339 in UTC."""
     if seconds is None:
         return None
     return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds")

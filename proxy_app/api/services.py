@@ -194,14 +194,14 @@ def _shown(gateway: Gateway, service: Service, health: Health, facts: _Facts) ->
         "state": state,
         "ready": state == "ready",
         "detail": known.detail if known else health.detail,
-        "since": jobs_api.time_of(known.since) if known else None,
+        "since": jobs_api.time_text(known.since) if known else None,
         "model": health.model or service.model,
         "uptime": _in_words(health.uptime_s),
         "work": _work(health.in_flight),
         "restarts_left": facts.left.get(service.name, RESTARTS),
         "auto_restart": service.auto_restart if chosen is None else chosen,
         "checking": known.checking if known else False,
-        "last_check": {**last, "at": jobs_api.time_of(last["at"])} if last else None,
+        "last_check": {**last, "at": jobs_api.time_text(last["at"])} if last else None,
         "actions": _actions(gateway, service, state, facts),
     }
 

@@ -42,7 +42,7 @@ def status() -> Response:
 @bp.post("/install")
 def install() -> Response:
     """Install it: host (where the inventory has several), variables, preview."""
-    given = jobs_api.body({"host": str, "variables": dict, "preview": bool})
+    given = jobs_api.body(jobs_api.INSTALL)
     return jobs_api.accepted(current().room.desk.order(_INSTALL, **given))
 
 

@@ -1,4 +1,4 @@
-"""The commands behind `make up`, `make down`, `make demo` and `make docs`."""
+"""The commands behind `make up`, `make down`, `make demo` and `make docs`, and `control`'s."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 
 from urllib3.exceptions import InsecureRequestWarning
 
-from proxy_app.cli import demo, documentation, supervised
+from proxy_app.cli import control, demo, documentation, supervised
 from proxy_app.cli.errors import CommandError
 from proxy_app.config import load_config
 from proxy_app.settings import SettingError
@@ -25,6 +25,7 @@ def main(arguments: list[str]) -> int:
     send = commands.add_parser("demo", help="print who said what in a recording")
     send.add_argument("file", nargs="?", type=Path, help="the recording; a telephone call if none")
     commands.add_parser("settings", help="print docs/settings.md")
+    control.add_commands(commands.add_parser("control", help="the password's link; backups"))
     options = parser.parse_args(arguments)
     # What listens on a port of this machine is not asked for a certificate.
     warnings.simplefilter("ignore", InsecureRequestWarning)
@@ -36,7 +37,9 @@ def main(arguments: list[str]) -> int:
             supervised.down(_state_dir())
             return 0
         config = load_config(os.environ)
-        if options.command == "demo":
+        if options.command == "control":
+            control.run(config, options)
+        elif options.command == "demo":
             demo.run(config, options.file)
         else:
             supervised.up(config, os.environ)

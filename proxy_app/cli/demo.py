@@ -54,6 +54,7 @@ def send(config: Config, path: Path) -> dict[str, Any]:
                 f"{config.url}/api/audio/transcribe-with-speakers",
                 data=body,
                 headers={"Content-Type": body.content_type},
+                auth=("admin", config.admin_password) if config.admin_password else None,
                 # The gateway limits the time of the work itself.
                 timeout=(CONNECT_S, None),
                 verify=False,  # noqa: S501 - this machine's own; see main

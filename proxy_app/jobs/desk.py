@@ -7,11 +7,13 @@ from collections.abc import Mapping
 from typing import Any
 
 from proxy_app.config import Config
+from proxy_app.hosts.own import OwnHosts
 from proxy_app.jobs import forms
 from proxy_app.jobs.forms import FormError
 from proxy_app.jobs.kinds import KINDS, PLAYBOOK, SUPERVISOR, Kind, target_of
 from proxy_app.jobs.ledger import PREVIEW, SERVICE, Jobs, Order
 from proxy_app.jobs.project import Project
+from proxy_app.jobs.secrets import Secrets
 from proxy_app.jobs.states import State
 from proxy_app.services import ENVIRONMENT, Service
 from proxy_app.store import Job, Store
@@ -33,8 +35,10 @@ class Room:
     def __init__(self, config: Config) -> None:
         state = config.state_dir.resolve()
         self.config = config
-        self.project = Project(config.project_dir, config.inventory)
+        self.own_hosts = OwnHosts(state / "hosts", services=state / "services.d")
+        self.project = Project(config.project_dir, config.inventory, self.own_hosts)
         self.store = Store(config.database_url, state)
+        self.secrets = Secrets(state / "secrets")
         self.jobs = Jobs(self.store, state / "jobs")
         self.desk = Desk(self)
 

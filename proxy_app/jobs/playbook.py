@@ -102,7 +102,7 @@ class Playbook:
             private_data_dir=str(work),
             project_dir=str(self._project.root),
             playbook=f"playbooks/{self._playbook}",
-            inventory=str(self._project.inventory),
+            inventory=[str(path) for path in self._project.inventories()],
             limit=self._job.host,
             cmdline=shlex.join(options),
             ident="run",

@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from proxy_app.hosts.own import OwnHosts, OwnHostsError
+
 log = logging.getLogger(__name__)
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -24,31 +26,38 @@ _PASSED_ON = (
 )  # fmt: skip
 
 
-_CONNECTION = (
-    "ansible_connection", "ansible_host", "ansible_port", "ansible_user",
-    "ansible_ssh_private_key_file", "ansible_ssh_common_args", "ansible_ssh_extra_args",
-)  # fmt: skip
-
-
 class ProjectError(Exception):
     """Ansible or the inventory cannot be used; the message says what to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class Login:
+    """How a host is reached, as the inventory says."""
+
+    address: str
+    user: str | None = None
+    """None where ssh decides, as with all that is None or empty."""
+    port: int | None = None
+    key_file: str | None = None
+    arguments: str = ""
+    """More of ssh's command line, as a shell has it."""
+    connection: str = "ssh"
+    """Ansible's word: ssh, or local for this machine."""
 
 
 @dataclass(frozen=True, slots=True)
 class Hosts:
     """What the inventory names."""
 
-    addresses: Mapping[str, str]
-    """Every host, and the address by which it is reached."""
+    logins: Mapping[str, Login]
+    """Every host, and how it is reached."""
     groups: Mapping[str, tuple[str, ...]]
-    connections: Mapping[str, dict[str, str]]
-    """How every host is reached: those of Ansible's variables that say so, as they are written."""
 
     def named(self, host: str) -> str | None:
         """The inventory's name of a host that is given by its name or its address."""
-        if host in self.addresses:
+        if host in self.logins:
             return host
-        return next((name for name, at in self.addresses.items() if at == host), None)
+        return next((name for name, it in self.logins.items() if it.address == host), None)
 
 
 class Project:
@@ -57,11 +66,13 @@ class Project:
     Args:
         root: the folder with ansible.cfg, playbooks and collections; this one by default.
         inventory: a file or folder; inventory/local of `root` by default.
+        own: the hosts that were added on the page, beside those of the inventory.
     """
 
-    def __init__(self, root: Path | None, inventory: Path | None) -> None:
+    def __init__(self, root: Path | None, inventory: Path | None, own: OwnHosts) -> None:
         self.root = (root or ROOT).resolve()
         self.inventory = (inventory or self.root / "inventory/local").resolve()
+        self.own = own
         self._mutex = threading.Lock()
         self._hosts: tuple[object, Hosts] | None = None
 
@@ -76,6 +87,25 @@ class Project:
             if self._hosts is None or self._hosts[0] != seen:
                 self._hosts = (seen, _hosts(self._listed()))
             return self._hosts[1]
+
+    def inventories(self) -> list[Path]:
+        """All that a playbook is given. What comes first keeps its places in the groups.
+
+        Raises:
+            ProjectError: one of them cannot be read.
+        """
+        sources = self._sources()
+        if len(sources) > 1 and not self.hosts().groups.get("control"):
+            # Nobody would be told of what is installed.
+            sources.append(self.own.control())
+        return sources
+
+    def _sources(self) -> list[Path]:
+        try:
+            own = self.own.inventory()
+        except OwnHostsError as error:
+            raise ProjectError(str(error)) from None
+        return [self.inventory, own] if own else [self.inventory]
 
     def program(self, name: str) -> str:
         """One of Ansible's programs.
@@ -103,11 +133,12 @@ class Project:
     def _fingerprint(self) -> object:
         if not self.inventory.exists():
             raise ProjectError(f"There is no inventory at {self.inventory} (SPEECH_INVENTORY).")
-        files = [self.inventory, *sorted(self.inventory.rglob("*"))]
+        files = [self.inventory, *sorted(self.inventory.rglob("*")), *self.own.files]
         return [(path, (info := path.stat()).st_mtime_ns, info.st_size) for path in files]
 
     def _listed(self) -> dict[str, Any]:
-        command = [self.program("ansible-inventory"), "-i", str(self.inventory), "--list"]
+        sources = (f"--inventory={source}" for source in self._sources())
+        command = [self.program("ansible-inventory"), *sources, "--list"]
         try:
             done = subprocess.run(
                 command, cwd=self.root, env=self.environment(os.environ), check=True,
@@ -125,7 +156,7 @@ class Project:
 
 
 def _hosts(listed: dict[str, Any]) -> Hosts:
-    """Names, addresses and how they are reached; of the other variables some are secrets."""
+    """Names and ways in, and no other variable: some are secrets."""
     variables = listed.pop("_meta", {}).get("hostvars", {})
     groups: dict[str, tuple[str, ...]] = {}
 
@@ -136,16 +167,19 @@ def _hosts(listed: dict[str, Any]) -> Hosts:
             groups[group] = tuple(dict.fromkeys((*its.get("hosts", ()), *below)))
         return groups[group]
 
-    everything = members("all")
-    addresses = {
-        host: str(variables.get(host, {}).get("ansible_host", host)) for host in everything
-    }
-    connections = {
-        host: {
-            name: str(its[name])
-            for name in _CONNECTION
-            if (its := variables.get(host, {})).get(name)
-        }
-        for host in everything
-    }
-    return Hosts(addresses, dict(groups), connections)
+    logins = {host: _login(host, variables.get(host, {})) for host in members("all")}
+    return Hosts(logins, dict(groups))
+
+
+def _login(host: str, variables: Mapping[str, Any]) -> Login:
+    port = str(variables.get("ansible_port", ""))
+    extra = ("ansible_ssh_common_args", "ansible_ssh_extra_args")
+    user, key_file = variables.get("ansible_user"), variables.get("ansible_ssh_private_key_file")
+    return Login(
+        address=str(variables.get("ansible_host", host)),
+        user=str(user) if user else None,
+        port=int(port) if port.isdecimal() else None,
+        key_file=str(key_file) if key_file else None,
+        arguments=" ".join(str(variables[name]) for name in extra if name in variables),
+        connection=str(variables.get("ansible_connection", "ssh")),
+    )

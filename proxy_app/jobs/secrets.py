@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 from pathlib import Path
 
@@ -27,10 +28,23 @@ class Secrets:
             raise ValueError(f"{name}: expected one line of printable ASCII characters")
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         new = self._folder / f"{name}.new"
-        new.unlink(missing_ok=True)
-        with open(new, "x", opener=lambda path, flags: os.open(path, flags, 0o600)) as file:
-            file.write(value)
-        new.rename(self._folder / name)
+        with (self._folder / "lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            new.unlink(missing_ok=True)  # of one that was killed
+            with open(new, "x", opener=lambda path, flags: os.open(path, flags, 0o600)) as file:
+                file.write(value)
+            new.rename(self._folder / name)
+
+    def remove(self, name: str) -> None:
+        """Keep a secret no longer."""
+        (self._folder / name).unlink(missing_ok=True)
+
+    def set_at(self, name: str) -> float | None:
+        """When a secret was put there, in seconds since 1970; None while there is none."""
+        try:
+            return (self._folder / name).stat().st_mtime
+        except FileNotFoundError:
+            return None
 
     def path(self, name: str) -> Path | None:
         """The file that holds a secret, if there is one."""

@@ -47,7 +47,7 @@ class Worker:
         self._jobs = self._room.jobs
         self._job = self._jobs.get(job_id)
         self._folder = self._jobs.folder(job_id)
-        self._secrets = Secrets(config.state_dir.resolve() / "secrets")
+        self._secrets = self._room.secrets
         self._events = EventWriter(self._folder.events, self._secrets.values())
         self._phases = Phases(self._events)
         self._noted: list[dict[str, Any]] = []

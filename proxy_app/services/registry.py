@@ -7,7 +7,6 @@ environment defines takes the place of a file of the same name as a whole.
 
 from __future__ import annotations
 
-import ipaddress
 import json
 import os
 import re
@@ -18,7 +17,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
-from proxy_app.config import Config, bracketed, is_host
+from proxy_app.config import Config, bracketed, host_problem
 from proxy_app.services.removed import Removed
 from proxy_app.settings import SettingError
 
@@ -85,7 +84,7 @@ class Registered:
 
 
 class Registry:
-    """Reads the services of one folder and of the settings."""
+    """Reads the services of the settings, of one folder, and of the page's own."""
 
     def __init__(self, config: Config) -> None:
         """Check the services of the environment.
@@ -93,7 +92,8 @@ class Registry:
         Raises:
             SettingError: naming the variable that holds an unusable host.
         """
-        self._folder = config.services_dir
+        # The second is control's where no inventory names one (hosts/own.py).
+        self._folders = (config.services_dir, config.state_dir / "services.d")
         self._removed = Removed(config.state_dir)
         self._from_environment = {service.name: service for service in _of_environment(config)}
 
@@ -104,7 +104,7 @@ class Registry:
         """
         services = dict(self._from_environment)
         malformed = []
-        for path in sorted(self._folder.glob("*.json")):
+        for path in (path for folder in self._folders for path in sorted(folder.glob("*.json"))):
             try:
                 service = with_key(parse(path.stem, _read(path), source=path.name), path)
             except (OSError, ValueError) as error:
@@ -286,15 +286,8 @@ def _base_url(url: str) -> tuple[str, str]:
 
 def _refuse_host(host: str) -> None:
     """Refuse addresses that reach something else than a service of one's own network."""
-    try:
-        address = ipaddress.ip_address(host)
-    except ValueError:
-        # A name of digits and dots only is another spelling of an IP address (2130706433, 127.1).
-        if not is_host(host) or re.fullmatch(r"[0-9.]+|0x[0-9a-f.x]+", host.lower()):
-            raise ValueError(f"base_url: {host!r} is no host name") from None
-        return
-    if address.is_link_local or address.is_unspecified or address.is_multicast:
-        raise ValueError(f"base_url: {host} is no address of a service")
+    if problem := host_problem(host):
+        raise ValueError(f"base_url: {problem}")
 
 
 def _typed(

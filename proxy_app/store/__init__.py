@@ -1,11 +1,23 @@
 """What outlives every process: a database, by SQLAlchemy, with versioned migrations."""
 
 from proxy_app.store.engine import SchemaError, Store
-from proxy_app.store.models import Base, Job, ServiceRestart, ServiceSetting, ServiceState
+from proxy_app.store.models import (
+    Base,
+    HostState,
+    Job,
+    LoginSession,
+    LoginTry,
+    ServiceRestart,
+    ServiceSetting,
+    ServiceState,
+)
 
 __all__ = [
     "Base",
+    "HostState",
     "Job",
+    "LoginSession",
+    "LoginTry",
     "SchemaError",
     "ServiceRestart",
     "ServiceSetting",

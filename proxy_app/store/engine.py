@@ -9,14 +9,14 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Engine, create_engine, event, inspect, text
+from sqlalchemy import Connection, Engine, create_engine, event, inspect, text
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError
 from sqlalchemy.orm import Session
 
 from proxy_app.settings import SettingError
 
-HEAD = "0002"
+HEAD = "0004"
 """The newest migration."""
 BUSY_S = 10
 """How long a writer waits for another process's; transactions here take milliseconds."""
@@ -55,6 +55,23 @@ class Store:
         self._ensure_schema()
         with Session(self._engine, expire_on_commit=False) as session, session.begin():
             yield session
+
+    @property
+    def engine(self) -> Engine:
+        """The database as it is, its schema not looked at: for copies."""
+        return self._engine
+
+    @contextlib.contextmanager
+    def snapshot(self) -> Iterator[Connection]:
+        """The database as it is at one moment, its schema not looked at: for copies.
+
+        Raises:
+            SQLAlchemyError: it cannot be read.
+        """
+        is_sqlite = self._engine.dialect.name == "sqlite"  # where every transaction sees one moment
+        options = {} if is_sqlite else {"isolation_level": "REPEATABLE READ"}
+        with self._engine.connect().execution_options(**options) as connection:
+            yield connection
 
     def close(self) -> None:
         """Close the connections."""

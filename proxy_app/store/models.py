@@ -66,6 +66,23 @@ class Job(Base):
     )
 
 
+class HostState(Base):
+    """How a host was when it was looked at last. Times are Unix s."""
+
+    __tablename__ = "host_states"
+
+    name: Mapped[str] = mapped_column(String(253), primary_key=True)
+    state: Mapped[str] = mapped_column(String(16))
+    since: Mapped[float]
+    at: Mapped[float]
+    detail: Mapped[str] = mapped_column(Text)
+    """Why it cannot be reached."""
+    look: Mapped[dict[str, Any] | None] = mapped_column(JSON)
+    """What the page shows; None while it cannot be reached."""
+    history: Mapped[list[dict[str, Any]]] = mapped_column(JSON)
+    """`{"at", "cpu", "memory", "gpu"}`, the newest last; a bounded number."""
+
+
 class ServiceState(Base):
     """How a service is, as the watch process found it last; only that process writes here."""
 
@@ -111,3 +128,26 @@ class ServiceSetting(Base):
     """None: as it is registered."""
     removed: Mapped[str | None] = mapped_column(String(64))
     """The digest of the registration that is hidden; another registration is shown again."""
+
+
+class LoginSession(Base):
+    """Somebody who has given the password. Times are Unix s."""
+
+    __tablename__ = "sessions"
+
+    token: Mapped[str] = mapped_column(String(64), primary_key=True)
+    """SHA-256 of what is in the cookie."""
+    password: Mapped[str] = mapped_column(String(64))
+    """The fingerprint of the password that opened it: another password ends it."""
+    created_at: Mapped[float]
+    seen_at: Mapped[float]
+
+
+class LoginTry(Base):
+    """A try of the password, kept for minutes; `at` is Unix s."""
+
+    __tablename__ = "login_tries"
+
+    number: Mapped[int] = mapped_column(primary_key=True)
+    address: Mapped[str] = mapped_column(String(45))
+    at: Mapped[float]

@@ -1,8 +1,9 @@
-"""All services watched side by side: a greenlet each, as they are registered now."""
+"""All services watched side by side, a greenlet each, as they are registered now; and the hosts."""
 
 from __future__ import annotations
 
 import logging
+import threading
 from functools import partial
 
 import gevent
@@ -10,6 +11,7 @@ from gevent.event import Event
 from sqlalchemy.exc import SQLAlchemyError
 
 from proxy_app.config import Config
+from proxy_app.hosts.metrics import Collector
 from proxy_app.jobs.desk import Room
 from proxy_app.services import Places, Registry, Removed, Reports, Service
 from proxy_app.upstreams import Client, Probe
@@ -52,10 +54,14 @@ class Watch:
 
     def run(self) -> None:
         """Watch until `stop`. Another watch process ends first."""
+        no_more_hosts = threading.Event()
         with self._reports.watching(lambda: not self._ends.is_set()) as is_ours:
+            hosts = gevent.spawn(Collector(self._room).run, no_more_hosts) if is_ours else None
             while is_ours and not self._ends.wait(_REGISTRY_S):
                 self._follow_registry()
+            no_more_hosts.set()
             gevent.killall(list(self._greenlets.values()))
+            gevent.joinall([hosts] if hosts else [])
         self._room.close()
 
     def _follow_registry(self) -> None:

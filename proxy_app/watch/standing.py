@@ -12,12 +12,12 @@ import shlex
 import subprocess
 from dataclasses import dataclass
 from enum import Enum
-from pathlib import Path
 from typing import Any
 from xmlrpc.client import Error
 
 import gevent
 
+from proxy_app.hosts import ssh
 from proxy_app.jobs.desk import Room
 from proxy_app.jobs.forms import FormError
 from proxy_app.jobs.project import ProjectError
@@ -27,9 +27,6 @@ from proxy_app.supervision import ENGINE, supervisor
 log = logging.getLogger(__name__)
 
 _WITHIN_S = 15.0
-_SSH = (
-    "ssh", "-n", "-T", "-o", "BatchMode=yes", "-o", "ConnectTimeout=5", "-o", "LogLevel=ERROR",
-)  # fmt: skip
 _INSPECT = ("docker", "container", "inspect", "--format", "{{json .}}")
 _STOPPED_BY_SIGNAL = (0, 137, 143)
 """The exit codes that `docker stop` and `docker kill` leave."""
@@ -78,7 +75,7 @@ class Hosts:
             host, _target = self._room.desk.place_of(service)
             command = [*_INSPECT, service.container or ""]
             done = self._run(host, command)
-        except (FormError, ProjectError) as error:
+        except (FormError, ProjectError, ssh.SshError) as error:
             return Standing(At.UNKNOWN, str(error))
         except (OSError, subprocess.TimeoutExpired) as error:
             log.warning("%s: %s", service.name, type(error).__name__)
@@ -91,9 +88,9 @@ class Hosts:
         return Standing(At.UNKNOWN, f"{host} cannot tell of its containers: {said[-1][:200]}")
 
     def _run(self, host: str, command: list[str]) -> subprocess.CompletedProcess[bytes]:
-        variables = self._room.project.hosts().connections.get(host, {})
-        if variables.get("ansible_connection") != "local":
-            command = ssh(host, variables, command)
+        login = self._room.project.hosts().logins[host]
+        if login.connection != "local":
+            command = ssh.command(login, shlex.join(command))
         environment = self._room.project.environment()
         return subprocess.run(  # noqa: S603 - the inventory's words, and no shell here
             command, env=environment, stdin=subprocess.DEVNULL, capture_output=True,
@@ -110,31 +107,6 @@ class Hosts:
         except (OSError, Error) as error:
             return Standing(At.UNKNOWN, f"The engine's supervisor does not answer: {error}")
         return process(info)
-
-
-def ssh(host: str, variables: dict[str, str], command: list[str]) -> list[str]:
-    """The command line that runs a command on a host as Ansible would.
-
-    Raises:
-        ProjectError: a variable of the inventory is a template, which only Ansible can read.
-    """
-    for name, value in variables.items():
-        if "{{" in value or "{%" in value:
-            raise ProjectError(f"{name} of {host} is a template: write it out in the inventory.")
-    line = [*_SSH]
-    for option, name in (
-        ("-p", "ansible_port"),
-        ("-l", "ansible_user"),
-        ("-i", "ansible_ssh_private_key_file"),
-    ):
-        if name in variables:
-            line += [
-                option,
-                str(Path(variables[name]).expanduser()) if option == "-i" else variables[name],
-            ]
-    for name in ("ansible_ssh_common_args", "ansible_ssh_extra_args"):
-        line += shlex.split(variables.get(name, ""))
-    return [*line, "--", variables.get("ansible_host", host), shlex.join(command)]
 
 
 def container(inspected: bytes) -> Standing:

@@ -1,5 +1,15 @@
-"""The page at /: the services, how they are, and how to use them."""
+"""The pages: the services, how they are, what can be done about them, and watching it done."""
 
-from proxy_app.web.pages import bp
+from flask import Flask
 
-__all__ = ["bp"]
+from proxy_app.web import install, live, pages, words
+
+__all__ = ["init_app"]
+
+
+def init_app(app: Flask) -> None:
+    """Add the pages."""
+    words.init_app(app)
+    app.register_blueprint(pages.bp)
+    app.register_blueprint(live.bp)
+    app.register_blueprint(install.bp)

@@ -80,6 +80,41 @@ def docker(engine: Engine) -> Iterator[RunDocker]:
     os.environ.update(theirs)
 
 
+def docker_versions() -> dict[str, int]:
+    """The docker commands of this machine, and the first number of their versions."""
+    found = (shutil.which("docker", path=folder) for folder in os.get_exec_path())
+    versions = {}
+    for client in filter(None, found):
+        said = subprocess.run([client, "--version"], capture_output=True, text=True, check=True)
+        versions[client] = int(said.stdout.split("version ")[1].split(".")[0])
+    return versions
+
+
+@pytest.fixture
+def without_buildx(engine: Engine, tmp_path: Path) -> Callable[[str], dict[str, str]]:
+    """`without_buildx(client)`: an environment where that docker has no buildx that works."""
+    plugin = tmp_path / "docker/cli-plugins/docker-buildx"
+    plugin.parent.mkdir(parents=True)
+    plugin.write_text("#!/bin/sh\nexit 1\n")
+    plugin.chmod(0o755)
+    config = {"DOCKER_CONFIG": str(tmp_path / "docker"), "DOCKER_HOST": engine.host}
+    return lambda client: {**config, "PATH": f"{Path(client).parent}:{os.environ['PATH']}"}
+
+
+@pytest.fixture
+def docker_without_buildx(
+    without_buildx: Callable[[str], dict[str, str]], engine: Engine, tmp_path: Path
+) -> dict[str, str]:
+    """An environment whose docker needs its buildx plugin and has none: a real one if there is."""
+    newer = [client for client, version in docker_versions().items() if version >= 23]
+    if newer:
+        return without_buildx(newer[0])
+    standin = tmp_path / "standin/docker"
+    standin.parent.mkdir()
+    standin.symlink_to(REPOSITORY / "tests/standins/docker_23.sh")
+    return without_buildx(str(standin)) | {"REAL_DOCKER": engine.client}
+
+
 @pytest.fixture(scope="session")
 def base_image(docker: RunDocker, engine: Engine) -> str:
     """An image with a shell: SPEECH_TEST_BASE_IMAGE, or Debian."""

@@ -7,14 +7,15 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import pytest
 from ansible_collections.spark.speech.plugins.module_utils.docker_cli import Result
 from ansible_collections.spark.speech.plugins.modules import docker_preflight
 from ansible_collections.spark.speech.plugins.modules.docker_preflight import Listener
 
-RunModule = Callable[..., dict[str, Any]]
+from tests.collection.conftest import RunModule, docker_versions
+
 OURS = {"service": "whisperx", "container": "spark-test-preflight"}
 
 
@@ -169,6 +170,16 @@ def test_an_engine_that_is_away_is_a_problem_also_where_docker_info_says_success
         assert "systemctl start docker" in problem["todo"]
 
 
+def test_a_docker_that_cannot_build_without_its_plugin_says_so(
+    run_module: RunModule, without_buildx: Callable[[str], dict[str, str]]
+) -> None:
+    for client, version in docker_versions().items():
+        answer = run_module("docker_preflight", **OURS, env=without_buildx(client))
+        assert "failed" not in answer, answer
+        told = answer["facts"]["no_build"]
+        assert ("Install docker-buildx-plugin" in told) is (version >= 23), told
+
+
 def test_all_problems_are_told_at_once(run_module: RunModule, tmp_path: Path) -> None:
     answer = run_module(
         "docker_preflight",
@@ -226,6 +237,7 @@ def test_a_host_that_has_everything_passes(
     assert facts["root_dir"] == docker("info", "--format", "{{.DockerRootDir}}")
     assert facts["owner_of_port"] is None
     assert facts["has_gpu"] in (True, False)
+    assert facts["no_build"] == ""
 
 
 def test_too_little_disk_is_a_problem_unless_the_image_is_there(

@@ -451,6 +451,25 @@ def test_a_build_that_somebody_ends_says_so(build: Build) -> None:
     assert "was ended by signal 9. Run this again" in answer["msg"]
 
 
+def test_what_is_taken_away_ends_its_builds_and_removes_what_they_were_given(
+    build: Build, run_module: RunModule, docker: RunDocker
+) -> None:
+    build.pack("RUN sleep 600")
+    build.run("started")
+    job = Detached(build.files, build.name)
+    until(lambda: "sleep 600" in job.log.read_text())
+    (build.files / "input").mkdir()
+    (build.files / "input/pip_conf").write_text("[global]")
+    gone = {"service": "whisperx", "state": "absent", "state_dir": str(build.folder / "state")}
+    foretold = run_module("image_build", **gone, check=True)
+    assert (foretold["changed"], job.running()) == (True, True)
+    for changes in (True, False):
+        assert run_module("image_build", **gone)["changed"] is changes
+        assert not job.running()
+        assert not (build.files / "input").exists()
+    assert docker("image", "ls", "-q", build.tag) == ""
+
+
 def test_a_failed_build_fails_with_the_end_of_its_log_and_can_be_repeated(build: Build) -> None:
     build.pack("RUN for i in $(seq 200); do echo line-$i; done; exit 28")
     build.run("started")

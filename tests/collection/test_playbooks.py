@@ -121,12 +121,40 @@ def test_the_commands_of_the_readme_name_what_is_there() -> None:
         assert set(words[3:]) <= {"--check", "--diff"}
 
 
+def test_the_site_ends_at_a_lost_host_that_was_alone_in_its_playbook(tmp_path: Path) -> None:
+    """As docs/ci.md says: Ansible begins no other playbook then, also none for other hosts."""
+    away = {"ansible_host": "127.0.0.1", "ansible_port": 1}
+    groups = {
+        "whisperx": {"hosts": {"away": away}},
+        "parakeet": {"hosts": {"here": {"ansible_connection": "local"}}},
+    }
+    inventory = tmp_path / "hosts.yml"
+    inventory.write_text(json.dumps({"all": {"children": groups}}))
+    done = run("ansible-playbook", "-i", str(inventory), "--check", SITE)
+    assert done.returncode == 4, done.stdout
+    assert re.findall(r"^PLAY \[(\w+)\]", done.stdout, re.MULTILINE) == ["WhisperX"]
+    assert re.findall(r"^(\w+) +: ok=", done.stdout, re.MULTILINE) == ["away"]
+
+
+# How SSH tells it differs: who is refused at once may end before it was given the module.
+AWAY = "127.0.0.1"
+DOCKER = "Docker daemon does not answer"
+ASKED = "leave out -e whisperx_state"
+ABSENT = {"whisperx_state": "absent"}
+
+
 @pytest.mark.parametrize(
-    ("extra", "why"),
-    [({}, "Docker"), ({"whisperx_state": "absent"}, "leave out -e whisperx_state")],
+    ("limit", "extra", "why"),
+    [
+        ([], {}, {"away": AWAY, "here": DOCKER}),
+        ([], ABSENT, {"away": AWAY, "here": ASKED}),
+        (["--limit", "here"], {}, {"here": DOCKER}),
+        (["--limit", "away"], {}, {"away": AWAY}),
+    ],
+    ids=["all hosts", "another state", "one host", "one host that cannot be reached"],
 )
 def test_the_status_tells_what_it_could_not_look_at(
-    extra: dict[str, str], why: str, tmp_path: Path
+    limit: list[str], extra: dict[str, str], why: dict[str, str], tmp_path: Path
 ) -> None:
     local = {"ansible_connection": "local"}
     hosts = {"away": {"ansible_host": "127.0.0.1", "ansible_port": 1}, "here": local}
@@ -134,14 +162,80 @@ def test_the_status_tells_what_it_could_not_look_at(
     python = {"ansible_python_interpreter": "{{ ansible_playbook_python }}"}
     inventory = tmp_path / "hosts.yml"
     inventory.write_text(json.dumps({"all": {"vars": python, "children": groups}}))
-    command = ("-i", str(inventory), "-e", json.dumps(extra), "playbooks/status.yml")
+    command = ("-i", str(inventory), "-e", json.dumps(extra), *limit, "playbooks/status.yml")
     done = run("ansible-playbook", *command, DOCKER_HOST="unix:///nowhere")
     assert done.returncode == 2, done.stdout
-    _, _, table = done.stdout.partition("DRIFT")
-    rows = [line.split(maxsplit=4) for line in table.splitlines()[1:3]]
-    assert [row[:4] for row in rows] == [
-        ["away", "whisperx", "unreachable", "-"],
-        ["here", "whisperx", "unknown", "-"],
-    ]
-    assert "Connection refused" in rows[0][4]
-    assert why in rows[1][4]
+    table = done.stdout.partition("DRIFT")[2].partition("\n\n")[0]
+    rows = {row[0]: row[1:] for row in (line.split(maxsplit=4) for line in table.splitlines()[1:])}
+    assert rows.keys() == why.keys(), done.stdout
+    for host, reason in why.items():
+        state = "unreachable" if host == "away" else "unknown"
+        assert rows[host][:3] == ["whisperx", state, "-"]
+        assert reason in rows[host][3]
+        assert f"fatal: [{host}]" in done.stdout
+
+
+def test_a_docker_that_cannot_build_is_told_before_anything_is_shipped(
+    docker_without_buildx: dict[str, str], tmp_path: Path
+) -> None:
+    variables = {
+        "service_host": "localhost",
+        "speech_state_dir": str(tmp_path / "state"),
+        "speech_sources": str(ROOT / "tests/fleet/contexts"),
+        "managed_service_name": "tiny",
+        "managed_service_container": "spark-test-unbuilt",
+        "managed_service_build": {"name": "tiny"},
+    }
+    command = ("-e", json.dumps(variables), "--check", "playbooks/service.yml")
+    done = run("ansible-playbook", *command, **docker_without_buildx)
+    assert done.returncode == 2, done.stdout
+    said = " ".join(done.stdout.split())
+    assert "tiny cannot be built on localhost: Docker builds images with its buildx plugin" in said
+    assert not (tmp_path / "state").exists()
+
+
+@pytest.fixture(scope="module")
+def refusals(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """What the service of each case is told, on this machine and without Docker, in one run."""
+    folder = tmp_path_factory.mktemp("refusals")
+    common = {
+        "ansible_connection": "local",
+        "ansible_python_interpreter": "{{ ansible_playbook_python }}",
+        "speech_state_dir": str(folder / "state"),
+        "managed_service_container": "spark-test-refused",
+    }
+    cases = {
+        name: {"managed_service_name": "tiny", **given} for name, (given, _) in REFUSED.items()
+    }
+    inventory, play = folder / "cases.yml", folder / "play.yml"
+    inventory.write_text(json.dumps({"all": {"vars": common, "hosts": cases}}))
+    role = {"ansible.builtin.include_role": {"name": "spark.speech.managed_service"}}
+    play.write_text(json.dumps([{"hosts": "all", "gather_facts": False, "tasks": [role]}]))
+    command = ("-i", str(inventory), str(play))
+    done = run("ansible-playbook", *command, DOCKER_HOST="unix:///nowhere")
+    assert not (folder / "state").exists()
+    found = re.split(r"^fatal: \[(\w+)", done.stdout, flags=re.MULTILINE)[1:]
+    return {
+        host: " ".join(said.split()) for host, said in zip(found[::2], found[1::2], strict=True)
+    }
+
+
+REFUSED: dict[str, tuple[dict[str, Any], str]] = {
+    state: ({"managed_service_state": state}, "Start it: sudo systemctl start docker")
+    for state in ("started", "stopped", "restarted")
+} | {
+    "no_container": (
+        {"managed_service_state": "restarted", "managed_service_container": ""},
+        "nothing that can be restarted: tiny is only registered",
+    ),
+    "aside": ({"managed_service_name": "aside"}, "choose another name"),
+    "sortformer": (
+        {"managed_service_name": "sortformer", "managed_service_state": "absent"},
+        "choose another name",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_what_a_service_cannot_be_is_told(refusals: dict[str, str], case: str) -> None:
+    assert REFUSED[case][1] in refusals[case]

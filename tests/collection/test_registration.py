@@ -1,6 +1,8 @@
 """What control is told of a service: a file that the gateway reads, and a key beside it."""
 
 import json
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -10,22 +12,20 @@ from proxy_app.config import load_config
 from proxy_app.services import Registry
 from tests.collection.conftest import RunModule
 
-SERVICE = {
-    "name": "whisperx",
+SERVICE: dict[str, object] = {
     "title": "WhisperX",
     "kind": "speakers",
     "api": "whisperx",
     "base_url": "http://192.0.2.1:8002",
     "model": "",
     "auto_restart": False,
-    "api_key_file": "whisperx.key",
 }
-KEYLESS = {name: value for name, value in SERVICE.items() if name != "api_key_file"}
 
 
 def test_the_gateway_reads_what_is_written(run_module: RunModule, tmp_path: Path) -> None:
     folder = tmp_path / "services.d"
-    wanted = {"folder": str(folder), "name": "whisperx", "service": SERVICE, "key": "SecretKey"}
+    wanted: dict[str, object] = {"folder": str(folder), "name": "whisperx", "service": SERVICE}
+    wanted |= {"has_key": True, "key": "SecretKey"}
     foretold = run_module("registration", **wanted, check=True)
     assert foretold["changed"]
     assert not folder.exists()
@@ -44,9 +44,9 @@ def test_the_gateway_reads_what_is_written(run_module: RunModule, tmp_path: Path
 
 def test_a_change_is_shown_without_the_key(run_module: RunModule, tmp_path: Path) -> None:
     wanted = {"folder": str(tmp_path), "name": "whisperx"}
-    run_module("registration", **wanted, service=SERVICE, key="OldSecret")
+    run_module("registration", **wanted, service=SERVICE, has_key=True, key="OldSecret")
     moved = {**SERVICE, "base_url": "http://192.0.2.2:8002"}
-    done = run_module("registration", **wanted, service=moved, key="NewSecret")
+    done = run_module("registration", **wanted, service=moved, has_key=True, key="NewSecret")
     (shown,) = done["diff"]
     assert "192.0.2.1" in shown["before"]
     assert "192.0.2.2" in shown["after"]
@@ -57,17 +57,17 @@ def test_a_change_is_shown_without_the_key(run_module: RunModule, tmp_path: Path
 def test_a_key_stays_while_it_is_only_not_at_hand_and_goes_with_its_service_s_word(
     run_module: RunModule, tmp_path: Path
 ) -> None:
-    wanted = {"folder": str(tmp_path), "name": "whisperx"}
-    run_module("registration", **wanted, service=SERVICE, key="SecretKey")
-    assert not run_module("registration", **wanted, service=SERVICE)["changed"]
+    wanted = {"folder": str(tmp_path), "name": "whisperx", "service": SERVICE}
+    run_module("registration", **wanted, has_key=True, key="SecretKey")
+    assert not run_module("registration", **wanted, has_key=True)["changed"]
     assert (tmp_path / "whisperx.key").exists()
-    assert run_module("registration", **wanted, service=KEYLESS)["changed"]
+    assert run_module("registration", **wanted)["changed"]
     assert not (tmp_path / "whisperx.key").exists()
 
 
 def test_what_is_gone_is_forgotten_once(run_module: RunModule, tmp_path: Path) -> None:
     wanted = {"folder": str(tmp_path), "name": "whisperx"}
-    run_module("registration", **wanted, service=SERVICE, key="SecretKey")
+    run_module("registration", **wanted, service=SERVICE, has_key=True, key="SecretKey")
     (tmp_path / "llm.json").touch()
     assert run_module("registration", **wanted, state="absent", check=True)["changed"]
     assert len(list(tmp_path.iterdir())) == 3
@@ -85,14 +85,13 @@ def test_a_service_is_forgotten_whatever_its_name_and_none_of_another_host_that_
     others = [{"host": "spark1"}, {"container": "mine"}, {"kind": "asr"}]
     for number, other in enumerate([{}, *others]):
         name = f"service{number}"
-        given = {"folder": str(tmp_path), "name": name, "key": "SecretKey"}
-        key = {"name": name, "api_key_file": f"{name}.key"}
-        run_module("registration", **given, service={**diarizer, **other, **key})
+        given = {"folder": str(tmp_path), "name": name, "has_key": True, "key": "SecretKey"}
+        run_module("registration", **given, service={**diarizer, **other})
     (tmp_path / "broken.json").write_text("{")
     (tmp_path / "list.json").write_text("[]")
     meant = {name: diarizer[name] for name in ("kind", "host", "container")}
     forget = {"folder": str(tmp_path), "name": "service1", "service": meant, "state": "absent"}
-    paths = [str(tmp_path / "service0.json")]
+    paths = [str(tmp_path / "service0.json")]  # service1 is another host's
     foretold = run_module("registration", **forget, check=True)
     assert foretold["paths"] == paths
     assert len(list(tmp_path.iterdir())) == 10
@@ -121,24 +120,63 @@ def test_a_name_that_is_none_is_refused(run_module: RunModule, tmp_path: Path, n
     assert not (tmp_path / "f").exists()
 
 
-def test_what_it_was_called_before_is_forgotten_and_others_stay(
-    run_module: RunModule, tmp_path: Path
-) -> None:
-    def register(name: str, state: str = "present", **of: str) -> dict[str, Any]:
-        service = {"name": name, "kind": "asr", "host": "spark1", "container": "parakeet", **of}
-        key = {"key": "k"} if state == "present" else {}
-        service |= {"api_key_file": f"{name}.key"}
-        options = {"folder": str(tmp_path), "name": name, "state": state, "service": service}
-        return run_module("registration", **options, **key)
+Register = Callable[..., dict[str, Any]]
 
+
+@pytest.fixture
+def register(run_module: RunModule, tmp_path: Path) -> Register:
+    """Register Parakeet of a host, or forget it."""
+
+    def register(name: str, host: str = "spark1", **options: object) -> dict[str, Any]:
+        of = {"kind": "asr", "host": host, "container": "parakeet", **options.pop("of", {})}  # type: ignore[dict-item]
+        given = {"folder": str(tmp_path), "name": name, "service": of, **options}
+        return run_module("registration", **{"has_key": True, "key": "SecretKey", **given})
+
+    return register
+
+
+def test_what_it_was_called_before_is_forgotten_and_others_stay(
+    register: Register, tmp_path: Path
+) -> None:
     register("parakeet")
-    register("sortformer", kind="diarize")
-    register("other", host="spark2")
+    register("sortformer", of={"kind": "diarize"})
+    register("other", "spark2")
     (tmp_path / "broken.json").write_text("{")
     others = {"sortformer.json", "sortformer.key", "other.json", "other.key", "broken.json"}
-    assert register("parakeet-spark1")["changed"]
-    assert not register("parakeet-spark1")["changed"]
+    assert register("asr")["changed"]
+    assert not register("asr")["changed"]
     there = {path.name for path in tmp_path.iterdir()}
-    assert there == others | {"parakeet-spark1.json", "parakeet-spark1.key"}
-    assert register("parakeet", "absent")["changed"]
+    assert there == others | {"asr.json", "asr.key"}
+    assert register("parakeet", state="absent")["changed"]
     assert {path.name for path in tmp_path.iterdir()} == others
+
+
+@pytest.mark.parametrize("container", ["parakeet", ""])
+def test_of_two_hosts_each_one_s_service_has_a_name_and_keeps_it(
+    register: Register, tmp_path: Path, container: str
+) -> None:
+    of = {"container": container}
+    hosts = ("spark1", "Spark_2", "spark0")
+    named = {host: register("llm", host, of=of)["name"] for host in hosts}
+    assert named == {"spark1": "llm", "Spark_2": "llm-spark-2", "spark0": "llm-spark0"}
+    for host, name in named.items():
+        told = json.loads((tmp_path / f"{name}.json").read_text())
+        assert (told["name"], told["host"], told["api_key_file"]) == (name, host, f"{name}.key")
+        for plain in (True, False):  # whatever its place in the inventory is now
+            again = register("llm", host, of=of, plain=plain)
+            assert (again["name"], again["changed"]) == (name, False)
+    assert register("llm", "spark3", of=of, plain=False)["name"] == "llm-spark3"
+    assert register("llm", of=of, state="absent")["paths"] == [str(tmp_path / "llm.json")]
+    left = sorted(path.stem for path in tmp_path.glob("*.json"))
+    assert left == ["llm-spark-2", "llm-spark0", "llm-spark3"]
+
+
+def test_hosts_that_register_at_the_same_time_do_not_take_each_other_s_name(
+    register: Register, tmp_path: Path
+) -> None:
+    hosts = [f"spark{number}" for number in range(6)]
+    with ThreadPoolExecutor(len(hosts)) as pool:
+        named = list(pool.map(lambda host: register("llm", host)["name"], hosts))
+    assert len(set(named)) == len(hosts)
+    told = [json.loads((tmp_path / f"{name}.json").read_text())["host"] for name in named]
+    assert told == hosts

@@ -15,15 +15,17 @@ from typing import Any
 import pytest
 
 from tests.certificates import make_certificate
+from tests.fleet.checks import refused
 from tests.fleet.fleet import Fleet
 from tests.fleet.images import ca_bundle
 from tests.fleet.playbooks import RECAP, Playbooks, Result
 from tests.fleet.refusals import all_told
-from tests.fleet.spark import Spark
+from tests.fleet.spark import USER, Spark
 
 NAME = "spark-speech"
 PORT = 8080
 HOME = "/home/spark/.spark-speech"
+PASSWORD = "correct horse battery"
 
 
 @dataclass(frozen=True)
@@ -40,20 +42,29 @@ class Control:
         """Run the playbook to its end."""
         return self.playbook("control", *arguments, inventory=self.inventory, timeout=1500, **extra)
 
-    def get(self, path: str, *, scheme: str = "http", host: str = "localhost") -> tuple[int, str]:
-        """Status and text of a request from the host itself, where alone it is published."""
+    def get(
+        self, path: str, *, scheme: str = "http", host: str = "localhost", password: str = ""
+    ) -> tuple[int, str]:
+        """Status and text of a request from the host itself, where alone it is published.
+
+        It brings the password, where it is given.
+        """
+        sent = {"Host": host}
+        if password:
+            basic = base64.b64encode(f"admin:{password}".encode()).decode()
+            sent["Authorization"] = f"Basic {basic}"
         code = (
-            "import http.client as h, ssl, sys; path, host = sys.argv[1:]\n"
+            "import http.client as h, ssl, sys; path = sys.argv[1]\n"
             "tls = sys.stdin.read() and ssl.create_default_context(cafile='/tmp/cert.pem')\n"
             f"c = h.HTTPSConnection('127.0.0.1', {PORT}, context=tls) if tls else"
             f" h.HTTPConnection('127.0.0.1', {PORT})\n"
-            "c.request('GET', path, headers={'Host': host}); a = c.getresponse()\n"
+            f"c.request('GET', path, headers={sent!r}); a = c.getresponse()\n"
             "print(a.status); print(a.read().decode())"
         )
         encoded = base64.b64encode(code.encode()).decode()
         program = f"import base64; exec(base64.b64decode('{encoded}'))"
         said = self.spark.ssh(
-            f'python3 -c "{program}" {path} {host}', stdin="tls" if scheme == "https" else ""
+            f'python3 -c "{program}" {path}', stdin="tls" if scheme == "https" else ""
         ).stdout
         status, _, text = said.partition("\n")
         return int(status), text
@@ -99,6 +110,7 @@ def control(fleet: Fleet, playbook: Playbooks, tmp_path_factory: pytest.TempPath
     # Links are followed, so that the host has what they lead to.
     (folder / "inventory" / "host_vars").symlink_to("group_vars")
     (folder / "inventory" / "group_vars" / "linked.yml").symlink_to("all.yml")
+    (folder / "password").write_text(PASSWORD + "\n")
     everything = json.loads(
         fleet.inventory(
             speech_build_network="host",
@@ -106,6 +118,7 @@ def control(fleet: Fleet, playbook: Playbooks, tmp_path_factory: pytest.TempPath
             control_inventory=str(folder / "inventory"),
             control_ssh_key_file=str(fleet.folder / "client_key"),
             control_known_hosts_file=str(fleet.folder / "known_hosts"),
+            control_admin_password_file=str(folder / "password"),
         ).read_text()
     )
     everything["all"]["children"]["control"] = {"hosts": {first.name: first.variables}}
@@ -114,8 +127,11 @@ def control(fleet: Fleet, playbook: Playbooks, tmp_path_factory: pytest.TempPath
     return Control(first, playbook, inventory, folder)
 
 
-REFUSED: dict[str, tuple[dict[str, str], str]] = {
-    "public": ({"control_bind_address": "0.0.0.0"}, "set control_insecure_public to true"),
+REFUSED: dict[str, tuple[dict[str, Any], str]] = {
+    "proxies": (
+        {"control_trusted_proxies": ["nginx"]},
+        "in control_trusted_proxies is no address or network",
+    ),
     "known": (
         {"control_known_hosts_file": ""},
         "control_ssh_key_file and control_known_hosts_file",
@@ -146,10 +162,17 @@ def test_check_mode_foretells_an_installation_and_changes_nothing(control: Contr
 def test_it_is_installed_from_nothing_and_shows_the_page(control: Control) -> None:
     done = control.run()
     assert done.rc == 0, done.out
-    status, page = control.get("/")
+    status, page = control.get("/", password=PASSWORD)
     assert (status, "<html" in page) == (200, True)
     assert control.get("/readyz") == (503, "no service that tells speakers apart is registered\n\n")
     assert control.get("/livez", host="spark.local")[0] == 421
+
+
+def test_its_page_is_for_who_has_the_password(control: Control) -> None:
+    assert control.get("/")[0] == 303
+    assert control.get("/api/jobs")[0] == 401
+    assert control.get("/api/jobs", password="another password")[0] == 401
+    assert control.get("/api/jobs", password=PASSWORD)[0] == 200
 
 
 def test_it_reads_what_is_registered_on_its_host(control: Control) -> None:
@@ -158,7 +181,7 @@ def test_it_reads_what_is_registered_on_its_host(control: Control) -> None:
     file = f"{HOME}/services.d/llm.json"
     control.spark.ssh(f"umask 027; cat > {file}", stdin=json.dumps(service))
     try:
-        assert "[-] llm " in control.get("/readyz?verbose")[1]
+        assert "[-] llm " in control.get("/readyz?verbose", password=PASSWORD)[1]
     finally:
         control.spark.ssh(f"rm {file}")
 
@@ -195,7 +218,7 @@ def test_it_is_a_line_of_the_status(control: Control) -> None:
 def test_its_secrets_are_files_of_the_host_alone(control: Control, fleet: Fleet) -> None:
     key = (fleet.folder / "client_key").read_text().splitlines()[3]
     modes = control.spark.ssh(f"stat -c '%a %n' {HOME}/control/secrets/*/*").stdout
-    assert modes.split()[::2] == ["600", "600"]
+    assert modes.split()[::2] == ["600", "600", "600"]
     assert key in control.inside("cat /run/speech/ssh_key")
     image = control.inspected()["Config"]["Image"]
     for said in (
@@ -205,6 +228,7 @@ def test_its_secrets_are_files_of_the_host_alone(control: Control, fleet: Fleet)
         control.spark.docker("logs", NAME),
     ):
         assert key not in said
+        assert PASSWORD not in said
     assert (
         control.spark.ssh(f"docker save {image} | grep -ac -F '{key}'", check=False).stdout == "0\n"
     )
@@ -225,6 +249,64 @@ def test_a_playbook_in_the_container_reaches_the_other_host(
         spark2.docker("rm", "by-hand")
     (recap,) = RECAP.finditer(said)
     assert (recap["host"], recap["changed"], recap["failed"]) == (spark2.name, "1", "0"), said
+
+
+ADDS_A_HOST = """
+import json, os, sys
+from proxy_app.config import load_config
+from proxy_app.hosts import ssh
+from proxy_app.hosts.metrics import Collector
+from proxy_app.hosts.own import Host
+from proxy_app.jobs.desk import Room
+from proxy_app.store import HostState
+room = Room(load_config(os.environ))
+if len(sys.argv) == 1:
+    print(room.own_hosts.public_key().text)
+    sys.exit()
+address, user = sys.argv[1:]
+environment = room.project.environment(os.environ)
+(key,) = ssh.scan(address, 22, environment)
+room.own_hosts.add(Host("from-the-page", address, 22, user, ("parakeet",), key.line))
+collector = Collector(room)
+collector.run_once()
+with room.store.session() as session:
+    row = session.get(HostState, "from-the-page")
+    told = {"state": row.state, "detail": row.detail, "look": row.look}
+collector.close()
+told["inventories"] = [str(path) for path in room.project.inventories()]
+print(json.dumps(told))
+"""
+
+
+def test_a_host_that_is_added_on_the_page_is_reached_with_the_pages_own_key(
+    control: Control, fleet: Fleet, spark2: Spark
+) -> None:
+    """Beside the inventory and the key that the role has given it."""
+    encoded = base64.b64encode(ADDS_A_HOST.encode()).decode()
+    program = f"python -c \"import base64; exec(base64.b64decode('{encoded}'))\""
+    # The fleet's own key is not let in meanwhile, so that it is this one that does it.
+    allowed = f"/home/{USER}/.ssh/authorized_keys"
+    public = control.inside(program).strip()
+    try:
+        spark2.root("sh", "-c", f"cp -p {allowed} /root/allowed; echo '{public}' > {allowed}")
+        spark2.root("docker", "create", "--name", "by-hand", fleet.images.tiny)
+        told = json.loads(control.inside(f"{program} {spark2.address} {USER}"))
+        assert told["state"] == "reachable", told["detail"]
+        assert [one["name"] for one in told["look"]["containers"]] == ["by-hand"]
+        operators, own = told["inventories"]
+        said = control.inside(
+            f"ansible-playbook -i {operators} -i {own} playbooks/service.yml --check"
+            " -e service_host=from-the-page -e managed_service_name=by-hand"
+            " -e managed_service_container=by-hand -e managed_service_state=restarted"
+        )
+    finally:
+        spark2.root("cp", "-p", "/root/allowed", allowed)
+        spark2.docker("rm", "by-hand")
+    (recap,) = RECAP.finditer(said)
+    assert (recap["host"], recap["changed"], recap["failed"]) == ("from-the-page", "1", "0"), said
+    folder = "/var/lib/speech/state/hosts"
+    modes = control.inside(f"stat -c '%a %n' {folder} {folder}/ssh_key")
+    assert modes.split()[::2] == ["700", "600"]
 
 
 def test_a_playbook_in_the_container_has_all_that_images_are_built_from(
@@ -248,6 +330,19 @@ def test_a_host_with_another_key_is_refused_in_the_container(
         )
     assert "UNREACHABLE" in said
     assert "Host key verification failed" in said
+
+
+def test_an_upgrade_that_fails_leaves_the_container_and_its_inventory(control: Control) -> None:
+    hosts = control.folder / "inventory" / "hosts.yml"
+    before, given = control.inspected()["Id"], hosts.read_text()
+    hosts.write_text("{}")
+    try:
+        failed = control.run(control_settings={"SPEECH_PORT": "none"}, control_start_timeout_s=10)
+    finally:
+        hosts.write_text(given)
+    refused(failed, f"{NAME} is the container that it was before")
+    assert control.inspected()["Id"] == before
+    assert control.inside("cat /etc/speech/inventory/hosts.yml") == given
 
 
 def test_what_the_inventory_has_no_more_goes(control: Control) -> None:

@@ -30,11 +30,11 @@ def tiny(
 
 @pytest.fixture(autouse=True)
 def nothing_is_left(tiny: TinyService) -> Iterator[None]:
-    """After each test the host is as it was before."""
+    """After each test nothing half done is on the host; what is there wholly is taken away."""
     tiny.says(READY)
     yield
+    assert tiny.half_done() == ""
     tiny.clear()
-    assert tiny.left() == ""
 
 
 def inventory_with(tiny: TinyService, **variables: str) -> Path:
@@ -237,16 +237,18 @@ def test_a_restart_of_another_service_goes_beside_a_build(tiny: TinyService) -> 
         tiny.spark.docker("rm", "--force", "other")
 
 
-@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGKILL])
-def test_a_run_that_is_ended_during_its_build_is_taken_up_by_the_next(
-    tiny: TinyService, how: signal.Signals
-) -> None:
+def ended_while_it_builds(tiny: TinyService, how: signal.Signals, **variables: Any) -> None:  # noqa: ANN401
+    """A run that gets a signal while its build, which goes on, waits."""
+    with tiny.playbook.start("service", **variables) as run:
+        wait_for(lambda: is_building(tiny), "the build")
+        run.send_signal(how)
+        run.communicate(timeout=WITHIN_S)
+    assert is_building(tiny)
+
+
+def test_a_run_that_is_killed_during_its_build_is_taken_up_by_the_next(tiny: TinyService) -> None:
     with held_build(tiny) as (variables, gate):
-        with tiny.playbook.start("service", **variables) as first:
-            wait_for(lambda: is_building(tiny), "the build")
-            first.send_signal(how)
-            first.communicate(timeout=WITHIN_S)
-        assert is_building(tiny)
+        ended_while_it_builds(tiny, signal.SIGKILL, **variables)
         with tiny.playbook.start("service", **variables, speech_by="the second") as second:
             lock = "cat ~/.spark-speech/lock.json || true"
             wait_for(lambda: "the second" in tiny.spark.ssh(lock).stdout, "the second run")
@@ -257,6 +259,15 @@ def test_a_run_that_is_ended_during_its_build_is_taken_up_by_the_next(
         assert tiny.answer() == {"status": "ready"}
         log = tiny.spark.ssh("cat ~/.spark-speech/tiny/build/*.log").stdout
         assert log.count("RUN [ -z") == 1  # it was the same build
+
+
+def test_what_is_taken_away_does_not_come_back_by_a_build_that_was_left(tiny: TinyService) -> None:
+    with held_build(tiny) as (variables, _gate):
+        ended_while_it_builds(tiny, signal.SIGTERM, **variables)
+        taken: dict[str, Any] = {"managed_service_state": "absent", "managed_service_purge": True}
+        gone = tiny.playbook("service", **variables, **taken)
+        assert gone.rc == 0, gone.out
+        assert tiny.left() == ""
 
 
 def test_a_build_that_takes_too_long_is_ended_and_says_so(tiny: TinyService) -> None:

@@ -179,9 +179,22 @@ def test_what_is_taken_away_leaves_images_and_records_for_the_next_time(tiny: Ti
     assert "/secrets/" not in tiny.left()
 
 
-def test_a_purge_leaves_no_trace(tiny: TinyService) -> None:
+def test_what_is_taken_away_is_written_down(tiny: TinyService) -> None:
+    records = tiny.spark.ssh("cat ~/.spark-speech/tiny/rollouts.jsonl").stdout.splitlines()
+    assert [json.loads(record)["action"] for record in records][-2:] == ["rollback", "absent"]
+
+
+def test_a_purge_leaves_no_trace_but_an_image_that_another_container_has(
+    tiny: TinyService,
+) -> None:
+    (tag,) = tiny.images()
+    tiny.spark.docker("create", "--name", "other", f"spark-speech/{NAME}:{tag}")
+    purge: dict[str, Any] = {"managed_service_state": "absent", "managed_service_purge": True}
+    assert tiny.run(**purge).rc == 0
+    assert tiny.images() == {tag}
+    tiny.spark.docker("rm", "other")
     for changes in (True, False):
-        gone = tiny.run(managed_service_state="absent", managed_service_purge=True)
+        gone = tiny.run(**purge)
         assert gone.rc == 0, gone.out
         assert (gone.changed["spark1"] > 0) is changes
     assert tiny.left() == ""

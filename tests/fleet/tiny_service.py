@@ -106,6 +106,15 @@ class TinyService:
             "pgrep -fa '[d]ocker build' || true"
         ).stdout
 
+    def half_done(self) -> str:
+        """What no run may leave, be it good or bad: secrets and a cache of no container, too."""
+        kept = f"docker ps -aq --filter name=^{NAME}$ | grep -q ."
+        return self.spark.ssh(
+            f"docker ps -a --format {{{{.Names}}}} | grep -vx {NAME}; pgrep -fa '[d]ocker build'; "
+            "cd ~/.spark-speech 2>/dev/null && find . -name '*.new.*' -o -name '*lock.json' "
+            f"-o -path '*/build/input' -o -path './aside/*'; {kept} || ls -d {NAME}/secrets; true"
+        ).stdout
+
     def clear(self) -> None:
         """Take everything away without a playbook, which takes longer and is another test's."""
         self.spark.ssh(

@@ -87,14 +87,16 @@ def free_port() -> int:
 
 
 @contextlib.contextmanager
-def serving(house: House, port: int = 0, **settings: str) -> Iterator[Web]:
+def serving(
+    house: House, port: int = 0, app: str = "proxy_app.app:create_app()", **settings: str
+) -> Iterator[Web]:
     """Run a gateway for a house."""
     port = port or free_port()
     log = house.state / "web.log"
     environ = {**house.environ, "SPEECH_PORT": str(port), "SPEECH_WORKERS": "1", **settings}
     with log.open("ab") as output:
         process = subprocess.Popen(
-            [*GUNICORN, "proxy_app.app:create_app()"],
+            [*GUNICORN, app],
             cwd=ROOT, env=environ, stdout=output, stderr=output, start_new_session=True,
         )  # fmt: skip
     web = Web(process, port)

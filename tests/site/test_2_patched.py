@@ -5,6 +5,8 @@ on one another, in this order; at the end Parakeet is without the patch.
 
 from __future__ import annotations
 
+import json
+import shlex
 from pathlib import Path
 
 import requests
@@ -14,6 +16,7 @@ from tests.fleet.spark import Spark
 from tests.site.site import Site
 
 MAIN = "/opt/parakeet/app/main.py"
+OLDER = "spark-speech/parakeet:older"
 KILL_THE_DIARIZER = """
 import os, pathlib, signal
 for process in pathlib.Path("/proc").glob("[0-9]*/cmdline"):
@@ -62,6 +65,13 @@ def id_of(spark: Spark) -> str:
     return spark.docker("inspect", "--format", "{{.Id}}", "parakeet").strip()
 
 
+def rolled_out(spark: Spark, image: str) -> None:
+    """Have another image, of the same content, of which the host knows that it was rolled out."""
+    spark.docker("tag", image_of(spark), image)
+    record = json.dumps({"image": image, "hash": image, "by": "a test", "action": "install"})
+    spark.ssh(f"echo {shlex.quote(record)} >> ~/.spark-speech/parakeet/rollouts.jsonl")
+
+
 def started_at(spark: Spark) -> str:
     """When the container was started last."""
     return spark.docker("inspect", "--format", "{{.State.StartedAt}}", "parakeet")
@@ -101,26 +111,43 @@ def test_a_file_that_somebody_has_edited_is_left_alone(site: Site, spark2: Spark
     assert "# mine" not in main_py(spark2)
 
 
-def test_a_parakeet_that_is_made_anew_has_its_patch_back_in_the_same_run(
+def test_a_parakeet_that_goes_back_has_its_patch_back_in_the_same_run(
     site: Site, spark2: Spark, call: Path
 ) -> None:
-    settings = {"PARAKEET_WINDOW_S": "60"}
+    rolled_out(spark2, OLDER)
     before, files, known = id_of(spark2), files_of(spark2), site.services["sortformer"]
-    foretold = site.run("parakeet", "--check", "--diff", parakeet_settings=settings)
+    foretold = site.run("parakeet", "--check", "--diff", parakeet_rollback=True)
     assert foretold.rc == 0, foretold.out
     for words in ("parakeet would be made anew, without the", "parakeet would be made anew, and"):
         assert words in foretold.out
     assert (id_of(spark2), files_of(spark2)) == (before, files)
     assert site.services["sortformer"] == known
-    anew = site.run("parakeet", "--diff", parakeet_settings=settings)
-    assert anew.rc == 0, anew.out
+    back = site.run("parakeet", "--diff", parakeet_rollback=True)
+    assert back.rc == 0, back.out
+    assert back.changed == foretold.changed
     assert id_of(spark2) != before
+    assert image_of(spark2) == OLDER
     assert files_of(spark2) == files
     # Between the two roles nobody was led to a diarizer that was not there.
-    assert "parakeet was made anew, without the Sortformer patch" in anew.out
-    assert anew.out.count('"kind": "diarize"') == 2
+    assert "parakeet was made anew, without the Sortformer patch" in back.out
+    assert back.out.count('"kind": "diarize"') == 2
     assert site.services["sortformer"] == known
     assert diarizes(site, call)
+
+
+def test_the_role_alone_makes_parakeet_anew_without_the_patch_and_says_so(
+    site: Site, spark2: Spark, call: Path, tmp_path: Path
+) -> None:
+    alone = tmp_path / "alone.json"
+    role = {"hosts": "parakeet", "gather_facts": False, "roles": ["spark.speech.parakeet"]}
+    alone.write_text(json.dumps([role]))
+    forward = site.run(alone)
+    assert forward.rc == 0, forward.out
+    assert "parakeet was made anew, without the Sortformer patch" in forward.out
+    assert image_of(spark2) != OLDER
+    assert files_of(spark2) == files_of_image(spark2)
+    assert "sortformer" not in site.services
+    assert transcribes(site, call)
 
 
 def test_a_container_that_was_made_anew_by_hand_is_pristine_and_is_patched_when_asked(
@@ -150,7 +177,8 @@ def test_a_parakeet_that_is_taken_away_takes_along_what_was_known_of_its_diarize
     for changes in (True, False):
         gone = site.run("parakeet", parakeet_state="absent")
         assert gone.rc == 0, gone.out
-        assert any(gone.changed.values()) is changes, gone.out
+        assert gone.changed == (foretold.changed if changes else {"spark2": 0}), gone.out
+        assert gone.out.rindex("Unpatch |") < gone.out.index("Unlock |")
     assert not {"parakeet", "sortformer"} & set(site.services)
     assert not (site.folder / "services.d" / known).exists()
     assert spark2.ssh("ls -A ~/.spark-speech | grep sortformer || true").stdout == ""

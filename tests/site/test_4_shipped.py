@@ -1,4 +1,4 @@
-"""WhisperX from the collection's tarball alone: the same image as from the checkout."""
+"""From the collection's tarball alone: WhisperX, the same image as from the checkout; the patch."""
 
 from __future__ import annotations
 
@@ -13,7 +13,10 @@ from tests.site.site import Site
 from tools import collection
 
 IMAGE = ("image", "ls", "--no-trunc", "--format", "{{.Tag}} {{.ID}}", "spark-speech/whisperx")
-PLAYBOOK = [{"hosts": "whisperx", "roles": [{"role": "spark.speech.whisperx"}]}]
+PLAYBOOK = [
+    {"hosts": "whisperx", "roles": ["spark.speech.whisperx"]},
+    {"hosts": "sortformer", "check_mode": True, "diff": True, "roles": ["spark.speech.sortformer"]},
+]
 
 
 def test_whisperx_is_installed_from_an_empty_folder_with_the_tarball(
@@ -22,6 +25,8 @@ def test_whisperx_is_installed_from_an_empty_folder_with_the_tarball(
     gone = site.run("whisperx", whisperx_state="absent")
     assert gone.rc == 0, gone.out
     built = spark1.docker(*IMAGE)
+    # It is built again, of what the tarball ships: were that another byte, no step would be cached.
+    spark1.docker("rmi", f"spark-speech/whisperx:{built.split()[0]}")
 
     galaxy = ansible("ansible-galaxy")
     tarball = collection.build(tmp_path / "dist", galaxy)
@@ -51,3 +56,4 @@ def test_whisperx_is_installed_from_an_empty_folder_with_the_tarball(
         .endswith(built.split()[0])
     )
     assert site.services["whisperx"].api_key
+    assert "+_attach_sortformer()" in done.out

@@ -2,7 +2,6 @@
 
 import json
 import os
-import shlex
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +9,7 @@ import pytest
 
 from proxy_app.config import load_config
 from proxy_app.jobs.desk import Room
-from proxy_app.jobs.project import ProjectError
-from proxy_app.watch.standing import At, Hosts, Standing, container, process, ssh
+from proxy_app.watch.standing import At, Hosts, Standing, container, process
 from tests.jobs.house import settings
 from tests.watch.world import SERVICE
 
@@ -82,27 +80,6 @@ def test_a_containers_state_tells_who_ended_it(answer: bytes, at: At) -> None:
 def test_a_processes_state_is_its_supervisors_word(state: str, at: At) -> None:
     found = process({"statename": state, "start": 1700000000, "supervisor": 42})
     assert (found.at, found.life, found.container) == (at, "1700000000", "42")
-
-
-def test_ssh_is_called_as_ansible_would() -> None:
-    line = ssh(
-        "spark1",
-        {
-            "ansible_host": "192.168.1.11", "ansible_port": "2222", "ansible_user": "spark",
-            "ansible_ssh_private_key_file": "/keys/spark",
-            "ansible_ssh_common_args": "-o ProxyJump=bastion",
-        },
-        ["docker", "inspect", "a b"],
-    )  # fmt: skip
-    text = shlex.join(line)
-    assert "-p 2222 -l spark -i /keys/spark -o ProxyJump=bastion" in text
-    assert line[-3:] == ["--", "192.168.1.11", "docker inspect 'a b'"]
-    assert "BatchMode=yes" in line, "it never asks for a password"
-
-
-def test_an_inventory_that_only_ansible_can_read_is_named() -> None:
-    with pytest.raises(ProjectError, match="ansible_user of spark1 is a template"):
-        ssh("spark1", {"ansible_user": "{{ who }}"}, ["true"])
 
 
 @pytest.fixture

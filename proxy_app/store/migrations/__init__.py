@@ -6,13 +6,18 @@ from pathlib import Path
 
 from alembic import command
 from alembic.config import Config
-from sqlalchemy import Engine
+from sqlalchemy import Connection, Engine
 
 
 def upgrade(engine: Engine, version: str = "head") -> None:
     """Bring a database's schema to a version; all of it or nothing."""
     with engine.begin() as connection:
-        config = Config()
-        config.set_main_option("script_location", str(Path(__file__).parent).replace("%", "%%"))
-        config.attributes["connection"] = connection
-        command.upgrade(config, version)
+        upgrade_to(connection, version)
+
+
+def upgrade_to(connection: Connection, version: str) -> None:
+    """The same as a part of a transaction."""
+    config = Config()
+    config.set_main_option("script_location", str(Path(__file__).parent).replace("%", "%%"))
+    config.attributes["connection"] = connection
+    command.upgrade(config, version)

@@ -181,7 +181,8 @@ def _run(command: list[str], stdin: str | None, timeout: float) -> Result:
             encoding="utf-8",
             errors="replace",
             timeout=timeout,
-            env=dict(os.environ, LC_ALL="C.UTF-8", DOCKER_CLI_HINTS="false"),
+            # BuildKit, as image_build builds with it.
+            env=dict(os.environ, LC_ALL="C.UTF-8", DOCKER_CLI_HINTS="false", DOCKER_BUILDKIT="1"),
         )
     except subprocess.TimeoutExpired:
         return Result(_TIMED_OUT, "", f"Docker gave no answer within {timeout:g} s.")

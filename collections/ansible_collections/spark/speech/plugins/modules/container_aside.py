@@ -101,7 +101,7 @@ from ansible_collections.spark.speech.plugins.module_utils.docker_cli import (
     check_names,
     strangers,
 )
-from ansible_collections.spark.speech.plugins.module_utils.whole_files import put
+from ansible_collections.spark.speech.plugins.module_utils.whole_files import put, words
 
 _SUFFIX = "-previous"
 _ALIVE = ("running", "restarting", "paused")
@@ -370,7 +370,7 @@ def main() -> None:
             if ["start", name] in plan.commands and not stays_up(docker, name):
                 said += f" It does not stay up: `docker logs {name}` tells why."
     except OSError as error:
-        module.fail_json(msg=f"{error.filename}: {error.strerror}")
+        module.fail_json(msg=words(error))
     after = shown(name, plan.now, plan.previous)
     module.exit_json(
         changed=bool(plan.commands),

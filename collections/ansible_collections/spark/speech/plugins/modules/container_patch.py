@@ -202,6 +202,7 @@ from ansible_collections.spark.speech.plugins.module_utils.patch_plan import (
     Requirement,
 )
 from ansible_collections.spark.speech.plugins.module_utils.patch_work import RefusedError, Work
+from ansible_collections.spark.speech.plugins.module_utils.whole_files import words
 
 _PATH = re.compile(r"(/(?!\.{1,2}(/|$))[^/\x00-\x1f\x7f]+)+")
 _NAME = re.compile(r"[a-z][a-z0-9-]{0,40}")
@@ -432,7 +433,7 @@ def main() -> None:
         module.fail_json(msg=str(error))
         return
     except OSError as error:
-        module.fail_json(msg=f"{error.filename}: {error.strerror}")
+        module.fail_json(msg=words(error))
         return
     module.exit_json(**result)
 

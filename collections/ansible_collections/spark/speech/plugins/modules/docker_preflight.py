@@ -135,11 +135,19 @@ facts:
       description: The images of the host that have a name, as name:tag.
       type: list
       elements: str
+    no_build:
+      description:
+        - Why images cannot be built here, and what to do about it; empty where they can. It is no
+          problem for a host that has the image.
+      type: str
     runs:
       description: Whether O(container) runs.
       type: bool
     is_aside:
       description: Whether M(spark.speech.container_aside) was begun for O(container) and not ended.
+      type: bool
+    has_input:
+      description: Whether a run that was killed left what it had given to a build of O(service).
       type: bool
 """
 
@@ -172,8 +180,10 @@ _FACTS = (
     "owner_of_port",
     "image",
     "images",
+    "no_build",
     "runs",
     "is_aside",
+    "has_input",
 )
 _LISTEN = "0A"
 _LAST_PORT = 65535
@@ -340,9 +350,12 @@ class Preflight:
             self.facts["runs"] = running
             self.facts["image"] = container["Config"]["Image"] if container else ""
             self.facts["is_aside"] = self.is_aside()
+            given = Path(self.options["state_dir"], self.options["service"], "build/input")
+            self.facts["has_input"] = given.exists()
             self.owner(container)
             listed = ["image", "ls", "--format", "{{.Repository}}:{{.Tag}}"]
             self.facts["images"] = self.docker.run(listed).out.split()
+            self.facts["no_build"] = self.no_build()
             self.facts["docker_version"] = info.get("ServerVersion")
             self.disk(info["DockerRootDir"])
             self.gpu(info)
@@ -358,6 +371,21 @@ class Preflight:
         previous = self.docker.container(f"{name}-previous")
         return record.exists() or (
             previous is not None and strangers(name, previous, service) is None
+        )
+
+    def no_build(self) -> str:
+        """Why Docker cannot build with BuildKit: from version 23 on its command needs a plugin.
+
+        Docker's command looks for that before it writes its help, which is all that is asked for.
+        """
+        asked = self.docker.run(["build", "--help"], check=False, timeout=60)
+        if asked.rc == 0:
+            return ""
+        if "buildx" not in asked.err:
+            return " ".join(trouble(asked)).strip()
+        return (
+            "Docker builds images with its buildx plugin, which is missing or broken here. Install "
+            "docker-buildx-plugin (docker-buildx in Debian and Ubuntu)."
         )
 
     def owner(self, container: dict[str, Any] | None) -> None:

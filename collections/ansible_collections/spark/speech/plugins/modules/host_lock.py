@@ -118,7 +118,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.spark.speech.plugins.module_utils.whole_files import put
+from ansible_collections.spark.speech.plugins.module_utils.whole_files import put, words
 
 _RUN_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 _MAX_LEASE_S = 86_400
@@ -465,7 +465,7 @@ def main() -> None:
         module.fail_json(msg=str(error), held_by=error.held_by)
         return
     except OSError as error:
-        module.fail_json(msg=f"{error.filename}: {error.strerror}")
+        module.fail_json(msg=words(error))
         return
     for warning in taken.warnings:
         module.warn(warning)

@@ -82,7 +82,7 @@ from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.spark.speech.plugins.module_utils.whole_files import put
+from ansible_collections.spark.speech.plugins.module_utils.whole_files import put, words
 
 _KEY = "key"
 _KEY_LENGTH = 43  # of 62 characters: 256 bits
@@ -183,7 +183,7 @@ def main() -> None:
     try:
         answer = run(module.params, dry=module.check_mode)
     except OSError as error:
-        module.fail_json(msg=f"{error.filename}: {error.strerror}")
+        module.fail_json(msg=words(error))
         return
     module.exit_json(**answer)
 

@@ -18,7 +18,7 @@ description:
     started again, and BuildKit keeps the steps that were done.
   - The tag must tell the content, as M(spark.speech.build_context) does, because an image that
     has it is not built again.
-  - To stop a build, kill (C(kill -9)) the process whose number is in
+  - To stop a build, use O(state=absent), or kill (C(kill -9)) the process whose number is in
     C(STATE_DIR/SERVICE/build/TAG.pid). Docker's client does not reliably heed milder signals
     when its context comes from a file.
 version_added: 0.1.0
@@ -29,16 +29,17 @@ options:
     type: str
     required: true
   tag:
-    description: The image's name and tag.
+    description: The image's name and tag. Required unless O(state=absent).
     type: str
-    required: true
   state:
     description:
       - V(started) has the image, or a build of it that runs.
       - V(followed) shows the new part of the log and fails if the build failed. Repeat it until
         RV(done).
+      - V(absent) ends all builds of the service that run, and removes what builds were given
+        (C(STATE_DIR/SERVICE/build/input)). Images and logs stay.
     type: str
-    choices: [started, followed]
+    choices: [started, followed, absent]
     default: started
   context:
     description:
@@ -147,7 +148,7 @@ offset:
   sample: 20480
 log_path:
   description: The file on the host with all of the log.
-  returned: success
+  returned: success, unless O(state=absent)
   type: str
   sample: /home/spark/.spark-speech/whisperx/build/4f53cda18c2b.log
 """
@@ -398,6 +399,26 @@ def followed(module: AnsibleModule, docker: Docker, name: str) -> dict[str, Any]
     return answer
 
 
+def absent(module: AnsibleModule) -> dict[str, Any]:
+    """End the service's builds, and remove what they were given."""
+    options = module.params
+    folder = Path(options["state_dir"], options["service"], "build")
+    builds = {
+        log.name[: -len(".log")]: Detached(folder, log.name[: -len(".log")])
+        for log in folder.glob("*.log")
+    }
+    running = sorted(name for name, job in builds.items() if job.running())
+    given = folder / "input"
+    answer: dict[str, Any] = {"changed": bool(running) or given.exists(), "done": True}
+    answer["diff"] = {"before": "".join(f"build {name}\n" for name in running), "after": ""}
+    if not module.check_mode:
+        for name in running:
+            builds[name].stop()
+        if given.exists():
+            shutil.rmtree(given)
+    return answer
+
+
 def failure(job: Detached, tag: str, rc: int | None, limit_s: int | None) -> str:
     """Say how the build ended, what to do about it, and the end of its log."""
     if not job.started():
@@ -422,13 +443,33 @@ def failure(job: Detached, tag: str, rc: int | None, limit_s: int | None) -> str
     return "\n".join(filter(None, lines))
 
 
+def run(module: AnsibleModule) -> dict[str, Any]:
+    """Do what is asked for.
+
+    Raises:
+        BuildError, OSError: it cannot be done.
+    """
+    state, tag = module.params["state"], module.params["tag"]
+    if state == "absent":
+        return absent(module)
+    name = tag.rpartition(":")[2]
+    if name == tag or not _TAG.fullmatch(name):
+        module.fail_json(msg=f"{tag} has no tag. Write it as name:tag.")
+    do = started if state == "started" else followed
+    return do(module, Docker(module), name)
+
+
 def main() -> None:
     """Run as Ansible calls it."""
     module = AnsibleModule(
         argument_spec={
             "service": {"type": "str", "required": True},
-            "tag": {"type": "str", "required": True},
-            "state": {"type": "str", "choices": ["started", "followed"], "default": "started"},
+            "tag": {"type": "str"},
+            "state": {
+                "type": "str",
+                "choices": ["started", "followed", "absent"],
+                "default": "started",
+            },
             "context": {"type": "path"},
             "dockerfile": {"type": "str", "default": "Dockerfile"},
             "target": {"type": "str"},
@@ -444,20 +485,16 @@ def main() -> None:
             "offset": {"type": "int"},
             "state_dir": {"type": "path", "default": "~/.spark-speech"},
         },
-        required_if=[("state", "started", ["context"])],
+        required_if=[("state", "started", ["tag", "context"]), ("state", "followed", ["tag"])],
         supports_check_mode=True,
     )
     options = module.params
     check_names(module, service=options["service"], image=options["tag"])
-    name = options["tag"].rpartition(":")[2]
-    if name == options["tag"] or not _TAG.fullmatch(name):
-        module.fail_json(msg=f"{options['tag']} has no tag. Write it as name:tag.")
-    docker = Docker(module)
     try:
-        do = started if options["state"] == "started" else followed
-        answer = do(module, docker, name)
+        answer = run(module)
     except (BuildError, OSError) as error:
-        module.fail_json(msg=f"The build of {options['tag']} cannot be done: {error}", done=True)
+        what = options["tag"] or options["service"]
+        module.fail_json(msg=f"The build of {what} cannot be done: {error}", done=True)
     if "msg" in answer:
         module.fail_json(**answer)
     module.exit_json(**answer)

@@ -1,0 +1,63 @@
+"""What has to be settled before the gateway listens: who may use it."""
+
+from __future__ import annotations
+
+import os
+import secrets
+
+from proxy_app.access.password import Password, PasswordError
+from proxy_app.config import Config
+from proxy_app.settings import SettingError
+
+
+def password_of(config: Config) -> Password:
+    """The password of the gateway with these settings."""
+    return Password(config.state_dir / "access")
+
+
+def prepare(config: Config) -> None:
+    """Put the password of the settings in force, and see that what others reach has one.
+
+    Raises:
+        SettingError: it cannot be a password, or there is none on an address that others reach.
+    """
+    password = password_of(config)
+    given = config.admin_password
+    if given is not None:
+        try:
+            if not password.check(given):
+                password.put(given)
+        except PasswordError as error:
+            raise SettingError(f"SPEECH_ADMIN_PASSWORD=(hidden): {error}") from None
+    if config.public and password.fingerprint is None and password.claim_token is None:
+        raise SettingError(
+            f"SPEECH_HOST={config.host!r}: others reach this address, and there is no password: set"
+            " SPEECH_ADMIN_PASSWORD_FILE, or open the link that `python -m proxy_app control claim`"
+            " prints"
+        )
+
+
+def claim_link(config: Config) -> str | None:
+    """The link that sets the password, for who may read its file; None where there is one."""
+    if config.admin_password is not None:
+        return None
+    token = password_of(config).make_claim()
+    return token and f"{config.url}/claim?token={token}"
+
+
+def form_key(config: Config) -> bytes:
+    """The key that the tokens of forms are made with; made at the first use."""
+    folder = config.state_dir / "access"
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    path = folder / "form-key"
+    if not path.exists():
+        new = folder / f"{secrets.token_hex(8)}.new"
+        with open(new, "xb", opener=lambda path, flags: os.open(path, flags, 0o600)) as file:
+            file.write(secrets.token_bytes(32))
+        try:
+            os.link(new, path)
+        except FileExistsError:
+            pass  # another process was first
+        finally:
+            new.unlink()
+    return path.read_bytes()

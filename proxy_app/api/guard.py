@@ -1,0 +1,156 @@
+"""Who may do what: everything but a few addresses is for who has the password.
+
+It goes by the view that a request would reach, not by the spelling of its path, and what is not
+listed as open is closed, unknown addresses too.
+"""
+
+from __future__ import annotations
+
+import hmac
+from urllib.parse import quote
+
+from flask import Flask, g, redirect, request
+from werkzeug.datastructures import Authorization
+from werkzeug.wrappers import Response
+
+from proxy_app.api.errors import ApiError, is_api
+from proxy_app.api.proxies import FORWARDED
+from proxy_app.api.site import is_called_localhost
+from proxy_app.config import Config
+from proxy_app.gateway import current
+
+_OPEN = frozenset({"health.livez", "health.readyz", "login.login", "login.claim", "web.static"})
+_OWN_TOKEN = frozenset({"login.login", "login.claim", "login.logout"})
+"""Forms, which bring their token as a field: the views look at it."""
+_CLAIM_LINK = "the link that `python -m proxy_app control claim` prints"
+_HARMLESS = frozenset({"GET", "HEAD", "OPTIONS"})
+
+
+def init_app(app: Flask) -> None:
+    """Guard every request; `csrf_token()` and `can_log_out()` are for the pages."""
+    app.before_request(_check)
+    app.context_processor(lambda: {"csrf_token": csrf_token, "can_log_out": can_log_out})
+
+
+def cookie_name(config: Config) -> str:
+    """Of the session's cookie: browsers do not tell two ports of a host apart."""
+    return f"speech-{config.port}"
+
+
+def session_token() -> str:
+    """What the session's cookie holds, whether that is one or not."""
+    return request.cookies.get(cookie_name(current().config), "")
+
+
+def csrf_token() -> str:
+    """What a page sends with every change: as x-csrf-token, or as a form's field csrf_token."""
+    key = current().form_key
+    return hmac.new(key, session_token().encode(errors="replace"), "sha256").hexdigest()
+
+
+def can_log_out() -> bool:
+    """Whether a password was given for this request, by a person."""
+    return bool(g.get("by_session"))
+
+
+def check_form(sent: str) -> None:
+    """See that a change that a browser sends is one of our own pages'.
+
+    Raises:
+        ApiError: it is not (403).
+    """
+    is_browser = (
+        request.cookies.get(cookie_name(current().config)) is not None
+        or "Origin" in request.headers
+        or "Sec-Fetch-Site" in request.headers
+    )
+    if is_browser and not hmac.compare_digest(sent.encode(), csrf_token().encode()):
+        raise ApiError(
+            "This page is out of date: load it again. (A browser's changes need its x-csrf-token.)",
+            status=403,
+            code="csrf_token",
+        )
+
+
+def _check() -> Response | None:
+    if not _is_open() and not _is_admitted():
+        return _turn_away()
+    if request.method not in _HARMLESS and request.endpoint not in _OWN_TOKEN:
+        check_form(request.headers.get("x-csrf-token", ""))
+    return None
+
+
+def _is_open() -> bool:
+    if request.endpoint == "health.readyz" and request.args:
+        return False  # a list of all services is nobody else's business
+    return request.endpoint in _OPEN
+
+
+def _is_admitted() -> bool:
+    gateway = current()
+    fingerprint = gateway.password.fingerprint
+    if fingerprint is None:
+        return _is_local(gateway.config)
+    token = session_token()
+    g.by_session = bool(token) and gateway.sessions.is_open(token, fingerprint)
+    return bool(g.by_session) or _has_password(request.authorization)
+
+
+def _is_local(config: Config) -> bool:
+    """Whether only this machine's user can be asking.
+
+    A proxy, or a container's published port, would make everybody look like that.
+    """
+    is_forwarded = request.environ.get(FORWARDED)
+    return not config.public and not is_forwarded and is_called_localhost()
+
+
+def _has_password(sent: Authorization | None) -> bool:
+    """Whether a program brings the password: as HTTP Basic, or on /v1 where OpenAI's have a key."""
+    if sent is None:
+        return False
+    given = sent.password if sent.type == "basic" else None
+    if sent.type == "bearer" and request.blueprint == "openai_v1":
+        given = sent.token
+    if not given:
+        return False
+    password = current().password
+    return password.remembers(given) or try_password(given)
+
+
+def try_password(given: str) -> bool:
+    """Check a password, as often as that is allowed.
+
+    Raises:
+        TooManyTriesError: it was tried too often from there.
+        BusyError: others are being checked.
+    """
+    gateway, address = current(), request.remote_addr or ""
+    gateway.throttle.admit(address)
+    is_right = gateway.password.check(given)
+    if is_right:
+        gateway.throttle.forgive(address)
+    return is_right
+
+
+def _turn_away() -> Response:
+    password = current().password
+    if password.fingerprint is not None:
+        page, message = "login", "Log in first, or send the password (HTTP Basic)."
+    elif password.claim_token is not None:
+        page, message = "claim", f"Nobody has set the password yet: open {_CLAIM_LINK}."
+    else:
+        raise ApiError(
+            "Without a password the gateway answers on this machine alone, as localhost and without"
+            f" a proxy: set SPEECH_ADMIN_PASSWORD_FILE, or open {_CLAIM_LINK}.",
+            status=403,
+            code="password_needed",
+        )
+    if is_api(request.path) or request.method not in ("GET", "HEAD"):
+        # No challenge that browsers know: they would ask for a password in a window of their own.
+        headers = {"WWW-Authenticate": 'Session realm="Spark Speech"'}
+        raise ApiError(message, status=401, code="login_needed", headers=headers)
+    query = request.query_string.decode("ascii", errors="replace")
+    target = quote(request.path) + (f"?{query}" if query else "")
+    wanted = f"?next={quote(target, safe='')}" if target != "/" and page == "login" else ""
+    return redirect(f"/{page}{wanted}", 303)

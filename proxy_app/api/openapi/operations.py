@@ -1,0 +1,129 @@
+"""What can be asked, address by address: what is sent and what is answered.
+
+An operation's words are its view's docstring, its path and method are the view's route.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from proxy_app.api import jobs
+from proxy_app.api.openapi import shapes
+
+Schema = dict[str, Any]
+Fields = Mapping[str, type]
+
+_TEXT: Schema = {"type": "string"}
+_FLAG: Schema = {"type": "string", "enum": ["true", "false"]}
+_SPEAKERS: Schema = {"type": "integer", "minimum": 1, "maximum": 50}
+_UPLOAD: dict[str, Schema] = {
+    "file": {"type": "string", "format": "binary", "description": "The recording."},
+    "language": {"type": "string", "description": "en, en-US or English; detected if absent."},
+    "prompt": _TEXT,
+    "num_speakers": _SPEAKERS,
+    "min_speakers": _SPEAKERS,
+    "max_speakers": _SPEAKERS,
+    "stream": _FLAG,
+}
+_OPENAI: dict[str, Schema] = {
+    "model": {"type": "string", "description": "Any; with `diarize` in it, speakers are told."},
+    "response_format": {
+        "type": "string",
+        "enum": ["json", "text", "srt", "vtt", "verbose_json", "diarized_json", "rttm"],
+    },
+    "timestamp_granularities[]": {
+        "type": "array",
+        "items": {"type": "string", "enum": ["word", "segment"]},
+    },
+}
+
+
+def _events(*names: str) -> dict[str, Schema]:
+    """A stream of events, of which the schema shows one; `data` is JSON."""
+    parts = {"data": _TEXT} | ({"event": {"enum": list(names)}, "id": _TEXT} if names else {})
+    event = {"type": "object", "properties": parts, "required": ["data"]}
+    return {"text/event-stream": event}
+
+
+@dataclass(frozen=True)
+class Operation:
+    """One method of one address; its errors are those of all."""
+
+    answer: object = None
+    """The type of its JSON."""
+    status: int = 200
+    also: Mapping[str, Schema] = field(default_factory=dict)
+    """Other content types."""
+    other_status: int | None = None
+    """One that is no error, with the same answer."""
+    query: Mapping[str, Schema] = field(default_factory=dict)
+    body: Fields | None = None
+    """The fields of the JSON object that it takes."""
+    required: tuple[str, ...] = ()
+    upload: Mapping[str, Schema] | None = None
+    """The fields of its form, `file` among them."""
+
+
+_ACCEPTED = Operation(shapes.JobAccepted, 202, body={})
+_ONE = Operation(shapes.JobAnswer)
+_STREAM = Operation(also=_events("phase", "log", "status", "end"), query={"after": jobs.AFTER})
+_WHERE: Fields = {"address": str, "port": int}
+_WHO: Fields = {**_WHERE, "user": str, "fingerprint": str}
+
+OPERATIONS: dict[str, Operation] = {
+    "GET /livez": Operation(also={"text/plain": _TEXT}),
+    "GET /readyz": Operation(
+        also={"text/plain": _TEXT}, other_status=503, query={"verbose": _TEXT}
+    ),
+    "GET /api/openapi.json": Operation(dict[str, Any]),
+    "POST /api/audio/transcribe-with-speakers": Operation(
+        shapes.Conversation, also={"application/x-ndjson": _TEXT}, upload=_UPLOAD
+    ),
+    "POST /v1/audio/transcriptions": Operation(
+        shapes.Transcription,
+        also={**_events(), "text/plain": _TEXT, "application/x-subrip": _TEXT, "text/vtt": _TEXT},
+        upload={**_UPLOAD, **_OPENAI},
+    ),
+    "GET /api/whisperx/status": Operation(shapes.WhisperXStatus),
+    "POST /api/whisperx/install": Operation(shapes.JobAccepted, 202, body=jobs.INSTALL),
+    "GET /api/whisperx/install/{job_id}": _ONE,
+    "GET /api/whisperx/install/{job_id}/stream": _STREAM,
+    "GET /api/jobs": Operation(shapes.JobList, query=jobs.CHOICES),
+    "POST /api/jobs": Operation(
+        shapes.JobAccepted, 202, body=jobs.ORDER, required=("kind",)
+    ),
+    "GET /api/jobs/kinds": Operation(shapes.KindList),
+    "GET /api/jobs/{job_id}": _ONE,
+    "GET /api/jobs/{job_id}/stream": _STREAM,
+    "GET /api/jobs/{job_id}/log": Operation(also={"text/plain": _TEXT}, query={"ansi": _TEXT}),
+    "POST /api/jobs/{job_id}/cancel": Operation(shapes.JobAnswer, 202, body={"force": bool}),
+    "POST /api/jobs/{job_id}/rerun": _ACCEPTED,
+    "GET /api/services": Operation(shapes.ServiceList),
+    "GET /api/services/{name}": Operation(shapes.ServiceAnswer),
+    "POST /api/services/{name}/{verb}": _ACCEPTED,
+    "POST /api/services/{name}/check": Operation(shapes.ServiceAnswer, 202, body={}),
+    "PUT /api/services/{name}/auto_restart": Operation(
+        shapes.ServiceAnswer, body={"on": bool}, required=("on",)
+    ),
+    "DELETE /api/services/{name}": Operation(status=204),
+    "GET /api/hosts": Operation(shapes.HostList),
+    "POST /api/hosts": Operation(
+        shapes.HostAnswer, 201, body={**_WHO, "name": str, "groups": list},
+        required=("address", "user", "fingerprint", "name", "groups"),
+    ),
+    "POST /api/hosts/look": Operation(shapes.HostKeys, body=_WHERE, required=("address",)),
+    "POST /api/hosts/try": Operation(
+        shapes.HostTrial, body={**_WHO, "password": str},
+        required=("address", "user", "fingerprint"),
+    ),
+    "DELETE /api/hosts/{name}": Operation(status=204),
+    "GET /api/secrets": Operation(dict[str, shapes.SecretAnswer]),
+    "PUT /api/secrets/{name}": Operation(
+        shapes.SecretAnswer, body={"value": str}, required=("value",)
+    ),
+    "DELETE /api/secrets/{name}": Operation(status=204),
+    "GET /api/live": Operation(also=_events("services", "hosts", "jobs", "parts")),
+}  # fmt: skip
+"""By method and path."""

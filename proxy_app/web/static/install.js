@@ -1,0 +1,49 @@
+// A form of variables becomes an order. What is left at its default is left out: the role knows it.
+
+import "./actions.js";
+import { send } from "./api.js";
+import { complain } from "./dialogs.js";
+import { busy, clearWrongs, showWrong } from "./forms.js";
+
+const form = document.getElementById("order");
+
+const READ = {
+  bool: (input) => input.checked,
+  int: (input) => (input.value.trim() === "" ? "" : Number(input.value)),
+  list: (input) => input.value.split("\n").map((line) => line.trim()).filter(Boolean),
+  dict: (input) => Object.fromEntries(
+    input.value.split("\n").filter((line) => line.trim()).map((line) => {
+      const [name, ...rest] = line.split("=");
+      return [name.trim(), rest.join("=").trim()];
+    }),
+  ),
+};
+
+const isEmpty = (value) => value === "" || (typeof value === "object" && Object.keys(value).length === 0);
+
+function variables() {
+  const found = {};
+  for (const field of form.querySelectorAll(".field[data-type]")) {
+    const input = field.querySelector("[name]");
+    const value = (READ[field.dataset.type] ?? (({ value: text }) => text.trim()))(input);
+    const isDefault = JSON.stringify(value) === field.dataset.default;
+    if (!isEmpty(value) && (!isDefault || field.dataset.required === "yes")) found[input.name] = value;
+  }
+  return found;
+}
+
+form?.addEventListener("submit", (event) => {
+  event.preventDefault();
+  clearWrongs(form);
+  const preview = event.submitter?.value === "preview";
+  const order = { kind: form.dataset.kind, host: form.elements.host.value, variables: variables(), preview };
+  busy(event.submitter ?? form.querySelector(".primary"), async () => {
+    try {
+      const job = await send("POST", "/api/jobs", order);
+      location.assign(`/jobs/${job.job_id}`);
+    } catch (error) {
+      if (error.job) complain(error);
+      else showWrong(form, error);
+    }
+  });
+});
