@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
+from typing import Any
 
-from sqlalchemy import delete, func, select
+from sqlalchemy import delete, func, select, update
+from sqlalchemy.engine import CursorResult
 
 from proxy_app.services import Service, digest
 from proxy_app.store import ServiceRestart, ServiceSetting, ServiceState, Store
@@ -43,9 +45,8 @@ class Records:
 
     def save(self, state: ServiceState) -> None:
         """Write down how a service is."""
-        columns = {name: getattr(state, name) for name in ServiceState.__table__.columns.keys()}  # noqa: SIM118 - no dict
-        with self._store.session() as session:
-            session.merge(ServiceState(**columns))
+        names = [column.name for column in ServiceState.__table__.columns]
+        self._write(ServiceState, state.name, {name: getattr(state, name) for name in names})
 
     def forget_others(self, names: Iterable[str]) -> None:
         """Forget the services that are registered no more."""
@@ -122,13 +123,15 @@ class Records:
         return {name: it.removed for name, it in self.settings().items() if it.removed}
 
     def _set(self, name: str, **values: object) -> None:
+        self._write(ServiceSetting, name, values)
+
+    def _write(self, table: type[ServiceState | ServiceSetting], name: str, values: Any) -> None:  # noqa: ANN401 - columns
+        """Change a row, or make it. It begins with a write: SQLite refuses one after a read."""
         with self._store.session() as session:
-            setting = session.get(ServiceSetting, name)
-            if setting is None:
-                setting = ServiceSetting(name=name, auto_restart=None, removed=None)
-                session.add(setting)
-            for column, value in values.items():
-                setattr(setting, column, value)
+            changed = session.execute(update(table).where(table.name == name).values(**values))
+            assert isinstance(changed, CursorResult)
+            if not changed.rowcount:
+                session.add(table(**{**values, "name": name}))
 
 
 def _moment(restart: ServiceRestart) -> Moment:

@@ -41,7 +41,7 @@ LOOK_S = 2.0
 CONFIRM_S = 2.0
 """After a failure that nobody reported, before the probe that decides."""
 SILENT_S = 5.0
-"""How long nobody may listen in a container that runs, once it was ready."""
+"""How long nobody may listen where somebody did; what ended may be started again meanwhile."""
 AGAIN_S = 30.0
 """Between two probes of a service that is neither well nor to be restarted."""
 REPROBE_S = 10.0
@@ -137,12 +137,15 @@ class Watcher:
         """A life in which it has not been ready yet, and when that was seen first."""
         if self._row.state == RESTARTING:
             self._row.state, self._row.known = WARMING, {}
+        self._is_saved = False
         self._save()
 
     # What happens.
 
     def round(self) -> None:
         """See what is new, and do what follows from it."""
+        if not self._is_saved:  # the database was away
+            self._save()
         is_asked = self._is_asked()
         failure = None if is_asked else self._new_failure()
         if not is_asked and failure is None and self._time() < self._look_at:
@@ -419,14 +422,18 @@ class Watcher:
                 self._row.known = {}
                 self._set(STOPPED, standing.detail)
             case At.CRASHED:
-                self._ended(standing)
+                self._is_down(standing.detail)
             case At.RESTARTING | At.RUNNING:
                 self._comes_back(standing)
 
-    def _ended(self, standing: Standing) -> None:
-        if self._time() >= self._due or self._row.state in (READY, SUSPECT):
-            self._due = self._time() + CONFIRM_S
-            self._heal(standing.detail)
+    def _is_down(self, detail: str) -> None:
+        """Nobody listens, and nothing is known that would change that; for a moment that may be."""
+        if self._row.state != GIVEN_UP:
+            self._standing_at = self._time() + LOOK_S
+        if self._time() - (self._silent_since or self._time()) > SILENT_S:
+            self._heal(detail)
+        elif self._row.state == READY:
+            self._doubt(detail)
 
     def _comes_back(self, standing: Standing) -> None:
         """It runs, or is about to: does it load, or does nobody listen any more?"""
@@ -435,12 +442,7 @@ class Watcher:
         elif standing.at is At.RESTARTING:
             self._set(RESTARTING, standing.detail)
         elif standing.life == self._row.known.get("ready_in"):
-            self._standing_at = self._time() + LOOK_S
-            detail = "It runs, and nobody listens there any more."
-            if self._time() - (self._silent_since or self._time()) > SILENT_S:
-                self._heal(detail)
-            elif self._row.state == READY:
-                self._doubt(detail)
+            self._is_down("It runs, and nobody listens there any more.")
         else:
             if self._new_life[0] != standing.life:
                 self._new_life = (standing.life, self._time())
@@ -525,12 +527,13 @@ class Watcher:
         self._save()
 
     def _save(self) -> None:
-        row = self._row
-        self._records.save(row)
+        row, self._is_saved = self._row, False
         refuses = row.state in (RESTARTING, GIVEN_UP) or (
             row.state == SUSPECT and self._probe_failed
         )
         self._reports.tell(self.service.name, Verdict(row.state, row.detail, refuses))
+        self._records.save(row)
+        self._is_saved = True
 
 
 def _made(standing: Standing, known: Mapping[str, Any]) -> int:

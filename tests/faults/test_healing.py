@@ -52,6 +52,7 @@ def test_3_fifty_500s_at_once_are_one_probe_and_one_restart(home: Installation) 
     answers = home.at_once(50)
     for answer in answers:
         is_told_to_come_back(answer)
+    assert eventually(home.restarts), home.told()
     home.becomes("ready")
     assert len(home.uploads("probe")) == 2, "one that failed, and one after the restart"
     assert len(home.restarts()) == 1
@@ -147,8 +148,8 @@ def test_a_process_that_is_killed_comes_back_by_its_supervisor_and_counts(
     home: Installation,
 ) -> None:
     kill(home.engine_pid())
-    assert eventually(lambda: not home.is_in("ready"))
-    assert home.becomes("ready")["restarts_left"] == 2
+    assert eventually(lambda: home.shown()["restarts_left"] == 2), home.told()
+    home.becomes("ready")
     assert home.restarts() == []
 
 

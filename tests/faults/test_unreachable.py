@@ -36,7 +36,8 @@ def test_16_a_restart_that_fails_is_a_failed_job_that_counts(house: House, tmp_p
         with house.dispatching():
             watch = subprocess.Popen(WATCH, cwd=ROOT, env=house.environ)
             try:
-                assert eventually(lambda: house.room.jobs.last(Job.state == State.FAILED))
+                failed = Job.state == State.FAILED
+                assert eventually(lambda: house.room.jobs.last(failed), within_s=240)
             finally:
                 watch.send_signal(signal.SIGTERM)
                 assert watch.wait(30) == 0
