@@ -3,7 +3,7 @@ PYTHON ?= python3
 GATEWAY := .venv/gateway/bin/python
 DEV := .venv/dev/bin/python
 
-.PHONY: help setup ansible demo up down check test bench lock docs collection clean
+.PHONY: help setup ansible demo up down check test gpu bench lock docs collection clean
 
 help: ## list these commands
 	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' Makefile | expand -t 16
@@ -30,6 +30,10 @@ check: ## lint, types and unit tests
 test: ## everything
 	@$(PYTHON) tools/setup.py gateway engine ansible parakeet dev
 	@$(DEV) tools/suites.py
+
+gpu: ## what only a GPU can show: docs/gpu.md says what it needs
+	@$(PYTHON) tools/setup.py dev
+	@$(DEV) -m pytest tests/gpu
 
 bench: ## measure, beside peers, and print tables
 	@$(PYTHON) tools/setup.py gateway engine ansible parakeet dev bench litellm

@@ -1,11 +1,14 @@
 """Which exceptions of the model libraries mean what, told by their text.
 
-CUDA's C++ errors reach Python as RuntimeError with a sentence from CTranslate2, torch, cuBLAS or
-cuDNN, so the text is all there is.
+CUDA's C++ errors reach Python as RuntimeError with a sentence from CTranslate2, torch, cuBLAS,
+cuDNN or cuFFT. The words often tell little: one status comes from a full memory and from a
+lost context. Where they are all there is, the GPU is asked.
 """
 
 from __future__ import annotations
 
+import re
+import sys
 from enum import Enum
 
 
@@ -30,6 +33,9 @@ _MEMORY = (
     "cudnn_status_not_initialized",
     "failed to allocate memory",
     "cannot allocate memory",
+    # Of a plan without memory; cuFFT has a status for that, too, and was not seen to use it.
+    "cufft_internal_error",
+    "cufft_alloc_failed",
 )
 
 # First the texts of cudaGetErrorString for those errors of which NVIDIA's documentation of
@@ -61,11 +67,15 @@ _STICKY = (
     "cudnn_status_mapping_error",
 )
 
+_OF_A_GPU = re.compile("cuda|cublas|cudnn|cufft")
 _DEPTH = 10  # a chain of causes may be a ring
 
 
 def classify(error: BaseException) -> Fault:
-    """Say what an exception means; its causes and contexts are read as well."""
+    """Say what an exception means; its causes and contexts are read as well.
+
+    To be called in the thread that used the GPU.
+    """
     text = ""
     seen: BaseException | None = error
     for _ in range(_DEPTH):
@@ -76,7 +86,20 @@ def classify(error: BaseException) -> Fault:
         text += f"{seen}\n".lower()
         seen = seen.__cause__ or seen.__context__
     if any(fragment in text for fragment in _MEMORY):
-        return Fault.MEMORY
+        return Fault.STICKY if _is_lost() else Fault.MEMORY
     if any(fragment in text for fragment in _STICKY):
         return Fault.STICKY
-    return Fault.OTHER
+    return Fault.STICKY if _OF_A_GPU.search(text) and _is_lost() else Fault.OTHER
+
+
+def _is_lost() -> bool:
+    """Whether the GPU refuses to wait for its own work, as it does once the context is lost."""
+    torch = sys.modules.get("torch")
+    if torch is None or not torch.cuda.is_initialized():
+        return False
+    try:
+        torch.cuda.synchronize()
+    except Exception as error:  # noqa: BLE001 - torch's own kinds of it change
+        text = str(error).lower()
+        return not any(fragment in text for fragment in _MEMORY)
+    return False

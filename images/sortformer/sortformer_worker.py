@@ -16,7 +16,7 @@ from sortformer_settings import Settings, log
 LEAST_LIMIT_S = 300
 SHORTAGE = re.compile(r"out of memory|alloc_failed|cannot allocate", re.IGNORECASE)
 """What an error says after which a smaller recording can succeed."""
-GPU_FAULT = re.compile(r"cuda|cublas|cudnn|accelerator", re.IGNORECASE)
+GPU_FAULT = re.compile(r"cuda|cublas|cudnn|cufft|accelerator", re.IGNORECASE)
 """What any other error of the GPU says; after most of them every later call here fails."""
 
 

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from proxy_app.hosts.own import fingerprint
 from proxy_app.jobs.project import Login
 
-CONNECTS_WITHIN_S = 10
-_SCANS_WITHIN_S = 20
+CONNECTS_WITHIN_S = 15
+_SCANS_WITHIN_S = 30
 _LONGEST_SAID = 300
 _NO_COMMAND = 127
 _KEY = re.compile(r"(\S+) ((?:ssh|ecdsa|sk)-[A-Za-z0-9@.-]+) ([A-Za-z0-9+/]{16,16384}={0,2})")
@@ -104,7 +104,7 @@ def scan(address: str, port: int, environment: Mapping[str, str]) -> list[HostKe
         SshError: no SSH server answers there.
         UnusableError: ssh-keyscan is not installed.
     """
-    line = ["ssh-keyscan", "-T", "5", "-t", "ed25519,ecdsa,rsa", "-p", str(port), "--", address]
+    line = ["ssh-keyscan", "-T", "10", "-t", "ed25519,ecdsa,rsa", "-p", str(port), "--", address]
     try:
         done = subprocess.run(
             line, env=dict(environment), stdin=subprocess.DEVNULL, capture_output=True, check=False,

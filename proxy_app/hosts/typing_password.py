@@ -13,7 +13,7 @@ import sys
 
 import pexpect
 
-WITHIN_S = 25
+WITHIN_S = 40
 _PROMPT = r"(?i)password[^\r\n]*: ?$"
 _DENIED = "(?i)permission denied"
 

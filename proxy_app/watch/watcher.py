@@ -366,13 +366,13 @@ class Watcher:
     def _is_late(self, check: Check) -> None:
         """A probe got no answer in time. One alone never restarts: it may be busy for others."""
         before, health = self._progress, self._senses.health()
+        self._is_stuck(health)  # which remembers how far the work is
         self._due = self._time() + CONFIRM_S
         if health.state == UNREACHABLE:
             self._standing_at = self._time()
             self._look_at_host()
-        elif self._tells_progress and health.progress not in (None, before):
-            self._is_stuck(health)  # it advances
-            self._due = self._time() + AGAIN_S
+        elif None not in (before, health.progress) and health.progress != before:
+            self._due = self._time() + AGAIN_S  # its work advances
         elif not self._tells_progress and self._senses.in_use():
             self._late = 1  # the next one waits until that is over
         elif self._late:
@@ -414,7 +414,7 @@ class Watcher:
                 self._set(UNREACHABLE, standing.detail)
             case At.STOPPED if self._row.state == GIVEN_UP and self._row.known.get("stopped"):
                 if self._records.left(self.service.name):
-                    self._heal(self._row.detail)
+                    self._heal("It was stopped, as it had ended again and again.")
             case At.STOPPED:
                 self._row.known = {}
                 self._set(STOPPED, standing.detail)

@@ -44,7 +44,8 @@ def index() -> str:
 @bp.get("/jobs")
 def jobs() -> str:
     """All jobs, page by page."""
-    before = jobs_api.number("before", default=_LARGEST, least=1, most=_LARGEST)
+    bounds = {"minimum": 1, "maximum": _LARGEST, "default": _LARGEST}
+    before = jobs_api.number("before", bounds)
     found = current().room.jobs.history(before=before, limit=_PAGE)
     return render_template(
         "jobs.html",

@@ -88,6 +88,12 @@ def page(context: BrowserContext) -> Iterator[Page]:
     assert bad == []
 
 
+def open_speech(page: Page, url: str) -> None:
+    """Open the page Speech, and wait until its script is there."""
+    page.goto(url)
+    expect(page.locator("#live-text")).to_have_text("Live")
+
+
 def _is_policy(text: str) -> bool:
     return "Content Security Policy" in text
 

@@ -7,7 +7,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from tests.browser.axe import problems
-from tests.browser.conftest import Shoot, Site
+from tests.browser.conftest import Shoot, Site, open_speech
 from tests.hosts import sshd as hosts
 from tests.hosts.conftest import empty_house, engine, sshd, the_sshd
 from tests.jobs.web import serving
@@ -35,7 +35,7 @@ def look_for(page: Page, sshd: hosts.Sshd) -> None:
 def test_a_spark_is_added_with_our_key_and_whisperx_is_installed_there(
     page: Page, empty_site: Site, sshd: hosts.Sshd, shoot: Shoot
 ) -> None:
-    page.goto(empty_site.url())
+    open_speech(page, empty_site.url())
     offer = page.locator(".offer", has_text="Add WhisperX")
     offer.get_by_role("link", name="Add a Spark").click()
     look_for(page, sshd)
@@ -58,10 +58,11 @@ def test_a_spark_is_added_with_our_key_and_whisperx_is_installed_there(
     assert problems(page) == []
     page.get_by_role("button", name="Save it").click()
     expect(page.get_by_role("article", name="spark2")).to_be_visible()
+    expect(page.locator("#live-text")).to_have_text("Live")
     offer.get_by_role("button", name="Install").click()
     expect(page.locator(".job-title .pill")).to_have_text("Succeeded")
     assert sshd.root("cat /tmp/installed").strip() == sshd.user
-    page.goto(empty_site.url())
+    open_speech(page, empty_site.url())
     expect(page.locator(".card[data-name=whisperx]")).to_be_visible()
     page.get_by_role("article", name="spark2").get_by_role("button", name="Remove").click()
     page.get_by_role("dialog").get_by_role("button", name="Remove").click()

@@ -24,6 +24,7 @@ def told(site: Site) -> Iterator[Told]:
 
 def open_job(page: Page, site: Site, job_id: str, line: str = "") -> None:
     page.goto(site.url(f"/jobs/{job_id}{line}"))
+    expect(page.locator("#job[data-live=yes]")).to_be_visible()
 
 
 def lines(page: Page) -> list[str]:

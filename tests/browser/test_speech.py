@@ -13,7 +13,7 @@ from playwright.sync_api import BrowserContext, Page, Route, expect
 from proxy_app.jobs.states import State
 from tests.browser import told
 from tests.browser.axe import problems
-from tests.browser.conftest import Shoot, Site
+from tests.browser.conftest import Shoot, Site, open_speech
 from tests.jobs.house import House, settings
 from tests.jobs.web import Web, free_port, serving
 from tests.standins.upstream_whisperx import StandIn
@@ -80,11 +80,11 @@ def test_a_click_installs_and_the_offer_goes_when_it_is_healthy(
     shoot: Shoot,
 ) -> None:
     speech = context.new_page()
-    speech.goto(site.url())
+    open_speech(speech, site.url())
     offer = speech.locator(".offer", has_text="Add WhisperX")
     expect(offer).to_be_visible()
     shoot(speech, "speech-empty")
-    page.goto(site.url())
+    open_speech(page, site.url())
     page.get_by_label("on", exact=True).select_option("slow")
     page.locator(".offer").get_by_role("button", name=re.compile("Install|Try again")).click()
     expect(page).to_have_url(re.compile("/jobs/[0-9a-f]{16}$"))
@@ -117,7 +117,7 @@ def test_a_failed_install_says_so_where_it_is_offered_again(
 ) -> None:
     job = site.house.wait(site.house.order("failing"))
     assert job.state == State.FAILED
-    page.goto(site.url())
+    open_speech(page, site.url())
     offer = page.locator(".offer")
     expect(offer).to_contain_text("There are 3 GB free, and 30 GB are needed.")
     expect(offer.get_by_role("button", name="Try again")).to_be_visible()
@@ -131,7 +131,7 @@ def test_a_parakeet_without_a_diarizer_is_offered_the_patch(
     register: Register,
     shoot: Shoot,
 ) -> None:
-    page.goto(site.url())
+    open_speech(page, site.url())
     expect(page.locator(".offer", has_text="Add WhisperX")).to_be_visible()
     register("parakeet", kind="asr", api="parakeet", title="Parakeet", host="slow",
              container="my-parakeet", base_url="http://127.0.0.1:9")  # fmt: skip
@@ -140,7 +140,7 @@ def test_a_parakeet_without_a_diarizer_is_offered_the_patch(
     shoot(page, "speech-patch-offered")
     offer.get_by_role("link", name="Options").click()
     expect(page.get_by_label("Container")).to_have_value("my-parakeet")
-    page.go_back()
+    open_speech(page, site.url())
     offer.get_by_role("button", name="Patch it").click()
     expect(page).to_have_url(re.compile("/jobs/"))
     (job,) = site.house.room.jobs.history(limit=1)
@@ -148,14 +148,14 @@ def test_a_parakeet_without_a_diarizer_is_offered_the_patch(
     assert job.variables == {"sortformer_container": "my-parakeet", "sortformer_port": 9}
     register("sortformer", kind="diarize", api="sortformer", host="slow",
              base_url="http://127.0.0.1:9")  # fmt: skip
-    page.goto(site.url())
+    open_speech(page, site.url())
     expect(page.locator(".card[data-name=sortformer]")).to_be_visible()
     expect(page.locator(".offer", has_text="Tell speakers apart")).to_have_count(0)
 
 
 def test_every_state_of_a_service_has_its_card(page: Page, told_house: Told, shoot: Shoot) -> None:
     told_house.say(services=told.services(), hosts=told.hosts())
-    page.goto(told_house.web.url)
+    open_speech(page, told_house.web.url)
     for service in told.services()["services"]:
         card = page.locator(f".card[data-name={service['name']}]")
         word = service["state"].replace("_", " ").capitalize()
@@ -173,7 +173,7 @@ def test_every_state_of_a_service_has_its_card(page: Page, told_house: Told, sho
 
 def test_hosts_have_gauges_and_a_history(page: Page, told_house: Told, shoot: Shoot) -> None:
     told_house.say(services=EMPTY, hosts=told.hosts())
-    page.goto(told_house.web.url)
+    open_speech(page, told_house.web.url)
     spark = page.get_by_role("article", name="spark1")
     for words in ("87%", "61 °C · 48 W", "61 GB of 128 GB free", "210 GB of 4.0 TB free"):
         expect(spark).to_contain_text(words)
@@ -192,7 +192,7 @@ def test_hosts_have_gauges_and_a_history(page: Page, told_house: Told, shoot: Sh
 
 def test_what_services_are_called_is_text(page: Page, told_house: Told, shoot: Shoot) -> None:
     told_house.say(services=told.hostile(), hosts=NO_HOSTS)
-    page.goto(told_house.web.url)
+    open_speech(page, told_house.web.url)
     card = page.locator(".card[data-name=odd]")
     expect(card.locator("h2")).to_have_text(told.HOSTILE)
     expect(card.locator("blockquote")).to_have_text(told.HOSTILE)
@@ -205,7 +205,7 @@ def test_what_services_are_called_is_text(page: Page, told_house: Told, shoot: S
 def test_a_change_of_state_is_read_out_and_numbers_are_not(page: Page, told_house: Told) -> None:
     calm: dict[str, Any] = EMPTY | {"services": [told.service("whisperx", "ready")]}
     told_house.say(services=calm)
-    page.goto(told_house.web.url)
+    open_speech(page, told_house.web.url)
     expect(page.locator("#live-text")).to_have_text("Live")
     calm["services"][0] |= {"work": "5 requests"}
     told_house.say(services=calm)
@@ -219,7 +219,7 @@ def test_a_change_of_state_is_read_out_and_numbers_are_not(page: Page, told_hous
 def test_focus_and_an_open_menu_outlive_what_changes(page: Page, told_house: Told) -> None:
     services: dict[str, Any] = EMPTY | {"services": [told.service("whisperx", "ready")]}
     told_house.say(services=services)
-    page.goto(told_house.web.url)
+    open_speech(page, told_house.web.url)
     card = page.locator(".card[data-name=whisperx]")
     card.get_by_label("More for Whisperx").focus()
     page.keyboard.press("Enter")
@@ -242,7 +242,7 @@ def test_the_buttons_of_a_card_ask_the_api(page: Page, told_house: Told) -> None
         route.fulfill(status=202, json={"ok": True})
 
     told_house.say(services=told.services())
-    page.goto(told_house.web.url)
+    open_speech(page, told_house.web.url)
     page.route("**/api/services/**", answer)
     card = page.locator(".card[data-name=whisperx]")
     card.get_by_role("button", name="Check now").click()
@@ -267,8 +267,7 @@ def test_the_page_says_when_the_gateway_is_away_and_when_it_is_back(
 ) -> None:
     port = free_port()
     with serving(site.house, port) as web:
-        page.goto(web.url)
-        expect(page.locator("#live-text")).to_have_text("Live")
+        open_speech(page, web.url)
     expect(page.locator("#live-text")).to_have_text("The gateway does not answer")
     shoot(page, "speech-gateway-away", whole=False)
     with serving(site.house, port):

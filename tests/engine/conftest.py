@@ -145,6 +145,7 @@ def start(
     own = {
         "PATH": os.environ["PATH"],
         "HOME": os.environ.get("HOME", str(folder)),
+        "ENGINE_DEVICE": "cpu",  # also where there is a GPU: tests/gpu has the tests for that
         "ENGINE_PORT": port,
         "ENGINE_SPOOL_DIR": str(folder),
         **(environ or {}),

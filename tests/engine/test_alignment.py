@@ -154,6 +154,19 @@ def test_the_language_used_longest_ago_makes_room() -> None:
     assert models.loaded == ["en", "de", "fr"]
 
 
+def test_only_alignment_that_is_on_imports_its_libraries_beforehand() -> None:
+    asked: list[str] = []
+
+    class Asked(StandInModels):
+        def model_for(self, language: str) -> str | None:
+            asked.append(language)
+            return super().model_for(language)
+
+    for align in ("off", "on"):
+        alignment(Asked(set()), align).prepare()
+    assert asked == ["en"]
+
+
 def test_unloaded_models_are_loaded_again() -> None:
     models = StandInModels({"en"})
     on = alignment(models)

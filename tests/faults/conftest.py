@@ -9,7 +9,7 @@ from tests.faults.installation import Installation, installed
 
 @pytest.fixture(scope="session")
 def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
-    with installed(tmp_path_factory.mktemp("installed"), SPEECH_PROBE_LIMIT_S="2") as found:
+    with installed(tmp_path_factory.mktemp("installed"), SPEECH_PROBE_LIMIT_S="5") as found:
         yield found
 
 

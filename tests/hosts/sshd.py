@@ -2,6 +2,7 @@
 
 import contextlib
 import secrets
+import subprocess
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -12,9 +13,11 @@ from tests.fleet.spark import HOST_KEY, USER, make_key, put
 
 PASSWORD = "correct horse; $(battery) 'staple'"
 STANDINS = Path(__file__).resolve().parents[1] / "standins"
+# It ends with its standard input, and so with the test run, whatever ends that.
 STARTS = (
-    "mkdir -p /run/sshd; while :; do"
-    " /usr/sbin/sshd -D -e -o PasswordAuthentication=yes -o MaxAuthTries=20; sleep 0.1; done"
+    "mkdir -p /run/sshd; { while :; do"
+    " /usr/sbin/sshd -D -e -o PasswordAuthentication=yes -o MaxAuthTries=20; sleep 0.1; done; }"
+    " < /dev/null & cat > /dev/null; kill 0"
 )
 LABEL = "spark-speech-sshd"
 
@@ -78,20 +81,29 @@ def running(engine: Engine, image: str, folder: Path) -> Iterator[Sshd]:
     """Run a host; it goes with the test run."""
     name = f"speech-sshd-{secrets.token_hex(4)}"
     command = ("--entrypoint", "/bin/sh", image, "-c", STARTS)
-    engine.run("create", "--init", "--label", LABEL, "--name", name, *command)
-    try:
-        key = folder / "host.key"
-        make_key(key)
-        put(engine, name, {HOST_KEY: key.read_bytes()}, owner=0)
-        smi = (STANDINS / "nvidia_smi.sh").read_bytes()
-        put(engine, name, {"usr/bin/nvidia-smi": smi}, owner=0, mode=0o755)
-        engine.run("start", name)
-        address = engine.run(
-            "inspect", "-f", "{{range .NetworkSettings.Networks}}{{.IPAddress}}{{end}}", name
-        ).stdout.strip()
-        host = Sshd(engine, name, address)
+    engine.run("create", "--rm", "-i", "--init", "--label", LABEL, "--name", name, *command)
+    key = folder / "host.key"
+    make_key(key)
+    put(engine, name, {HOST_KEY: key.read_bytes()}, owner=0)
+    smi = (STANDINS / "nvidia_smi.sh").read_bytes()
+    put(engine, name, {"usr/bin/nvidia-smi": smi}, owner=0, mode=0o755)
+    started = subprocess.Popen(
+        [engine.client, "start", "--attach", "--interactive", name], env=engine.environment,
+        stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+    )  # fmt: skip
+    with started:
+        host = Sshd(engine, name, _address(engine, name))
         engine.run("exec", "-i", name, "chpasswd", stdin=f"{USER}:{PASSWORD}\n".encode())
         host.wait()
         yield host
-    finally:
         engine.run("rm", "--force", name)
+
+
+def _address(engine: Engine, name: str) -> str:
+    """The host's address, which it has once it runs."""
+    asks = "{{range .NetworkSettings.Networks}}{{.IPAddress}}{{end}}"
+    until = time.monotonic() + 60
+    while not (address := engine.run("inspect", "-f", asks, name).stdout.strip()):
+        assert time.monotonic() < until, "the host does not start"
+        time.sleep(0.1)
+    return address

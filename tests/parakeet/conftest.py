@@ -40,6 +40,7 @@ def start(python: Path, folder: Path, model: str, app: Path = APP, **settings: s
     """Start a server that has settings of its own, as the container does."""
     port = settings.setdefault("PARAKEET_PORT", str(free_port()))
     own = {"PARAKEET_MODEL": model, "PARAKEET_SPOOL_DIR": str(folder), "PARAKEET_THREADS": "1"}
+    own["PARAKEET_DEVICE"] = "cpu"  # also where there is a GPU: tests/gpu has the tests for that
     settings = own | settings
     log = folder / "parakeet.log"
     with log.open("wb") as output:

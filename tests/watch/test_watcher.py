@@ -411,6 +411,16 @@ def test_work_that_does_not_advance_is_probed_and_then_restarted(world: World) -
     assert world.restarts == 1
 
 
+def test_an_idle_engine_that_hangs_on_the_probe_itself_is_restarted(world: World) -> None:
+    world.health = replace(WELL, tells_progress=True, in_flight=0)
+    world.go(5)
+    world.reports.ask("whisperx")
+    world.health = replace(WELL, tells_progress=True, in_flight=1, progress=7.0)
+    world.checks = LATE
+    world.go(200)
+    assert world.restarts == 1
+
+
 def test_a_frozen_process_that_used_to_tell_its_progress_is_not_taken_for_a_busy_one(
     world: World,
 ) -> None:

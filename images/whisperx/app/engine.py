@@ -316,6 +316,7 @@ class Engine:
         with _made_speech(WHISPER_WARM_UP_S) as recording:
             sound = recording.samples(0.0, WHISPER_WARM_UP_S)
             transcriber.hear([Chunk(0.0, WHISPER_WARM_UP_S)], [sound], "en", Wish())
+        self.alignment.prepare()
         self.languages = transcriber.languages
         self._used = time.monotonic()
         return transcriber

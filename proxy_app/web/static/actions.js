@@ -27,11 +27,11 @@ async function sendIt(button) {
   });
 }
 
-async function order(button) {
-  const host = button.dataset.hostIs || button.closest(".offer").querySelector("[data-host]").value;
-  const variables = JSON.parse(button.dataset.variables);
-  await press(button, async () => {
-    const job = await send("POST", "/api/jobs", { kind: button.dataset.order, host, variables });
+async function order(form) {
+  const host = form.elements.host.value;
+  const variables = JSON.parse(form.dataset.variables);
+  await press(form.querySelector("button"), async () => {
+    const job = await send("POST", "/api/jobs", { kind: form.dataset.order, host, variables });
     location.assign(`/jobs/${job.job_id}`);
   });
 }
@@ -72,7 +72,7 @@ async function copyOf(button) {
   setTimeout(() => { button.textContent = label; }, 2000);
 }
 
-const BUTTONS = [["[data-send]", sendIt], ["[data-order]", order], ["[data-copy]", copyOf]];
+const BUTTONS = [["[data-send]", sendIt], ["[data-copy]", copyOf]];
 
 document.addEventListener("click", (event) => {
   for (const [selector, act] of BUTTONS) {
@@ -83,6 +83,11 @@ document.addEventListener("click", (event) => {
   for (const menu of document.querySelectorAll("details.more[open]")) {
     if (!menu.contains(event.target)) menu.removeAttribute("open");
   }
+});
+document.addEventListener("submit", (event) => {
+  if (!event.target.matches("[data-order]")) return;
+  event.preventDefault();
+  order(event.target);
 });
 document.addEventListener("change", (event) => {
   if (event.target.matches("[data-switch]")) turn(event.target);

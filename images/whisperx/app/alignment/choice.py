@@ -97,6 +97,11 @@ class Alignment:
             return "off"
         return f"wav2vec2: {', '.join(sorted(self._aligners)) or 'none loaded yet'}"
 
+    def prepare(self) -> None:
+        """Import the libraries, which takes seconds, before anybody waits for it."""
+        if self.enabled:
+            self._models.model_for("en")
+
     def find(self, language: str) -> Aligner | None:
         """The language's aligner, loaded if it is not yet; never waits for the network.
 

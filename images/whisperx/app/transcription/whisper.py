@@ -4,8 +4,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterable, Sequence
-from typing import Any
+from collections.abc import Callable, Collection, Iterable, Sequence
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -23,8 +23,11 @@ _SILENT = 0.6
 _BEAMS = 5
 _FRAMES_PER_S = 100
 """What Whisper counts `seek` in."""
+_LEFT_OVER = "cudaErrorInvalidDevice"
 # Those that Whisper writes without a space before each word.
 _UNSPACED = frozenset({"zh", "ja", "th", "lo", "my", "yue"})
+
+T = TypeVar("T")
 
 
 class FasterWhisper:
@@ -70,7 +73,8 @@ class FasterWhisper:
         """See `Transcriber`. The probabilities of all spots are added up."""
         if not self._model.model.is_multilingual:
             return "en"
-        encoded = self._model.encode(self._features(spots))
+        features = self._features(spots)
+        encoded = past_a_left_over_error(lambda: self._model.encode(features))
         votes: Counter[str] = Counter()
         for spot in self._model.model.detect_language(encoded):
             votes.update({token.strip("<|>"): probability for token, probability in spot})
@@ -88,8 +92,9 @@ class FasterWhisper:
             {"offset": chunk.start_s, "duration": min(CHUNK_S, len(audio) / RATE)}
             for chunk, audio in zip(chunks, samples, strict=True)
         ]
-        found = pipeline.forward(
-            self._features(samples), tokenizer, lengths, self._options(tokenizer, wish)
+        features, options = self._features(samples), self._options(tokenizer, wish)
+        found = past_a_left_over_error(
+            lambda: pipeline.forward(features, tokenizer, lengths, options)
         )
         heard = []
         for chunk, (segment,) in zip(chunks, found, strict=True):
@@ -115,19 +120,23 @@ class FasterWhisper:
 
     def hear_again(self, chunk: Chunk, samples: Samples, language: str, wish: Wish) -> Heard:
         """See `Transcriber`."""
-        found, _ = self._model.transcribe(
-            samples,
-            language=language,
-            initial_prompt=wish.prompt,
-            temperature=wish.temperature,
-            beam_size=_BEAMS,
-            compression_ratio_threshold=REPETITIVE,
-            log_prob_threshold=_UNSURE,
-            no_speech_threshold=_SILENT,
-            condition_on_previous_text=False,
-            word_timestamps=True,
-        )
-        segments = list(found)
+
+        def transcribe() -> list[Any]:
+            found, _ = self._model.transcribe(
+                samples,
+                language=language,
+                initial_prompt=wish.prompt,
+                temperature=wish.temperature,
+                beam_size=_BEAMS,
+                compression_ratio_threshold=REPETITIVE,
+                log_prob_threshold=_UNSURE,
+                no_speech_threshold=_SILENT,
+                condition_on_previous_text=False,
+                word_timestamps=True,
+            )
+            return list(found)
+
+        segments = past_a_left_over_error(transcribe)
         spelt = (
             (word.word, chunk.start_s + word.start, chunk.start_s + word.end)
             for segment in segments
@@ -202,6 +211,20 @@ class FasterWhisper:
             clip_timestamps="0",
             hallucination_silence_threshold=None,
         )
+
+
+def past_a_left_over_error(act: Callable[[], T]) -> T:
+    """Do it, and once more where an error of an earlier call was in the way.
+
+    Where memory runs out, CTranslate2 leaves the error in its thread's state. The next call comes
+    upon it as an invalid device, which clears it: seen on an H100 with 4.8.5.
+    """
+    try:
+        return act()
+    except RuntimeError as error:
+        if _LEFT_OVER not in str(error):
+            raise
+        return act()
 
 
 def _is_silence(decoding: Decoding) -> bool:

@@ -1,0 +1,1 @@
+"""What only a GPU can show; docs/gpu.md says how to run it."""
