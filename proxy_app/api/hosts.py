@@ -26,8 +26,11 @@ from proxy_app.store import HostState, Job
 
 bp = Blueprint("hosts", __name__, url_prefix="/api/hosts")
 
-_WHERE: dict[str, type] = {"address": str, "port": int}
-_WHO = {**_WHERE, "user": str, "fingerprint": str}
+WHERE: dict[str, type] = {"address": str, "port": int}
+_WHO = {**WHERE, "user": str, "fingerprint": str}
+TRY = {**_WHO, "password": str}
+ADD = {**_WHO, "name": str, "groups": list}
+OPTIONAL = ("port", "password")
 _DEFAULTS = {"port": 22}
 _MISSED_LOOKS = 3
 _NUMBERS = (
@@ -47,7 +50,7 @@ def hosts() -> Response:
 @bp.post("/look")
 def look() -> Response:
     """The keys that a host shows, for people to confirm: `{"keys": [...], "known"}`."""
-    given = _given(_WHERE)
+    given = _given(WHERE)
     address, port = checks.address(given["address"]), checks.port(given["port"])
     room = current().room
     with _reaching():
@@ -62,7 +65,7 @@ def look() -> Response:
 @bp.post("/try")
 def attempt() -> Response:
     """Log in; a password, if one is given, puts our key there: `{"ok", "detail", "found"}`."""
-    given = _given({**_WHO, "password": str}, optional=("password",))
+    given = _given(TRY)
     password = checks.password(given["password"]) if "password" in given else None
     room = current().room
     with _reaching():
@@ -76,7 +79,7 @@ def attempt() -> Response:
 @bp.post("")
 def add() -> tuple[Response, int]:
     """Add a host whose key was confirmed by its fingerprint."""
-    given = _given({**_WHO, "name": str, "groups": list})
+    given = _given(ADD)
     name, groups = checks.name(given["name"]), checks.groups(given["groups"])
     login, fingerprint = _login(given), checks.fingerprint(given["fingerprint"])
     gateway = current()
@@ -172,10 +175,10 @@ def _key(gateway: Gateway) -> dict[str, str] | None:
     return {"public": key.text, "fingerprint": key.fingerprint}
 
 
-def _given(known: dict[str, type], optional: tuple[str, ...] = ()) -> dict[str, Any]:
+def _given(known: dict[str, type]) -> dict[str, Any]:
     given = {**_DEFAULTS, **jobs_api.body(known)}
     for name in known:
-        if name not in given and name not in optional:
+        if name not in given and name not in OPTIONAL:
             raise BadRequestError(f"`{name}` is missing.", param=name)
     return given
 

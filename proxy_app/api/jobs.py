@@ -30,6 +30,7 @@ LARGEST_ID = 2**53
 _FILTERS = {"host": Job.host, "service": Job.service, "kind": Job.kind}
 INSTALL: dict[str, type] = {"host": str, "variables": dict, "preview": bool}
 ORDER = {"kind": str, **INSTALL}
+CANCEL: dict[str, type] = {"force": bool}
 CHOICES: dict[str, dict[str, Any]] = {
     "limit": {"type": "integer", "minimum": 1, "maximum": _MOST, "default": 50},
     "before": {"type": "integer", "minimum": 1, "maximum": LARGEST_ID, "default": LARGEST_ID},
@@ -115,7 +116,7 @@ def log(job_id: str) -> Response:
 @bp.post("/<job_id>/cancel")
 def cancel(job_id: str) -> Response:
     """End a job; `{"force": true}` does without the seconds that it has to clear up."""
-    force = body({"force": bool}).get("force", False)
+    force = body(CANCEL).get("force", False)
     response = jsonify(shown(current().room.jobs.cancel(job_id, force=force)))
     response.status_code = 202
     return response

@@ -11,6 +11,8 @@ from proxy_app.api.errors import ApiError, BadRequestError
 from proxy_app.gateway import current
 from proxy_app.jobs.secrets import NAMES
 
+VALUE: dict[str, type] = {"value": str}
+
 bp = Blueprint("secrets", __name__, url_prefix="/api/secrets")
 
 
@@ -24,7 +26,7 @@ def which() -> Response:
 def put(name: str) -> Response:
     """Keep a secret, instead of the one before."""
     _refuse_unknown(name)
-    given = jobs_api.body({"value": str})
+    given = jobs_api.body(VALUE)
     if "value" not in given:
         raise BadRequestError("`value` is missing.", param="value")
     try:

@@ -24,6 +24,8 @@ from proxy_app.watch.records import RESTARTS
 
 log = logging.getLogger(__name__)
 
+ON: dict[str, type] = {"on": bool}
+
 bp = Blueprint("services", __name__, url_prefix="/api/services")
 
 _KIND_NAMES = {
@@ -75,7 +77,7 @@ def check(name: str) -> Response:
 @bp.put("/<name>/auto_restart")
 def auto_restart(name: str) -> Response:
     """`{"on": true}`: whether it may be restarted when it is stuck, however it is registered."""
-    on = jobs_api.body({"on": bool}).get("on")
+    on = jobs_api.body(ON).get("on")
     gateway, service = current(), _named(name)
     if on is None:
         raise BadRequestError("`on` is missing: true or false.", param="on")

@@ -174,3 +174,11 @@ def test_without_a_password_a_browser_needs_the_token_and_a_program_does_not(
 def test_nothing_but_a_door_sets_a_cookie(client: FlaskClient) -> None:
     for path in ("/", "/login", "/claim", "/livez", "/api/services", "/nothing"):
         assert "Set-Cookie" not in client.get(path).headers
+
+
+def test_the_page_has_a_way_out_for_who_has_logged_in(locked: Flask, app: Flask) -> None:
+    client = locked.test_client()
+    log_in(client)
+    assert 'action="/logout"' in client.get("/").text
+    assert 'action="/logout"' not in locked.test_client().get("/", headers=basic(PASSWORD)).text
+    assert 'action="/logout"' not in app.test_client().get("/", base_url=LOCAL).text

@@ -3,7 +3,6 @@
 import contextlib
 import json
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 from zlib import crc32
 
@@ -26,7 +25,7 @@ from schemathesis.specs.openapi.checks import (
     unsupported_method,
 )
 
-from proxy_app.app import create_app
+from proxy_app.api.openapi.operations import OPERATIONS
 from proxy_app.config import load_config
 from tests.api.recordings import canonical_wav
 from tests.jobs.house import House
@@ -34,7 +33,7 @@ from tests.jobs.house import settings as house_settings
 from tests.jobs.web import Web, serving
 from tests.standins.upstream_whisperx import StandIn
 
-EXAMPLES = 10
+EXAMPLES = 6
 CHECKS = [
     not_a_server_error,
     content_type_conformance,
@@ -87,6 +86,8 @@ def test_the_gateway_answers_as_the_document_says(
     for result in api.get_all_operations():
         assert isinstance(result, Ok), result
         operation = result.ok()
+        if operation.label == "GET /api/live":
+            continue  # it does not end
 
         @settings(max_examples=EXAMPLES, deadline=None, derandomize=True, database=None,
                   suppress_health_check=list(HealthCheck))  # fmt: skip
@@ -97,6 +98,8 @@ def test_the_gateway_answers_as_the_document_says(
                 and crc32(case.path_parameters["job_id"].encode()) % 2
             ):
                 case.path_parameters["job_id"] = over  # others are 404
+            if isinstance(case.body, dict) and isinstance(case.body.get("address"), str):
+                case.body["address"] = "127.0.0.1"  # nobody else's machine is knocked at
             case.call_and_validate(checks=CHECKS, timeout=60)
             asked.add(case.operation.label)
 
@@ -105,18 +108,25 @@ def test_the_gateway_answers_as_the_document_says(
     assert len(asked) > 8, asked
 
 
-def test_every_address_is_in_it_with_a_sentence(document: dict[str, Any], tmp_path: Path) -> None:
-    app = create_app({"SPEECH_STATE_DIR": str(tmp_path)})
-    rules = {rule.rule for rule in app.url_map.iter_rules()}
-    for rule in rules:
-        if rule.startswith(("/api/", "/v1/")):
-            path = rule.replace("<any(start, stop, restart):verb>", "{verb}")
-            path = path.replace("<", "{").replace(">", "}")
-            for operation in document["paths"][path].values():
-                assert operation["summary"].endswith(".")
-    assert document["paths"]["/api/services/{name}/{verb}"]["post"]["parameters"][1]["schema"] == {
-        "type": "string", "enum": ["start", "stop", "restart"],
-    }  # fmt: skip
+def test_what_is_in_it_is_what_there_is(document: dict[str, Any]) -> None:
+    declared = {
+        f"{method.upper()} {path}"
+        for path, methods in document["paths"].items()
+        for method in methods
+    }
+    assert declared == set(OPERATIONS)
+    for methods in document["paths"].values():
+        for operation in methods.values():
+            assert operation["summary"].endswith(".")
+    switch = document["paths"]["/api/services/{name}/{verb}"]["post"]
+    assert switch["parameters"][1]["schema"]["enum"] == ["start", "stop", "restart"]
+
+
+def test_the_live_stream_begins_as_declared(web: Web, document: dict[str, Any]) -> None:
+    shape = document["paths"]["/api/live"]["get"]["responses"]["200"]["content"]
+    names = shape["text/event-stream"]["schema"]["properties"]["event"]["enum"]
+    with web.stream("/api/live") as stream:
+        assert next(iter(stream)).name in names
 
 
 def closed(schema: Any) -> Any:  # noqa: ANN401 - JSON
@@ -142,17 +152,17 @@ def refuse_undeclared(document: dict[str, Any], method: str, path: str, answer: 
 
 
 @pytest.mark.parametrize(
-    ("path", "asked"),
+    "path",
     [
-        *(("/api/services", ""), ("/api/jobs", ""), ("/api/jobs/kinds", "")),
-        *(("/api/whisperx/status", ""), ("/api/jobs/{job_id}", ""), ("/api/openapi.json", "")),
-        ("/api/whisperx/install/{job_id}", ""),
+        *("/api/services", "/api/services/{name}", "/api/jobs", "/api/jobs/kinds", "/api/secrets"),
+        *("/api/jobs/{job_id}", "/api/whisperx/install/{job_id}", "/api/whisperx/status"),
+        *("/api/hosts", "/api/openapi.json"),
     ],
 )
 def test_answers_have_nothing_that_is_not_declared(
-    web: Web, document: dict[str, Any], over: str, path: str, asked: str
+    web: Web, document: dict[str, Any], over: str, path: str
 ) -> None:
-    answer = web.get(path.format(job_id=over) + asked)
+    answer = web.get(path.format(job_id=over, name="whisperx"))
     assert answer.status_code == 200
     refuse_undeclared(document, "get", path, answer.json())
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import Any
 
 import msgspec
@@ -79,9 +79,9 @@ def _operation(
         },
     }
     if operation.body is not None:
-        required = bool(operation.required)
-        schema = _object(operation.body, operation.required)
-        shown["requestBody"] = {"required": required, "content": {_JSON: {"schema": schema}}}
+        schema = _object(operation.body, operation.optional)
+        content = {_JSON: {"schema": schema}}
+        shown["requestBody"] = {"required": bool(schema["required"]), "content": content}
     if operation.upload is not None:
         schema = {"type": "object", "properties": operation.upload, "required": ["file"]}
         content = {"multipart/form-data": {"schema": schema}}
@@ -102,12 +102,12 @@ def _query(operation: Operation) -> Iterator[dict[str, Any]]:
         yield {"name": name, "in": "query", "required": False, "schema": schema}
 
 
-def _object(fields: Fields, required: tuple[str, ...]) -> Schema:
+def _object(fields: Fields, optional: Collection[str]) -> Schema:
     """A JSON object that takes these fields and no other."""
     properties: dict[str, Schema] = {name: {"type": _TYPES[kind]} for name, kind in fields.items()}
     return {
         "type": "object",
         "properties": properties,
-        "required": list(required),
+        "required": [name for name in fields if name not in optional],
         "additionalProperties": False,
     }

@@ -5,11 +5,11 @@ An operation's words are its view's docstring, its path and method are the view'
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from proxy_app.api import jobs
+from proxy_app.api import hosts, jobs, secrets, services
 from proxy_app.api.openapi import shapes
 
 Schema = dict[str, Any]
@@ -61,7 +61,8 @@ class Operation:
     query: Mapping[str, Schema] = field(default_factory=dict)
     body: Fields | None = None
     """The fields of the JSON object that it takes."""
-    required: tuple[str, ...] = ()
+    optional: Collection[str] = ()
+    """Those that may be left out."""
     upload: Mapping[str, Schema] | None = None
     """The fields of its form, `file` among them."""
 
@@ -69,8 +70,6 @@ class Operation:
 _ACCEPTED = Operation(shapes.JobAccepted, 202, body={})
 _ONE = Operation(shapes.JobAnswer)
 _STREAM = Operation(also=_events("phase", "log", "status", "end"), query={"after": jobs.AFTER})
-_WHERE: Fields = {"address": str, "port": int}
-_WHO: Fields = {**_WHERE, "user": str, "fingerprint": str}
 
 OPERATIONS: dict[str, Operation] = {
     "GET /livez": Operation(also={"text/plain": _TEXT}),
@@ -87,41 +86,43 @@ OPERATIONS: dict[str, Operation] = {
         upload={**_UPLOAD, **_OPENAI},
     ),
     "GET /api/whisperx/status": Operation(shapes.WhisperXStatus),
-    "POST /api/whisperx/install": Operation(shapes.JobAccepted, 202, body=jobs.INSTALL),
+    "POST /api/whisperx/install": Operation(
+        shapes.JobAccepted, 202, body=jobs.INSTALL, optional=jobs.INSTALL
+    ),
     "GET /api/whisperx/install/{job_id}": _ONE,
     "GET /api/whisperx/install/{job_id}/stream": _STREAM,
     "GET /api/jobs": Operation(shapes.JobList, query=jobs.CHOICES),
     "POST /api/jobs": Operation(
-        shapes.JobAccepted, 202, body=jobs.ORDER, required=("kind",)
+        shapes.JobAccepted, 202, body=jobs.ORDER, optional=jobs.INSTALL
     ),
     "GET /api/jobs/kinds": Operation(shapes.KindList),
     "GET /api/jobs/{job_id}": _ONE,
     "GET /api/jobs/{job_id}/stream": _STREAM,
     "GET /api/jobs/{job_id}/log": Operation(also={"text/plain": _TEXT}, query={"ansi": _TEXT}),
-    "POST /api/jobs/{job_id}/cancel": Operation(shapes.JobAnswer, 202, body={"force": bool}),
+    "POST /api/jobs/{job_id}/cancel": Operation(
+        shapes.JobAnswer, 202, body=jobs.CANCEL, optional=jobs.CANCEL
+    ),
     "POST /api/jobs/{job_id}/rerun": _ACCEPTED,
     "GET /api/services": Operation(shapes.ServiceList),
     "GET /api/services/{name}": Operation(shapes.ServiceAnswer),
     "POST /api/services/{name}/{verb}": _ACCEPTED,
     "POST /api/services/{name}/check": Operation(shapes.ServiceAnswer, 202, body={}),
     "PUT /api/services/{name}/auto_restart": Operation(
-        shapes.ServiceAnswer, body={"on": bool}, required=("on",)
+        shapes.ServiceAnswer, body=services.ON
     ),
     "DELETE /api/services/{name}": Operation(status=204),
     "GET /api/hosts": Operation(shapes.HostList),
     "POST /api/hosts": Operation(
-        shapes.HostAnswer, 201, body={**_WHO, "name": str, "groups": list},
-        required=("address", "user", "fingerprint", "name", "groups"),
+        shapes.HostAnswer, 201, body=hosts.ADD, optional=hosts.OPTIONAL
     ),
-    "POST /api/hosts/look": Operation(shapes.HostKeys, body=_WHERE, required=("address",)),
+    "POST /api/hosts/look": Operation(shapes.HostKeys, body=hosts.WHERE, optional=hosts.OPTIONAL),
     "POST /api/hosts/try": Operation(
-        shapes.HostTrial, body={**_WHO, "password": str},
-        required=("address", "user", "fingerprint"),
+        shapes.HostTrial, body=hosts.TRY, optional=hosts.OPTIONAL
     ),
     "DELETE /api/hosts/{name}": Operation(status=204),
     "GET /api/secrets": Operation(dict[str, shapes.SecretAnswer]),
     "PUT /api/secrets/{name}": Operation(
-        shapes.SecretAnswer, body={"value": str}, required=("value",)
+        shapes.SecretAnswer, body=secrets.VALUE
     ),
     "DELETE /api/secrets/{name}": Operation(status=204),
     "GET /api/live": Operation(also=_events("services", "hosts", "jobs", "parts")),

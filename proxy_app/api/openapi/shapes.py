@@ -145,14 +145,14 @@ class ServiceAnswer(TypedDict):
     max_audio_s: float | None
     uptime: str | None
     work: str | None
-    embedded: NotRequired[bool]
-    ready: NotRequired[bool]
-    since: NotRequired[str | None]
-    restarts_left: NotRequired[int]
-    auto_restart: NotRequired[bool]
-    checking: NotRequired[bool]
-    last_check: NotRequired[LastCheck | None]
-    actions: NotRequired[list[Literal["start", "stop", "restart", "check", "remove"]]]
+    embedded: bool
+    ready: bool
+    since: str | None
+    restarts_left: int
+    auto_restart: bool
+    checking: bool
+    last_check: LastCheck | None
+    actions: list[Literal["start", "stop", "restart", "check", "remove"]]
 
 
 class Malformed(TypedDict):
