@@ -27,7 +27,7 @@ SCREENS = Path(__file__).with_name("screens")
 WIDE = ViewportSize(width=1440, height=900)
 PHONE = ViewportSize(width=390, height=844)
 
-expect.set_options(timeout=60_000)  # it only ends a test that has failed
+expect.set_options(timeout=150_000)  # it only ends a test that has failed
 
 
 @dataclass
@@ -70,7 +70,7 @@ def browser(playwright: Playwright) -> Iterator[Browser]:
 @pytest.fixture
 def context(browser: Browser) -> Iterator[BrowserContext]:
     made = browser.new_context(viewport=WIDE)
-    made.set_default_timeout(60_000)
+    made.set_default_timeout(150_000)
     yield made
     made.close()
 
