@@ -90,7 +90,7 @@ def remove(name: str) -> Response:
     """Hide it, until it is registered otherwise than now; nothing happens on its host."""
     gateway, service = current(), _named(name)
     desk = gateway.room.desk
-    if desk.is_embedded(service):
+    if service.is_embedded:
         raise ApiError(
             "The embedded engine belongs to `make up`. Register another WhisperX server, and it is"
             " left out.",
@@ -190,7 +190,7 @@ def _shown(gateway: Gateway, service: Service, health: Health, facts: _Facts) ->
         "address": service.base_url.partition("://")[2],
         "host": service.host,
         "container": service.container,
-        "embedded": gateway.room.desk.is_embedded(service),
+        "embedded": service.is_embedded,
         "registered": f"{service.source}{override}",
         **health.shown(),
         "state": state,
@@ -204,11 +204,11 @@ def _shown(gateway: Gateway, service: Service, health: Health, facts: _Facts) ->
         "auto_restart": service.auto_restart if chosen is None else chosen,
         "checking": known.checking if known else False,
         "last_check": {**last, "at": jobs_api.time_text(last["at"])} if last else None,
-        "actions": _actions(gateway, service, state, facts),
+        "actions": _actions(service, state, facts),
     }
 
 
-def _actions(gateway: Gateway, service: Service, state: str, facts: _Facts) -> list[str]:
+def _actions(service: Service, state: str, facts: _Facts) -> list[str]:
     """What may be done now."""
     if facts.job(service):
         return []
@@ -216,7 +216,7 @@ def _actions(gateway: Gateway, service: Service, state: str, facts: _Facts) -> l
     actions = verbs.get(state, ["stop", "restart"]) if facts.place(service) else []
     if facts.is_watched and state not in (STOPPED, ABSENT):
         actions = [*actions, "check"]
-    return actions if gateway.room.desk.is_embedded(service) else [*actions, "remove"]
+    return actions if service.is_embedded else [*actions, "remove"]
 
 
 def _work(requests: int | None) -> str | None:

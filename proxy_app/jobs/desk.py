@@ -15,7 +15,7 @@ from proxy_app.jobs.ledger import PREVIEW, SERVICE, Jobs, Order
 from proxy_app.jobs.project import Project
 from proxy_app.jobs.secrets import Secrets
 from proxy_app.jobs.states import State
-from proxy_app.services import ENVIRONMENT, Service
+from proxy_app.services import Service
 from proxy_app.store import Job, Store
 
 _HEALTH = {
@@ -107,7 +107,7 @@ class Desk:
             ProjectError: the inventory cannot be read.
         """
         assert verb in VERBS, verb
-        embedded = self.is_embedded(service)
+        embedded = service.is_embedded
         host, name = self.place_of(service)
         return self._room.jobs.add(
             Order(
@@ -143,13 +143,6 @@ class Desk:
         verb = job.kind.partition(".")[2]
         return self.switch(verb, service, by=by, rerun_of=job.id)
 
-    def is_embedded(self, service: Service) -> bool:
-        """Whether a service is the engine that `up` has started."""
-        return self._room.config.engine_supervisor is not None and (
-            service.name,
-            service.source,
-        ) == ("whisperx", ENVIRONMENT)
-
     def place_of(self, service: Service) -> tuple[str, str]:
         """The inventory's name of a service's host, and what jobs call the service there.
 
@@ -157,7 +150,7 @@ class Desk:
             FormError: it has no container, or none that can be reached.
             ProjectError: the inventory cannot be read.
         """
-        host = "localhost" if self.is_embedded(service) else self._host_of(service)
+        host = "localhost" if service.is_embedded else self._host_of(service)
         return host, target_of(_plain_name(service))
 
     def last_on(self, service: Service) -> Job | None:

@@ -54,6 +54,8 @@ class Service:
     """The longest recording in seconds that it can take at once, where that is registered."""
     source: str = ENVIRONMENT
     """ENVIRONMENT, or the name of the file."""
+    is_embedded: bool = False
+    """The engine that `up` has started. What is installed anywhere goes before it."""
     overrides: str | None = None
     """The file whose place the environment took."""
     api_key_file: str | None = None
@@ -77,8 +79,11 @@ class Registered:
     malformed: tuple[Malformed, ...]
 
     def first(self, kind: str, api: str) -> Service | None:
-        """The first service that does this by this API: the environment's before the files'."""
-        ranked = sorted(self.services, key=lambda service: service.source != ENVIRONMENT)
+        """The first service that does this by this API: the environment's before the files'.
+
+        The embedded engine is the last one, for as long as it is not stopped.
+        """
+        ranked = sorted(self.services, key=lambda it: (it.is_embedded, it.source != ENVIRONMENT))
         fitting = (service for service in ranked if (service.kind, service.api) == (kind, api))
         return next(fitting, None)
 
@@ -111,7 +116,7 @@ class Registry:
                 malformed.append(Malformed(path.name, _reason(error)))
                 continue
             known = services.get(service.name)
-            if known is None:
+            if known is None or known.is_embedded:
                 services[service.name] = service
             else:
                 services[service.name] = replace(known, overrides=path.name)
@@ -228,6 +233,7 @@ def _whisperx(service: Service, config: Config) -> Service:
         container=config.whisperx_container if "WHISPERX_CONTAINER" in config.given else None,
         model=config.whisperx_model if "WHISPERX_MODEL" in config.given else None,
         api_key=config.whisperx_api_key,
+        is_embedded=config.engine_supervisor is not None,
     )
 
 

@@ -69,7 +69,7 @@ class Hosts:
 
     def standing(self, service: Service) -> Standing:
         """How a service stands; never raises."""
-        if self._room.desk.is_embedded(service):
+        if service.is_embedded:
             return self._process()
         try:
             host, _target = self._room.desk.place_of(service)

@@ -222,6 +222,20 @@ def test_the_environments_service_is_asked_before_the_files(tmp_path: Path) -> N
     assert first.name == "whisperx"
 
 
+def test_the_embedded_engine_steps_back_for_whatever_is_installed(tmp_path: Path) -> None:
+    up = {"SPEECH_ENGINE_SUPERVISOR": "/s", "WHISPERX_HOST": "127.0.0.1"}
+    alone = read(tmp_path, **up)
+    assert [it.is_embedded for it in alone.services] == [True]
+    register(tmp_path, "whisperx-spark2.json", GOOD)
+    both = read(tmp_path, **up)
+    first = both.first("speakers", "whisperx")
+    assert first is not None
+    assert first.name == "whisperx-spark2"
+    register(tmp_path, "whisperx.json", GOOD)
+    named = {it.name: it for it in read(tmp_path, **up).services}
+    assert named["whisperx"].source == "whisperx.json"
+
+
 def test_a_service_of_an_api_that_is_not_wanted_is_not_the_first(tmp_path: Path) -> None:
     register(tmp_path, "another.json", GOOD | {"api": "riva"})
     register(tmp_path, "whisperx.json", GOOD)
