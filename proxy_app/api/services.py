@@ -89,7 +89,6 @@ def auto_restart(name: str) -> Response:
 def remove(name: str) -> Response:
     """Hide it, until it is registered otherwise than now; nothing happens on its host."""
     gateway, service = current(), _named(name)
-    desk = gateway.room.desk
     if service.is_embedded:
         raise ApiError(
             "The embedded engine belongs to `make up`. Register another WhisperX server, and it is"
@@ -110,7 +109,7 @@ def snapshot(gateway: Gateway) -> dict[str, Any]:
     healths = gateway.health.of_all(registered.services)
     facts = _Facts(gateway)
     shown = [
-        _shown(gateway, service, health, facts)
+        _shown(service, health, facts)
         for service, health in zip(registered.services, healths, strict=True)
     ]
     ready = sum(one["ready"] for one in shown)
@@ -169,10 +168,10 @@ def _named(name: str) -> Service:
 
 
 def _one(gateway: Gateway, service: Service) -> dict[str, Any]:
-    return _shown(gateway, service, gateway.health.of(service), _Facts(gateway))
+    return _shown(service, gateway.health.of(service), _Facts(gateway))
 
 
-def _shown(gateway: Gateway, service: Service, health: Health, facts: _Facts) -> dict[str, Any]:
+def _shown(service: Service, health: Health, facts: _Facts) -> dict[str, Any]:
     """Everything but the key, raw and in words. What runs goes before what is registered."""
     override = f", instead of {service.overrides}" if service.overrides else ""
     known = facts.states.get(service.name)
