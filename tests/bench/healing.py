@@ -17,7 +17,7 @@ from pathlib import Path
 from tests.bench.printing import say, table
 from tests.faults.installation import Installation, installed
 
-ROUNDS = 5
+ROUNDS = 4
 EVERY_S = 300.0
 
 

@@ -168,8 +168,7 @@ def test_a_voice_has_to_be_heard(
     tone = serve.tone
     monkeypatch.setattr(serve, "tone", lambda seconds: _silent(tone(seconds)))
     found = prober(service("magpie", magpie))
-    assert found.found is Found.BAD
-    assert found.heard.endswith(" s of silence")
+    assert (found.found, found.heard) == (Found.BAD, "4.8 s of silence")
 
 
 def _silent(wav: bytes) -> bytes:
