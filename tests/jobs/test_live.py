@@ -37,7 +37,7 @@ def test_what_changes_is_sent_and_nothing_else(inhabited: tuple[House, Web]) -> 
         for _ in live.TOPICS:
             next(events)
         told = Told(house)
-        states = []
+        states: list[str] = []
         while not states or states[-1] != "succeeded":
             event = next(events)
             assert event.name == "jobs"
@@ -82,6 +82,7 @@ def test_all_who_watch_share_one_look_and_nobody_watching_costs_none(
     assert counted.looks > 0
     feed.leave()
     feed.leave()
+    gevent.sleep(0.02)
     before = counted.looks
     gevent.sleep(0.02)
     assert counted.looks == before
