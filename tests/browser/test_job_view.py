@@ -208,7 +208,7 @@ def test_the_log_can_be_searched(page: Page, site: Site, told: Told, shoot: Shoo
     expect(page.locator("#found")).to_have_text("1 of 2")
     expect(page.locator("mark.is-current").first).to_be_in_viewport()
     assert "".join(page.locator("mark.is-current").all_text_contents()) == "Needle"
-    assert page.url.endswith("#L901")
+    expect(page).to_have_url(re.compile("#L901$"))
     shoot(page, "job-searched", whole=False)
     told.events.log("a third needle")
     expect(page.locator("#found")).to_have_text("1 of 3")
@@ -229,7 +229,7 @@ def test_a_line_has_an_address_of_its_own(page: Page, site: Site, told: Told) ->
     expect(selected).to_be_in_viewport()
     expect(page.locator("#follow")).to_have_attribute("aria-pressed", "false")
     page.get_by_role("link", name="Line 705", exact=True).click()
-    assert page.url.endswith("#L705")
+    expect(page).to_have_url(re.compile("#L705$"))
     page.reload()
     expect(page.locator(".line.is-selected code")).to_have_text("line 705")
 
