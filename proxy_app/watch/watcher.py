@@ -38,6 +38,8 @@ WATCH = "the watch process"
 """Who orders its jobs."""
 LOOK_S = 2.0
 """Between two looks at /health, and at the jobs."""
+SOON_S = 0.5
+"""The same while it is about to be ready."""
 CONFIRM_S = 2.0
 """After a failure that nobody reported, before the probe that decides."""
 SILENT_S = 5.0
@@ -150,7 +152,8 @@ class Watcher:
         failure = None if is_asked else self._new_failure()
         if not is_asked and failure is None and self._time() < self._look_at:
             return
-        self._look_at = self._time() + LOOK_S
+        is_soon = self._row.state in (RESTARTING, WARMING)  # people wait for it
+        self._look_at = self._time() + (SOON_S if is_soon else LOOK_S)
         if self._is_worked_on():
             self._mark_seen()
         elif is_asked:
