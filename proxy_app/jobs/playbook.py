@@ -22,7 +22,7 @@ from ansible_runner import Runner, RunnerConfig
 
 from proxy_app.jobs.events import EventWriter, plain
 from proxy_app.jobs.folders import JobFolder
-from proxy_app.jobs.processes import children, end_tree
+from proxy_app.jobs.processes import adopt_orphans, children, end_orphans, end_tree
 from proxy_app.jobs.project import Project
 from proxy_app.jobs.states import State
 from proxy_app.jobs.work import Outcome, Phases
@@ -70,6 +70,7 @@ class Playbook:
         self._failure = ""
         self._reached: set[str] = set()
         self._is_stopped = False
+        self._ansible: list[int] = []
 
     def run(self) -> Outcome:
         """Run it to its end, or to the end that `stop` makes."""
@@ -81,12 +82,19 @@ class Playbook:
                 runner.run()
             return self._outcome(runner.rc)
         finally:
+            if self._is_stopped:
+                end_orphans()
             self._folder.clear()
 
     def stop(self, *, force: bool) -> None:
-        """SIGTERM lets ansible-playbook end all that it has started; the tree is what is left."""
+        """SIGTERM lets ansible-playbook end all that it has started; the tree is what is left.
+
+        It ends without a command that hears no signal, which `run` sees to.
+        """
         self._is_stopped = True
-        for pid in children(os.getpid()):
+        self._ansible = self._ansible or children(os.getpid())
+        adopt_orphans()
+        for pid in self._ansible:
             if force:
                 end_tree(pid)
             else:

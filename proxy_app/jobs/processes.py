@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import os
 import signal
 import time
 from pathlib import Path
 
 _LOOKS = 20
+_PR_SET_CHILD_SUBREAPER = 36  # prctl(2)
 
 
 def children(pid: int) -> list[int]:
@@ -25,6 +27,19 @@ def descendants(pid: int) -> list[int]:
     """All processes below a process."""
     found = children(pid)
     return found + [below for child in found for below in descendants(child)]
+
+
+def adopt_orphans() -> None:
+    """From now on what is below us and loses its parent becomes our own child."""
+    ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+
+
+def end_orphans() -> None:
+    """Kill our children, but for those that were meant to go on: they lead a session."""
+    for pid in children(os.getpid()):
+        with contextlib.suppress(ProcessLookupError):
+            if os.getsid(pid) != pid:
+                end_tree(pid)
 
 
 def end_tree(pid: int) -> None:

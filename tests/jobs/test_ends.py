@@ -39,6 +39,14 @@ def test_a_cancel_ends_the_playbook_and_its_commands(house: House) -> None:
         assert house.order("slow").state == State.QUEUED  # the host is free again
 
 
+def test_a_cancel_leaves_no_command_that_hears_no_signal(house: House) -> None:
+    with house.dispatching():
+        job = begun(house, "stubborn")
+        house.room.jobs.cancel(job.id)
+        assert house.wait(job).state == State.CANCELED
+        assert nothing_runs(house)
+
+
 def test_force_ends_what_hears_no_signal(house: House) -> None:
     with house.dispatching():
         job = begun(house, "stubborn")
