@@ -59,17 +59,25 @@ def check_form(sent: str) -> None:
     Raises:
         ApiError: it is not (403).
     """
-    is_browser = (
-        request.cookies.get(cookie_name(current().config)) is not None
-        or "Origin" in request.headers
-        or "Sec-Fetch-Site" in request.headers
-    )
-    if is_browser and not hmac.compare_digest(sent.encode(), csrf_token().encode()):
+    if _is_browser() and not hmac.compare_digest(sent.encode(), csrf_token().encode()):
         raise ApiError(
             "This page is out of date: load it again. (A browser's changes need its x-csrf-token.)",
             status=403,
             code="csrf_token",
         )
+
+
+def asked_by() -> str:
+    """Who asks, in the words that jobs have for it."""
+    return "the page" if _is_browser() else "the API"
+
+
+def _is_browser() -> bool:
+    return (
+        request.cookies.get(cookie_name(current().config)) is not None
+        or "Origin" in request.headers
+        or "Sec-Fetch-Site" in request.headers
+    )
 
 
 def _check() -> Response | None:
@@ -146,7 +154,9 @@ def _turn_away() -> Response:
             status=403,
             code="password_needed",
         )
-    if is_api(request.path) or request.method not in ("GET", "HEAD"):
+    # A script that is sent to the login would take its page for the answer.
+    of_script = request.headers.get("Sec-Fetch-Mode", "navigate") != "navigate"
+    if is_api(request.path) or of_script or request.method not in ("GET", "HEAD"):
         # No challenge that browsers know: they would ask for a password in a window of their own.
         headers = {"WWW-Authenticate": 'Session realm="Spark Speech"'}
         raise ApiError(message, status=401, code="login_needed", headers=headers)

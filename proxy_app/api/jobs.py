@@ -12,6 +12,7 @@ from flask import Blueprint, Response, jsonify, request
 from sqlalchemy import ColumnElement
 
 from proxy_app.api.errors import ApiError, BadRequestError
+from proxy_app.api.guard import asked_by
 from proxy_app.api.job_stream import stream
 from proxy_app.gateway import current
 from proxy_app.jobs import State
@@ -62,7 +63,7 @@ def order() -> Response:
     if "kind" not in given:
         raise BadRequestError("`kind` is missing: /api/jobs/kinds lists them.", param="kind")
     kind = given.pop("kind")
-    return accepted(current().room.desk.order(kind, **given))
+    return accepted(current().room.desk.order(kind, **given, by=asked_by()))
 
 
 @bp.get("/kinds")
@@ -117,7 +118,7 @@ def log(job_id: str) -> Response:
 def cancel(job_id: str) -> Response:
     """End a job; `{"force": true}` does without the seconds that it has to clear up."""
     force = body(CANCEL).get("force", False)
-    response = jsonify(shown(current().room.jobs.cancel(job_id, force=force)))
+    response = jsonify(shown(current().room.jobs.cancel(job_id, force=force, by=asked_by())))
     response.status_code = 202
     return response
 
@@ -130,7 +131,7 @@ def rerun(job_id: str) -> Response:
     job = gateway.room.jobs.get(job_id)
     services = gateway.registry.read().services
     service = next((it for it in services if it.name == job.service), None)
-    return accepted(gateway.room.desk.rerun(job, service))
+    return accepted(gateway.room.desk.rerun(job, service, by=asked_by()))
 
 
 def accepted(job: Job) -> Response:

@@ -11,6 +11,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from proxy_app.api import jobs as jobs_api
 from proxy_app.api.errors import RETRY_SOON, ApiError, BadRequestError
+from proxy_app.api.guard import asked_by
 from proxy_app.gateway import Gateway, current
 from proxy_app.jobs import ActiveJobError
 from proxy_app.jobs.forms import FormError
@@ -53,7 +54,7 @@ def one(name: str) -> Response:
 def switch(name: str, verb: str) -> Response:
     """Start, stop or restart a service: a job beside whatever else its host is busy with."""
     jobs_api.body({})
-    return jobs_api.accepted(current().room.desk.switch(verb, _named(name)))
+    return jobs_api.accepted(current().room.desk.switch(verb, _named(name), by=asked_by()))
 
 
 @bp.post("/<name>/check")

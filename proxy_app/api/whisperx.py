@@ -7,6 +7,7 @@ from typing import Any
 from flask import Blueprint, Response, jsonify
 
 from proxy_app.api import jobs as jobs_api
+from proxy_app.api.guard import asked_by
 from proxy_app.gateway import current
 from proxy_app.jobs.kinds import KINDS
 from proxy_app.jobs.ledger import NoJobError
@@ -43,7 +44,7 @@ def status() -> Response:
 def install() -> Response:
     """Install it: host (where the inventory has several), variables, preview."""
     given = jobs_api.body(jobs_api.INSTALL)
-    return jobs_api.accepted(current().room.desk.order(_INSTALL, **given))
+    return jobs_api.accepted(current().room.desk.order(_INSTALL, **given, by=asked_by()))
 
 
 @bp.get("/install/<job_id>")

@@ -109,6 +109,14 @@ def test_a_password_in_the_query_opens_nothing(client: FlaskClient) -> None:
     assert is_turned_away(client.get(f"/api/services?password={PASSWORD}"))
 
 
+def test_a_script_without_a_session_is_refused_and_a_person_is_led_to_the_login(
+    client: FlaskClient,
+) -> None:
+    assert client.get("/live", headers={"Sec-Fetch-Mode": "cors"}).status_code == 401
+    person = client.get("/", headers={"Sec-Fetch-Mode": "navigate"})
+    assert (person.status_code, person.headers["Location"]) == (303, "/login")
+
+
 def test_on_loopback_this_machines_user_needs_no_password(app: Flask) -> None:
     client = app.test_client()
     for host in (LOCAL, "http://127.0.0.1:8080", "http://[::1]:8080", "http://LOCALHOST"):
