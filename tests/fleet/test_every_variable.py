@@ -49,6 +49,7 @@ IMAGE = Refusal("write an image", "debian:12")
 NEEDED = Refusal("such as 12GB", "1GB")
 MODEL = Refusal("the path of a .nemo file", "/models/a.nemo", four=True)
 REFUSALS = {
+    "admin_password_file": FILE,
     "apt_sources": FILE,
     "ca_bundle": FILE,
     "hf_token_file": FILE,
@@ -76,6 +77,7 @@ REFUSALS = {
     "name": Refusal("small letters, digits and dashes", "a"),
     "allowed_hosts": Refusal("is no host name", "spark.local", four=True),
     "settings": Refusal("is no setting", "A"),
+    "trusted_proxies": Refusal("is no address or network", "172.17.0.1", four=True),
 }
 """By the end of the variable's name."""
 # The same of what lies in managed_service's lists and dicts; {} is where the value goes.
