@@ -39,8 +39,8 @@ COMMANDS["ansible"] = [
 ]
 LANES = (
     ("lint", "types", "unit", "access", "watch", "api", "locks", "fleet"),
-    ("engine", "parakeet", "sortformer", "browser", "collection"),
-    ("ansible", "e2e", "jobs", "hosts", "faults", "site"),
+    ("engine", "parakeet", "sortformer", "browser", "hosts", "faults", "collection"),
+    ("ansible", "e2e", "jobs", "site"),
 )
 _print_lock = threading.Lock()
 
