@@ -128,6 +128,7 @@ def test_another_hash_of_the_same_image_is_a_rollout(service: Service) -> None:
 
 def test_a_service_that_was_taken_away_can_come_back_as_it_was(service: Service) -> None:
     assert not service.run(image="", action="absent")["changed"]
+    assert not service.state_dir.exists(), "of what was never there nothing stays"
     service.rolled_out("a/b:1")
     gone = service.run(image="", action="absent")
     assert gone["changed"]

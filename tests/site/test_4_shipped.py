@@ -13,10 +13,8 @@ from tests.site.site import Site
 from tools import collection
 
 IMAGE = ("image", "ls", "--no-trunc", "--format", "{{.Tag}} {{.ID}}", "spark-speech/whisperx")
-PLAYBOOK = [
-    {"hosts": "whisperx", "roles": ["spark.speech.whisperx"]},
-    {"hosts": "sortformer", "check_mode": True, "diff": True, "roles": ["spark.speech.sortformer"]},
-]
+PLAYBOOK = [{"hosts": "whisperx", "roles": ["spark.speech.whisperx"]}]
+PATCH = [{"hosts": "sortformer", "roles": ["spark.speech.sortformer"]}]
 
 
 def test_whisperx_is_installed_from_an_empty_folder_with_the_tarball(
@@ -56,4 +54,7 @@ def test_whisperx_is_installed_from_an_empty_folder_with_the_tarball(
         .endswith(built.split()[0])
     )
     assert site.services["whisperx"].api_key
-    assert "+_attach_sortformer()" in done.out
+    playbook.write_text(json.dumps(PATCH))
+    patched = there(playbook, "--check", "--diff", inventory=site.inventory, environment=alone)
+    assert patched.rc == 0, patched.out
+    assert "+_attach_sortformer()" in patched.out

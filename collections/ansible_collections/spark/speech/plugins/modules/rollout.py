@@ -193,7 +193,9 @@ def record_rollout(
 ) -> tuple[list[Record], bool]:
     """Record the rollout if it is one: all records there are then, and whether it is new."""
     wanted = options["image"] is not None
-    with locked(path, write=wanted and not check_mode) as file:
+    # Of what was never here it is not written down that it is gone.
+    write = wanted and not check_mode and (bool(options["image"]) or path.exists())
+    with locked(path, write=write) as file:
         text = path.read_text("utf-8", errors="replace") if file is not None else ""
         records = read(text)
         last = current_of(records)
