@@ -6,6 +6,7 @@ on one another, in this order; at the end Parakeet is without the patch.
 from __future__ import annotations
 
 import json
+import re
 import shlex
 from pathlib import Path
 
@@ -182,7 +183,9 @@ def test_a_parakeet_that_is_taken_away_takes_along_what_was_known_of_its_diarize
         gone = site.run("parakeet", parakeet_state="absent")
         assert gone.rc == 0, gone.out
         assert gone.changed == (foretold.changed if changes else {"spark2": 0}), gone.out
-        assert gone.out.rindex("Unpatch |") < gone.out.index("Unlock |")
+        # The lock is held until nothing of the patch is left, too.
+        assert re.findall(r"Unlock \|[^\n]*\n(\w+):", gone.out) == ["skipping", "ok"]
+        assert gone.out.rindex("Unpatch |") < gone.out.rindex("Unlock |")
     assert not {"parakeet", "sortformer"} & set(site.services)
     assert not (site.folder / "services.d" / known).exists()
     assert spark2.ssh("ls -A ~/.spark-speech | grep sortformer || true").stdout == ""
