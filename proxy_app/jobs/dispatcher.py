@@ -20,13 +20,13 @@ from typing import IO
 
 from sqlalchemy.exc import SQLAlchemyError
 
-from proxy_app.config import Config, load_config, make_folders
+from proxy_app.config import Config
+from proxy_app.daemon import work
 from proxy_app.jobs.desk import Room
 from proxy_app.jobs.ledger import HOST, PREVIEW, SERVICE, Claimed
 from proxy_app.jobs.processes import end_tree
 from proxy_app.jobs.states import State
-from proxy_app.settings import SettingError
-from proxy_app.store import Job, SchemaError
+from proxy_app.store import Job
 
 log = logging.getLogger(__name__)
 
@@ -148,22 +148,5 @@ def _words(error: Exception) -> str:
     return f"{type(cause).__name__}: {str(cause).partition(chr(10))[0]}"
 
 
-def main() -> int:
-    """Work until SIGTERM; 2 for settings that cannot be used."""
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
-    logging.getLogger("alembic").setLevel(logging.WARNING)
-    try:
-        config = load_config(os.environ)
-        make_folders(config)
-        dispatcher = Dispatcher(config)
-        signal.signal(signal.SIGTERM, dispatcher.stop)
-        signal.signal(signal.SIGINT, dispatcher.stop)
-        dispatcher.run()
-    except (SettingError, SchemaError) as error:
-        print(f"The dispatcher cannot start: {error}", file=sys.stderr)  # noqa: T201
-        return 2
-    return 0
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(work("The dispatcher", Dispatcher))

@@ -5,7 +5,6 @@ import os
 import signal
 import subprocess
 import sys
-import tempfile
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -21,25 +20,9 @@ from proxy_app.supervision import ENGINE, supervisor
 from proxy_app.watch.clip import CLIP
 from proxy_app.watch.records import Records
 from tests.jobs.house import ROOT, House, eventually, settings
-from tests.jobs.web import Web, free_port, serving
+from tests.jobs.supervised import supervised
+from tests.jobs.web import Web, serving
 
-CONFIGURATION = """\
-[supervisord]
-logfile={folder}/supervisord.log
-pidfile={folder}/supervisord.pid
-nodaemon=true
-[unix_http_server]
-file={socket}
-[rpcinterface:supervisor]
-supervisor.rpcinterface_factory=supervisor.rpcinterface:make_main_rpcinterface
-[program:engine]
-command={python} {engine} {port} {folder}
-startsecs=1
-startretries=0
-stopwaitsecs=1
-stdout_logfile={folder}/engine.log
-redirect_stderr=true
-"""
 WATCH = [sys.executable, "-m", "proxy_app.watch"]
 SPEAKERS = "/api/audio/transcribe-with-speakers"
 
@@ -149,27 +132,11 @@ class Installation:
 @contextlib.contextmanager
 def installed(folder: Path, **more: str) -> Iterator[Installation]:
     """Start all of it."""
-    with tempfile.TemporaryDirectory() as short, contextlib.ExitStack() as stack:
-        socket, port = Path(short, "sock"), free_port()
-        values = {
-            "folder": folder, "socket": socket, "python": sys.executable, "port": port,
-            "engine": ROOT / "tests/standins/engine_process.py",
-        }  # fmt: skip
-        file = folder / "supervisord.conf"
-        file.write_text(CONFIGURATION.format(**values))
-        command = [sys.executable, "-m", "supervisor.supervisord", "--configuration", str(file)]
-        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        stack.callback(process.wait, 20)
-        stack.callback(process.terminate)
-        house = House(
-            settings(
-                folder, WHISPERX_HOST="127.0.0.1", WHISPERX_PORT=str(port),
-                SPEECH_ENGINE_SUPERVISOR=str(socket), SPEECH_WORKERS="2", **more,
-            )
-        )  # fmt: skip
+    with contextlib.ExitStack() as stack:
+        socket, known = stack.enter_context(supervised(folder))
+        house = House(settings(folder, SPEECH_WORKERS="2", **known, **more))
         stack.callback(house.room.close)
         found = Installation(folder, house, socket)
-        assert eventually(socket.exists)
         stack.enter_context(house.dispatching())
         found.web = stack.enter_context(serving(house, SPEECH_WORKERS="2"))
         found.start_watch()

@@ -11,7 +11,10 @@ from tests.fleet.conftest import engine_or_skip
 from tests.fleet.engine import Engine
 from tests.fleet.images import fleet_images
 from tests.hosts import sshd as hosts
+from tests.jobs.conftest import database_url, postgres_server
 from tests.jobs.house import House, settings
+
+__all__ = ["database_url", "postgres_server"]
 
 PROJECT = Path(__file__).with_name("project")
 

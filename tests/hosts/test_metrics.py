@@ -27,8 +27,6 @@ from proxy_app.store import HostState
 from tests.fleet.spark import HOST_KEY
 from tests.hosts.conftest import empty_house
 from tests.hosts.sshd import STANDINS, Sshd
-from tests.jobs import postgres
-from tests.jobs.conftest import empty_database
 from tests.jobs.house import ROOT, House, eventually
 
 LOCAL = {"all": {"hosts": {"this": {"ansible_connection": "local"}}}}
@@ -244,19 +242,6 @@ def test_what_was_seen_is_there_for_the_next_collector(
             session.execute(update(HostState).values(history=older))
     assert len(known(house, "this").history) == 2
     house.room.close()
-
-
-@pytest.fixture(scope="module")
-def postgres_server() -> Iterator[str]:
-    with postgres.server() as where:
-        yield where
-
-
-@pytest.fixture(params=["sqlite", "postgresql"])
-def database_url(request: pytest.FixtureRequest) -> str | None:
-    if request.param == "sqlite":
-        return None
-    return empty_database(request.getfixturevalue("postgres_server"))
 
 
 def local_line(folder: Path, **environ: str) -> Line:

@@ -2,9 +2,6 @@
 
 import os
 import signal
-import subprocess
-import sys
-import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,26 +13,8 @@ from proxy_app.jobs.states import State
 from proxy_app.services import Registry, Service
 from proxy_app.store import Job
 from proxy_app.supervision import ENGINE, supervisor
-from tests.jobs.house import ROOT, House, eventually, settings
-from tests.jobs.web import free_port
-
-CONFIGURATION = """\
-[supervisord]
-logfile={folder}/supervisord.log
-pidfile={folder}/supervisord.pid
-nodaemon=true
-[unix_http_server]
-file={socket}
-[rpcinterface:supervisor]
-supervisor.rpcinterface_factory=supervisor.rpcinterface:make_main_rpcinterface
-[program:engine]
-command={python} {engine} {port} {folder}
-startsecs=1
-startretries=0
-stopwaitsecs=1
-stdout_logfile={folder}/engine.log
-redirect_stderr=true
-"""
+from tests.jobs.house import House, eventually, settings
+from tests.jobs.supervised import supervised
 
 
 @dataclass
@@ -45,7 +24,6 @@ class Embedded:
     house: House
     folder: Path
     socket: Path
-    supervisord: "subprocess.Popen[bytes]"
 
     @property
     def service(self) -> Service:
@@ -67,33 +45,14 @@ class Embedded:
 
 @pytest.fixture
 def embedded(tmp_path: Path) -> Iterator[Embedded]:
-    with tempfile.TemporaryDirectory() as short:  # for the socket, whose path is limited
-        socket, port = Path(short, "sock"), free_port()
-        values = {
-            "folder": tmp_path, "socket": socket, "python": sys.executable, "port": port,
-            "engine": ROOT / "tests/standins/engine_process.py",
-        }  # fmt: skip
-        file = tmp_path / "supervisord.conf"
-        file.write_text(CONFIGURATION.format(**values))
-        command = [sys.executable, "-m", "supervisor.supervisord", "--configuration", str(file)]
-        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        house = House(
-            settings(
-                tmp_path,
-                WHISPERX_HOST="127.0.0.1",
-                WHISPERX_PORT=str(port),
-                SPEECH_ENGINE_SUPERVISOR=str(socket),
-            )
-        )
-        found = Embedded(house, tmp_path, socket, process)
+    with supervised(tmp_path) as (socket, known):
+        house = House(settings(tmp_path, **known))
+        found = Embedded(house, tmp_path, socket)
         try:
-            assert eventually(socket.exists)
             assert eventually(lambda: found.engine()[0] == "RUNNING")
             with house.dispatching():
                 yield found
         finally:
-            process.terminate()
-            process.wait(20)
             house.room.close()
 
 
@@ -152,8 +111,9 @@ def test_a_restart_that_waits_is_in_the_way_of_another_and_can_be_canceled(
 
 
 def test_without_its_supervisor_a_job_says_so(embedded: Embedded) -> None:
-    embedded.supervisord.terminate()
-    embedded.supervisord.wait(20)
+    with supervisor(embedded.socket) as rpc:
+        rpc.supervisor.shutdown()
+    assert eventually(lambda: not embedded.socket.exists())
     job = embedded.done("restart")
     assert job.state == State.FAILED
     assert job.reason.startswith("The supervisor of the engine does not answer")
