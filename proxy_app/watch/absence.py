@@ -21,6 +21,8 @@ from proxy_app.watch.standing import At, Standing
 
 SILENT_S = 5.0
 """How long nobody may listen where somebody did; what ended may be started again meanwhile."""
+DEAF_S = 15.0
+"""The same of what runs: `docker stop` gives it 10 s to finish what it has."""
 _FIRST_S, _MOST_S = 2.0, 30.0
 """Between two questions to its host, at first and in the end."""
 
@@ -33,13 +35,16 @@ class Absence:
         condition: Condition,
         healer: Healer,
         records: Records,
+        *,
         standing: Callable[[], Standing],
+        in_use_s: Callable[[], float | None],
         load_limit_s: float,
     ) -> None:
         self._condition = condition
         self._healer = healer
         self._records = records
         self._standing = standing
+        self._in_use_s = in_use_s
         self._load_limit_s = load_limit_s
         self._silent_since: float | None = None
         self._ask_at = condition.time()
@@ -87,7 +92,7 @@ class Absence:
                 condition.row.known = {}
                 condition.set(STOPPED, standing.detail)
             case At.CRASHED:
-                self._is_down(standing.detail)
+                self._is_down(standing.detail, SILENT_S)
             case At.RESTARTING | At.RUNNING:
                 self._comes_back(standing)
 
@@ -102,12 +107,12 @@ class Absence:
         """Count what its host has started again by itself."""
         self._count(self._standing())
 
-    def _is_down(self, detail: str) -> None:
+    def _is_down(self, detail: str, within_s: float) -> None:
         """Nobody listens, and nothing is known that would change that; for a moment that may be."""
         condition = self._condition
         if condition.state != GIVEN_UP:
             self._ask_at = condition.time() + _FIRST_S
-        if condition.time() - (self._silent_since or condition.time()) > SILENT_S:
+        if condition.time() - (self._silent_since or condition.time()) > within_s:
             self._healer.heal(detail)
         elif condition.state == READY:
             condition.doubt(detail)
@@ -115,14 +120,19 @@ class Absence:
     def _comes_back(self, standing: Standing) -> None:
         """It runs, or is about to: does it load, or does nobody listen any more?"""
         condition = self._condition
+        condition.row.known = {**condition.row.known, "stopped": False}
         if self._count(standing):
             self._healer.give_up(f"It ends again and again: {standing.detail}", stop=True)
         elif standing.at is At.RESTARTING:
             condition.set(RESTARTING, standing.detail)
-        elif standing.life == condition.row.known.get("ready_in"):
-            self._is_down("It runs, and nobody listens there any more.")
-        else:
+        elif standing.life != condition.row.known.get("ready_in"):
             self._starts(standing.life)
+        elif self._in_use_s() is None:
+            self._is_down("It runs, and nobody listens there any more.", DEAF_S)
+        else:
+            self._silent_since = condition.time()
+            if condition.state == READY:
+                condition.doubt("It takes nobody new, and has work: it is being stopped, or full.")
 
     def _starts(self, life: str) -> None:
         condition = self._condition

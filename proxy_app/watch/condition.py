@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import contextlib
+from collections.abc import Callable, Iterator
 
 from proxy_app.services import Reports, Service, Verdict
 from proxy_app.services.health import GIVEN_UP, RESTARTING, SUSPECT, UNREACHABLE
@@ -12,6 +13,8 @@ from proxy_app.watch.records import Records
 
 CONFIRM_S = 2.0
 """After a failure that nobody reported, before the probe that decides."""
+ASLEEP_S = 30.0
+"""Rounds are made more often, except by a machine that sleeps, or a process that is stopped."""
 _LONGEST_DETAIL = 500
 
 
@@ -40,6 +43,8 @@ class Condition:
         self.probe_failed = self.row.state in (RESTARTING, GIVEN_UP)
         self._answered_seen = reports.answered_at(service.name)
         self._is_saved = False
+        self._unwatched_s = 0.0
+        self._watched_at = moment.monotonic
 
     @property
     def state(self) -> str:
@@ -47,8 +52,23 @@ class Condition:
         return self.row.state
 
     def time(self) -> float:
-        """Seconds by a clock that nobody can set."""
-        return self._now().monotonic
+        """Seconds by a clock that nobody can set, and that stands still while nobody watches."""
+        return self._now().monotonic - self._unwatched_s
+
+    @contextlib.contextmanager
+    def watched(self) -> Iterator[None]:
+        """A round. If there was none for long, the machine has slept.
+
+        Nobody knows what a service did in that time, so it has neither loaded nor been silent.
+        """
+        gap_s = self.time() - self._watched_at
+        if gap_s > ASLEEP_S:
+            self._unwatched_s += gap_s
+            self.due = min(self.due, self.time())
+        try:
+            yield
+        finally:
+            self._watched_at = self.time()
 
     def wall(self) -> float:
         """Seconds since 1970, for people."""
@@ -69,23 +89,23 @@ class Condition:
     def doubt(self, detail: str) -> None:
         """Something speaks against it: a probe has to decide."""
         self.due = self.time() + CONFIRM_S
-        self._answered_seen = self._reports.answered_at(self.service.name)
+        self.has_answered()
         self.set(SUSPECT, detail)
 
     def has_answered(self) -> bool:
-        """Whether it has given a request a good answer since it became doubtful.
+        """Whether it has given a request a good answer since this was asked last.
 
-        It counts as a probe then. Not otherwise: a broken model answers 200, with nonsense.
+        It counts as a probe where none has failed: a broken model answers 200, with nonsense.
         """
         answered = self._reports.answered_at(self.service.name)
         is_new = answered != self._answered_seen
         self._answered_seen = answered
-        return is_new and self.row.state == SUSPECT and not self.probe_failed
+        return is_new and not self.probe_failed
 
     def answers(self) -> None:
         """A probe was good, which counts as a good answer and is none to a request."""
         self._reports.answered(self.service.name)
-        self._answered_seen = self._reports.answered_at(self.service.name)
+        self.has_answered()
 
     def save(self) -> None:
         """Write down what is known, the note first: no request waits for a database."""
@@ -96,6 +116,11 @@ class Condition:
         self._reports.tell(self.service.name, Verdict(row.state, row.detail, refuses))
         self._records.save(row)
         self._is_saved = True
+
+    def withdraw(self) -> None:
+        """It cannot be written down: requests go by what the service says of itself until then."""
+        self._is_saved = False
+        self._reports.withdraw(self.service.name)
 
     def save_if_not_saved(self) -> None:
         """The database was away."""

@@ -40,6 +40,12 @@ class Healer:
         self._service = condition.service
         self._hands = hands
         self._records = records
+        self._is_counted = False
+        """A restart is counted for which no job could be made: the database was away."""
+
+    def job_is_over(self) -> None:
+        """One is there, whatever was heard when it was ordered."""
+        self._is_counted = False
 
     def heal(self, reason: str) -> None:
         """Restart it, if that is allowed and the budget has room."""
@@ -50,22 +56,30 @@ class Healer:
             said = f"{reason} It is not restarted: automatic restarts are off."
             condition.set(SUSPECT, said)
             return
+        if self._is_counted:
+            self._take_back()
         if not self._records.left(name):
             self.give_up(reason)
             return
         self._records.add_restart(name, by="watch")
+        self._is_counted = True
         try:
             job = self._hands.switch("restart", self._service, by=WATCH, why=reason)
         except ActiveJobError:
-            self._records.take_back(name)
+            self._take_back()
             condition.set(SUSPECT, reason)
         except (FormError, ProjectError) as error:
-            self._records.take_back(name)
+            self._take_back()
             condition.due = condition.time() + AGAIN_S
             condition.set(SUSPECT, f"{reason} It cannot be restarted: {error}")
         else:
+            self._is_counted = False
             log.warning("%s: job %d restarts it: %s", name, job.number, reason)
             condition.set(RESTARTING, reason)
+
+    def _take_back(self) -> None:
+        self._records.take_back(self._service.name)
+        self._is_counted = False
 
     def give_up(self, reason: str, *, stop: bool = False) -> None:
         """Let it be until there is room again, or a person acts; `stop` it where Docker goes on."""
@@ -77,8 +91,8 @@ class Healer:
         minutes = WITHIN_S / 60
         said = f"{RESTARTS} restarts in {minutes:.0f} minutes did not help: {reason}"
         condition.set(GIVEN_UP, said if is_news else condition.row.detail)
-        if not stop:
-            return
+        if not stop or not self._records.may_restart(self._service):
+            return  # whom we may not start we do not stop
         try:
             self._hands.switch("stop", self._service, by=WATCH, why=said)
         except (ActiveJobError, FormError, ProjectError) as error:

@@ -51,8 +51,8 @@ class Senses:
     """What a deep probe finds."""
     standing: Callable[[], Standing]
     """What its host says."""
-    in_use: Callable[[], bool]
-    """Whether a request of the gateway is there, which ends it at its time limit."""
+    in_use_s: Callable[[], float | None]
+    """For how long a request of the gateway has been there, which ends it at its time limit."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,9 +87,19 @@ class Watcher:
         self._condition = condition = Condition(service, records, reports, now)
         self._healer = Healer(condition, hands, records)
         self._absence = Absence(
-            condition, self._healer, records, senses.standing, terms.load_limit_s
+            condition,
+            self._healer,
+            records,
+            standing=senses.standing,
+            in_use_s=senses.in_use_s,
+            load_limit_s=terms.load_limit_s,
         )
-        self._work = Work(condition, senses.in_use, terms.stuck_s)
+        self._work = Work(
+            condition,
+            in_use_s=senses.in_use_s,
+            failed_at=self._failed_at,
+            stuck_s=terms.stuck_s,
+        )
         row = condition.row
         self._look_at = condition.due
         if row.state == READY and row.last_check:
@@ -101,9 +111,9 @@ class Watcher:
         self._failed_seen = failed_at if (failed_at or 0.0) <= checked_at else None
         self._asked_seen = reports.asked_at(service.name)
         self._cleared_at = condition.since - REPROBE_S
-        self._late = 0
-        job = self._last_job()
-        self._job_seen = job.id if job and job.state not in ACTIVE else None
+        self._refuses_probes = False
+        self._job_seen: int | None = None
+        """The number of the newest job that is over; none, while that cannot be known."""
         self._health: Health | None = None
         if row.state == RESTARTING:
             row.state, row.known = WARMING, {}
@@ -113,6 +123,14 @@ class Watcher:
 
     def round(self) -> None:
         """See what is new, and do what follows from it."""
+        with self._condition.watched():
+            self._round()
+
+    def withdraw(self) -> None:
+        """A round failed, and with it what is known: until the next one nothing is told."""
+        self._condition.withdraw()
+
+    def _round(self) -> None:
         self._condition.save_if_not_saved()
         is_asked = self._is_asked()
         failure = None if is_asked else self._new_failure()
@@ -158,19 +176,19 @@ class Watcher:
 
     # Jobs.
 
-    def _last_job(self) -> Job | None:
-        try:
-            return self._hands.last_on(self.service)
-        except (FormError, ProjectError):
-            return None  # no job can be on what has no container
-
     def _is_worked_on(self) -> bool:
         """Whether a job is at work on it: then it is let alone, and nothing is counted."""
-        job = self._last_job()
-        if job is None or job.id == self._job_seen:
+        try:
+            job = self._hands.last_on(self.service)
+        except (FormError, ProjectError):
+            return False  # no job can be on what has no container
+        is_over = job is not None and job.state not in ACTIVE
+        if self._job_seen is None:  # what was over before we could look is no news
+            self._job_seen = job.number - (not is_over) if job else 0
+        if job is None or job.number <= self._job_seen:
             return False
-        if job.state not in ACTIVE:
-            self._job_seen = job.id
+        if is_over:
+            self._job_seen = job.number
             self._after(job)
             return False
         is_start = job.kind in ("service.start", "service.restart")
@@ -182,10 +200,11 @@ class Watcher:
         """A job on it is over, however it ended."""
         condition, is_stop = self._condition, job.kind == "service.stop"
         self._absence.job_is_over()
-        self._late = 0
+        self._healer.job_is_over()
+        self._work.is_well()
         condition.due = condition.time()
         if is_stop and job.by == WATCH:
-            condition.row.known = {"stopped": True}
+            condition.row.known = {"stopped": job.state == State.SUCCEEDED}
             condition.save()
             return
         if job.by != WATCH and job.state == State.SUCCEEDED:
@@ -205,12 +224,17 @@ class Watcher:
         self._work.told_by(health)
         if health.state == WARMING:
             self._is_loading(health)
+        elif self._is_cleared():
+            self._is_well("It gave a good answer.")
         elif self._condition.state == READY:
             self._is_ready(health, before)
-        elif self._condition.has_answered():
-            self._is_well("It gave a good answer.")
         elif self._condition.state not in (SUSPECT, GIVEN_UP) or self._is_due(health):
             self._probe()
+
+    def _is_cleared(self) -> bool:
+        """Whether it was doubtful, and has given a request a good answer since."""
+        has_answered = self._condition.has_answered()
+        return has_answered and (self._condition.state == SUSPECT or self._work.was_late)
 
     def _is_ready(self, health: Health, before: Health | None) -> None:
         """It was ready: is there a reason to doubt that, or time to look?"""
@@ -236,7 +260,7 @@ class Watcher:
         is_ready = self._condition.state == READY
         if is_ready and late_s > 2 * self._terms.probe_every_s:
             return True
-        waits = is_ready or self._late
+        waits = is_ready or self._work.was_late
         return late_s >= 0 and not (waits and self._work.is_busy(health))
 
     def _is_loading(self, health: Health) -> None:
@@ -251,17 +275,19 @@ class Watcher:
     # Probes.
 
     def _probe(self) -> None:
-        condition = self._condition
+        condition, job_seen = self._condition, self._job_seen
         condition.row.checking = True
-        condition.save()
         try:
+            condition.save()
+            condition.has_answered()
             check = self._senses.check()
         finally:
             condition.row.checking = False
         self._mark_seen()
         self._keep(check)
-        if self._is_worked_on():
-            return  # somebody has begun to work on it meanwhile, which it may have met
+        if self._is_worked_on() or self._job_seen != job_seen:
+            return  # somebody has worked on it meanwhile, which it may have met
+        had_refused, self._refuses_probes = self._refuses_probes, check.found is Found.REFUSED
         match check.found:
             case Found.GOOD:
                 self._is_well(check.detail)
@@ -270,10 +296,13 @@ class Watcher:
             case Found.LATE:
                 self._is_late(check)
             case Found.REFUSED:
-                self._late, condition.due = 0, condition.time() + self._terms.probe_every_s
+                self._work.is_well()
+                condition.due = condition.time() + self._terms.probe_every_s
                 condition.set(SUSPECT, check.detail)
             case Found.SILENT if self._senses.health().state == UNREACHABLE:
                 self._absence.look_now()
+            case _ if had_refused:
+                condition.doubt(check.detail)  # that was no evidence
             case _:
                 self._fails(check.detail)
 
@@ -292,7 +321,7 @@ class Watcher:
     def _is_well(self, detail: str) -> None:
         condition = self._condition
         condition.answers()
-        self._late = 0
+        self._work.is_well()
         condition.probe_failed = False
         condition.due = condition.time() + self._terms.probe_every_s
         if condition.state == SUSPECT:
@@ -304,7 +333,9 @@ class Watcher:
     def _says_nothing(self, check: Check) -> None:
         """It is full, or has dropped its models to save memory: it answers, and that is all."""
         condition = self._condition
-        if condition.state in (SUSPECT, GIVEN_UP):
+        if self._work.is_stuck(self._senses.health()):
+            self._is_late(check)  # full of what does not advance
+        elif condition.state in (SUSPECT, GIVEN_UP):
             condition.due = condition.time() + AGAIN_S
         else:
             condition.due = condition.time() + self._terms.probe_every_s
@@ -317,14 +348,16 @@ class Watcher:
         condition.due = condition.time() + CONFIRM_S
         if health.state == UNREACHABLE:
             self._absence.look_now()
+        elif condition.has_answered():
+            self._is_well("It was late, and gave a good answer meanwhile.")
         elif has_advanced:
             condition.due = condition.time() + AGAIN_S
         elif self._work.is_in_use():
-            self._late = 1  # the next one waits until that is over
-        elif self._late:
+            self._work.is_late()  # the next one waits until that is over
+        elif self._work.was_late:
             self._fails(check.detail)
         else:
-            self._late = 1
+            self._work.is_late()
             condition.doubt(check.detail)
 
     def _fails(self, detail: str) -> None:
