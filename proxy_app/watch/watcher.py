@@ -109,7 +109,7 @@ class Watcher:
         failed_at = self._failed_at()
         checked_at = (row.last_check or {}).get("at", 0.0)
         self._failed_seen = failed_at if (failed_at or 0.0) <= checked_at else None
-        self._asked_seen = reports.asked_at(service.name)
+        self._asked_seen = min(checked_at, reports.asked_at(service.name))
         self._cleared_at = condition.since - REPROBE_S
         self._refuses_probes = False
         self._job_seen: int | None = None

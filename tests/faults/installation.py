@@ -14,7 +14,7 @@ from typing import Any
 import requests
 
 from proxy_app.jobs.states import ACTIVE
-from proxy_app.services import Registry, Service
+from proxy_app.services import Registry, Reports, Service
 from proxy_app.store import Job
 from proxy_app.supervision import ENGINE, supervisor
 from proxy_app.watch.clip import CLIP
@@ -126,6 +126,7 @@ class Installation:
     def restart_watch(self, environ: Mapping[str, str] | None = None) -> None:
         self.kill_watch()
         self.start_watch(environ)
+        assert eventually(Reports(self.house.state / "reports").is_watched), self.told()
 
     def reset(self) -> None:
         """All well, and nothing counted."""

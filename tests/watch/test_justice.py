@@ -1,6 +1,7 @@
 """No unjust restart, none that is missed, no budget that leaks: what an adversary would try."""
 
 import contextlib
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -167,6 +168,18 @@ def test_what_was_ready_before_the_machine_slept_is_probed_at_once(world: World)
     world.clock.sleep(8 * 3600)
     world.go(3)
     assert len(world.probes) == 1
+
+
+def test_a_probe_that_was_asked_for_while_a_watch_process_began_is_made(world: World) -> None:
+    for ahead_s in (-60, 60):
+        world.clock.wall = time.time() + ahead_s
+        world.reports.ask("whisperx")
+        world.go(1)  # the last probe was before, and then after what is asked next
+        world.probes.clear()
+        world.reports.ask("whisperx")
+        world.start()
+        world.go(1)
+        assert len(world.probes) == (ahead_s < 0)
 
 
 # The budget, and the database.
