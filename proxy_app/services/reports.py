@@ -11,12 +11,15 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import json
+import logging
 import os
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TypeVar
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +48,16 @@ class Verdict:
 
 _LOOK_S = 0.2
 
+
+@contextlib.contextmanager
+def at_best() -> Iterator[None]:
+    """Write a note, if that can be: a full disk must not cost a request its answer as well."""
+    try:
+        yield
+    except OSError as error:
+        log.warning("a note is lost: %s", error.strerror)
+
+
 Note = TypeVar("Note", Failure, Verdict)
 
 
@@ -63,11 +76,13 @@ class Reports:
 
     def failed(self, service: str, *, status: int | None, reason: str) -> None:
         """Report that a service failed on a request. A probe decides what that means."""
-        self._write(f"{service}.failed", Failure(time.time(), status, reason))
+        with at_best():
+            self._write(f"{service}.failed", Failure(time.time(), status, reason))
 
     def answered(self, service: str) -> None:
         """Report that a service gave a good answer, to a client or to a probe."""
-        self._touch(f"{service}.answered")
+        with at_best():
+            self._touch(f"{service}.answered")
 
     def ask(self, service: str) -> None:
         """Have a service probed at once."""

@@ -1,6 +1,7 @@
 """Busy is not wedged: a recording takes as long as many probes and all limits of the watch process.
 
-What is ninety minutes to five is here a few seconds to one; all but the engine is real.
+What is ninety minutes to five is here a few seconds to one; all but the engine is real. A request
+that is there when a restart comes is the second half of fault 2: it is not lost silently.
 """
 
 import contextlib

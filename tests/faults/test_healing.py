@@ -9,6 +9,7 @@ import requests
 
 from proxy_app.jobs.states import State
 from proxy_app.services import Reports, Verdict
+from proxy_app.watch.absence import SILENT_S
 from tests.api.recordings import canonical_wav
 from tests.faults.installation import Installation, kill, workers
 from tests.jobs.house import eventually
@@ -139,7 +140,7 @@ def test_15_what_a_person_stops_is_not_healed(home: Installation) -> None:
     shown = home.becomes("stopped")
     assert shown["actions"] == ["start"]
     is_told_to_come_back(home.transcribe())
-    time.sleep(4)
+    time.sleep(SILENT_S + 3)  # what ended by itself would be started again by now
     assert home.is_in("stopped")
     assert home.restarts() == []
     home.web.post("/api/services/whisperx/start")

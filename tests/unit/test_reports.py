@@ -37,7 +37,8 @@ def test_a_note_that_cannot_be_written_leaves_nothing(
 
     monkeypatch.setattr(Path, "replace", is_full)
     with pytest.raises(OSError, match="No space"):
-        reports.failed("asr", status=500, reason="status 500")
+        reports.tell("asr", Verdict("ready", "", refuses=False))
+    reports.failed("asr", status=500, reason="status 500")  # the client gets its answer
     assert list((tmp_path / "reports").iterdir()) == []
 
 
