@@ -202,6 +202,23 @@ def test_an_inventory_that_cannot_be_read_for_a_moment_forgives_nothing(world: W
     assert (world.state, world.left) == ("ready", 2)
 
 
+def test_a_registration_that_changes_in_the_middle_of_a_restart_costs_no_second_one(
+    world: World,
+) -> None:
+    world.checks = BAD
+    world.fail()
+    world.go(1)
+    assert world.state == "restarting"
+    world.service, world.jobs = replace(SERVICE, host="spark2"), []  # which has had no job
+    world.health = Health(WARMING, "Loading.")
+    world.start()
+    world.go(30)
+    assert (world.state, world.jobs, world.left) == ("warming", [], 2)
+    world.health, world.checks = WELL, GOOD
+    world.go(5)
+    assert (world.state, world.left) == ("ready", 2)
+
+
 def test_a_database_that_is_locked_costs_no_restart_that_was_never_made(world: World) -> None:
     world.checks, world.fails = BAD, LOCKED
     world.fail()
