@@ -25,6 +25,9 @@ _UPLOAD: dict[str, Schema] = {
     "num_speakers": _SPEAKERS,
     "min_speakers": _SPEAKERS,
     "max_speakers": _SPEAKERS,
+    "keywords[]": {"type": "array", "items": {"type": "string", "maxLength": 100}},
+    "languages[]": {"type": "array", "items": _TEXT},
+    "temperature": {"type": "number", "minimum": 0, "maximum": 1},
     "stream": _FLAG,
 }
 _OPENAI: dict[str, Schema] = {
@@ -36,6 +39,15 @@ _OPENAI: dict[str, Schema] = {
     "timestamp_granularities[]": {
         "type": "array",
         "items": {"type": "string", "enum": ["word", "segment"]},
+    },
+}
+_TRANSLATION: dict[str, Schema] = {
+    name: _UPLOAD[name] for name in ("file", "language", "prompt", "keywords[]", "temperature")
+} | {
+    "model": {"type": "string", "description": "Any."},
+    "response_format": {
+        "type": "string",
+        "enum": ["json", "text", "srt", "vtt", "verbose_json"],
     },
 }
 
@@ -84,6 +96,11 @@ OPERATIONS: dict[str, Operation] = {
         shapes.Transcription,
         also={**_events(), "text/plain": _TEXT, "application/x-subrip": _TEXT, "text/vtt": _TEXT},
         upload={**_UPLOAD, **_OPENAI},
+    ),
+    "POST /v1/audio/translations": Operation(
+        shapes.Transcription,
+        also={"text/plain": _TEXT, "application/x-subrip": _TEXT, "text/vtt": _TEXT},
+        upload=_TRANSLATION,
     ),
     "GET /api/whisperx/status": Operation(shapes.WhisperXStatus),
     "POST /api/whisperx/install": Operation(
