@@ -103,9 +103,8 @@ def project(folder: Path) -> Path:
     (folder / "playbooks/whisperx.yml").write_text(PLAYBOOK)
     (folder / "collections").symlink_to(TESTS_PROJECT / "collections")
     (folder / "ansible.cfg").write_text("")
-    spark = {
-        "ansible_connection": "local", "ansible_python_interpreter": "{{ ansible_playbook_python }}",
-    }  # fmt: skip
+    python = "{{ ansible_playbook_python }}"
+    spark = {"ansible_connection": "local", "ansible_python_interpreter": python}
     inventory = {"whisperx": {"hosts": {"spark1": spark}}}
     (folder / "inventory.json").write_text(json.dumps(inventory))
     return folder
