@@ -136,6 +136,9 @@ OPERATIONS: dict[str, Operation] = {
     "POST /api/hosts/try": Operation(
         shapes.HostTrial, body=hosts.TRY, optional=hosts.OPTIONAL
     ),
+    "PATCH /api/hosts/{name}": Operation(
+        shapes.HostAnswer, body=hosts.CHANGE, optional=hosts.CHANGE
+    ),
     "DELETE /api/hosts/{name}": Operation(status=204),
     "GET /api/secrets": Operation(dict[str, shapes.SecretAnswer]),
     "PUT /api/secrets/{name}": Operation(
