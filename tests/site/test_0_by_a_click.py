@@ -27,6 +27,8 @@ from tests.site.site import Site
 ALLOWED = f"/home/{USER}/.ssh/authorized_keys"
 PATIENCE_MS = 1000 * PATIENCE_S
 
+expect.set_options(timeout=PATIENCE_MS)
+
 
 @pytest.fixture(scope="module")
 def control(empty_site: Site, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Control]:
@@ -126,6 +128,7 @@ def test_a_click_builds_whisperx_for_all_who_watch_and_who_cancels_can_go_on(
     offer(page).get_by_role("button", name="Install").click()
     building = page.locator(".job-phases li[data-state=running]", has_text="Build")
     expect(building).to_be_visible()
+    assert eventually(control.build, PATIENCE_S)
     moves(page)
     page.reload()
     expect(building).to_be_visible()
@@ -142,6 +145,7 @@ def test_a_click_builds_whisperx_for_all_who_watch_and_who_cancels_can_go_on(
     second.get_by_role("dialog").get_by_role("button", name="Cancel the job").click()
     for tab in (second, page):
         expect(tab.locator(".job-title .pill")).to_have_text("Canceled")
+        expect(tab.locator(".job-phases li[data-state=canceled]")).to_contain_text("Build")
         shows_all(context, tab, control)
     shoot(page, "fleet-5-canceled", whole=False)
     second.close()
@@ -155,7 +159,7 @@ def test_a_click_builds_whisperx_for_all_who_watch_and_who_cancels_can_go_on(
     moves(page)
     assert builds == control.build() != "", "it goes on with the build that runs"
     done = page.locator(".job-title .pill")
-    expect(done).to_have_text("Succeeded", timeout=PATIENCE_MS)
+    expect(done).to_have_text("Succeeded")
     shows_all(context, page, control)
     assert any("check_image.py cpu" in line for line in control.log(job_id(page)))
     shoot(page, "fleet-6-installed", whole=False)
@@ -280,7 +284,7 @@ def test_a_server_that_stays_wedged_is_given_up_after_three_restarts_and_clients
     ordered = len(control.restarts())
     control.make("wedged-for-good")
     assert control.transcribe(CLIP).status_code == 503
-    expect(state(page)).to_have_text("Given up", timeout=PATIENCE_MS)
+    expect(state(page)).to_have_text("Given up")
     expect(card(page)).to_contain_text("3 restarts in 30 minutes did not help")
     expect(card(page)).to_contain_text("0 of 3 in half an hour")
     shoot(page, "fleet-14-given-up")
