@@ -30,6 +30,7 @@ _LONGEST_PROMPT = 10_000
 _MOST_KEYWORDS = 100
 _LONGEST_KEYWORD = 100
 _YIELD_BYTES = 1024 * 1024
+_PIECE = 64 * 1024
 _TRUE = ("true", "1", "yes", "on")
 _HOW = "Send multipart/form-data with the recording in the field `file`."
 
@@ -152,18 +153,42 @@ def uploaded_file() -> Path:
     return Path(file.name)
 
 
-def _parse_form() -> None:
+def spooled_json(limit_bytes: int) -> Path:
+    """The path of the body, which should be JSON and is not looked into, on disk.
+
+    Raises:
+        ApiError: there is none, it says to be something else, or it is over the limit.
+    """
+    _expect_body("application/json", "Send a JSON object with Content-Type: application/json.")
+    spooled = cast(SpoolingRequest, request)
+    spooled.max_content_length = limit_bytes
+    spooled.take_place()
+    path = spooled.spool_path("body.json")
+    try:
+        with _SpoolFile(path) as file:
+            while piece := spooled.stream.read(_PIECE):
+                file.write(piece)
+    except RequestEntityTooLarge:
+        raise TooLargeError(f"The request is over the limit of {limit_bytes} bytes.") from None
+    return path
+
+
+def _expect_body(mimetype: str, how: str) -> None:
     if request.content_length is None and not request.headers.get("Transfer-Encoding"):
         raise ApiError(
-            f"The request has no body: neither Content-Length nor chunks came with it. {_HOW}",
+            f"The request has no body: neither Content-Length nor chunks came with it. {how}",
             status=411,
             code="length_required",
         )
-    if request.mimetype != "multipart/form-data":
+    if request.mimetype != mimetype:
         sent = request.mimetype or "no content type"
         raise BadRequestError(
-            f"The request is {sent}. {_HOW}", status=415, code="unsupported_media_type"
+            f"The request is {sent}. {how}", status=415, code="unsupported_media_type"
         )
+
+
+def _parse_form() -> None:
+    _expect_body("multipart/form-data", _HOW)
     cast(SpoolingRequest, request).take_place()
     try:
         request.form  # noqa: B018 - werkzeug parses on first use

@@ -77,10 +77,13 @@ class Operation:
     """Those that may be left out."""
     upload: Mapping[str, Schema] | None = None
     """The fields of its form, `file` among them."""
+    passed_on: bool = False
+    """Whether it takes any JSON object, which somebody else looks at."""
 
 
 _ACCEPTED = Operation(shapes.JobAccepted, 202, body={})
 _ONE = Operation(shapes.JobAnswer)
+_PASSED_ON = Operation(dict[str, Any], also=_events(), passed_on=True)
 _STREAM = Operation(also=_events("phase", "log", "status", "end"), query={"after": jobs.AFTER})
 
 OPERATIONS: dict[str, Operation] = {
@@ -102,6 +105,12 @@ OPERATIONS: dict[str, Operation] = {
         also={"text/plain": _TEXT, "application/x-subrip": _TEXT, "text/vtt": _TEXT},
         upload=_TRANSLATION,
     ),
+    "POST /v1/chat/completions": _PASSED_ON,
+    "POST /v1/completions": _PASSED_ON,
+    "POST /v1/embeddings": _PASSED_ON,
+    "POST /v1/responses": _PASSED_ON,
+    "GET /v1/models": Operation(shapes.ModelList),
+    "GET /v1/models/{model}": Operation(shapes.ModelAnswer),
     "GET /api/whisperx/status": Operation(shapes.WhisperXStatus),
     "POST /api/whisperx/install": Operation(
         shapes.JobAccepted, 202, body=jobs.INSTALL, optional=jobs.INSTALL
