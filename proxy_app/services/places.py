@@ -69,20 +69,15 @@ class Places:
 
         Of several the one that is held for the longest time counts; None where none is.
         """
-        dates = [path.stat().st_mtime for path in self._held(name)]
+        dates = [path.stat().st_mtime for path in self._of(name) if _is_held(path)]
         return time.clock_gettime(time.CLOCK_BOOTTIME) - min(dates) if dates else None
 
-    def _held(self, name: str) -> Iterator[Path]:
-        for path in self._folder.glob(f"{name}.*"):
-            lock = os.open(path, os.O_RDONLY)
-            try:
-                # Shared, and for no time: who looks takes no place from anybody.
-                fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
-                fcntl.flock(lock, fcntl.LOCK_UN)
-            except BlockingIOError:
-                yield path
-            finally:
-                os.close(lock)
+    def held(self, name: str) -> int:
+        """How many places of `name` are held, by whatever processes."""
+        return sum(_is_held(path) for path in self._of(name))
+
+    def _of(self, name: str) -> Iterator[Path]:
+        return self._folder.glob(f"{name}.*")
 
     def _wait(self, name: str, count: int, until: float) -> int | None:
         while (lock := self._try(name, count)) is None:
@@ -107,3 +102,16 @@ class Places:
                 os.utime(lock, ns=(began, began))
                 return lock
         return None
+
+
+def _is_held(path: Path) -> bool:
+    lock = os.open(path, os.O_RDONLY)
+    try:
+        # Shared, and for no time: who looks takes no place from anybody.
+        fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        fcntl.flock(lock, fcntl.LOCK_UN)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(lock)
+    return False

@@ -1,6 +1,7 @@
 """A stand-in for the embedded engine as a process: it has a /health, and loads for a moment.
 
-It hears the clip of the deep probe in whatever it is sent. `python engine_process.py PORT FOLDER`.
+It hears the clip of the deep probe in whatever it is sent. `python engine_process.py PORT FOLDER
+[ADDRESS]`; on a host of the fleet it is in an image (whisperx_image).
 Files in the folder make it misbehave: `broken` ends it at its start; with `loading` it is unready,
 with `loads-long` not once it is started again; `wedged` makes it answer 500 to every recording
 until it is started again, `wedged-for-good` even then; with `deaf` it answers other words, with
@@ -104,4 +105,5 @@ if __name__ == "__main__":
         sys.exit("broken")
     LOADS_LONG = (FOLDER / "loads-long").exists()
     (FOLDER / "wedged").unlink(missing_ok=True)
-    Server(("127.0.0.1", int(sys.argv[1])), Handler).serve_forever()
+    ADDRESS = sys.argv[3] if len(sys.argv) > 3 else "127.0.0.1"
+    Server((ADDRESS, int(sys.argv[1])), Handler).serve_forever()
