@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from functools import partial
 
 import gevent
@@ -87,15 +87,17 @@ class Watch:
         watcher: Watcher | None = None
         while True:
             try:
+                names = partial(in_one_container, service, self._greenlets)
                 watcher = watcher or Watcher(
                     service,
                     senses=Senses(
                         health=partial(self._probe, service),
                         check=partial(self._check, service),
                         standing=partial(self._hosts.standing, service),
-                        in_use_s=partial(used_s, service, self._greenlets, self._places),
+                        in_use_s=partial(used_s, names, self._places),
                     ),
                     hands=self._room.desk,
+                    names=names,
                     records=self._records,
                     reports=self._reports,
                     terms=self._terms,
@@ -120,13 +122,17 @@ class Watch:
         gevent.sleep(_AFTER_ERROR_S)
 
 
-def used_s(service: Service, services: Iterable[Service], places: Places) -> float | None:
-    """For how long a request of ours has been in a service, or in another of its container."""
-    names = [
+def in_one_container(service: Service, services: Iterable[Service]) -> list[str]:
+    """The names of a service, and of those that are restarted with it."""
+    return [
         it.name for it in services
         if it == service or (it.container and _place(it) == _place(service))
     ]  # fmt: skip
-    held = [seconds for name in names if (seconds := places.held_s(name)) is not None]
+
+
+def used_s(names: Callable[[], list[str]], places: Places) -> float | None:
+    """For how long a request of ours has been in one of some services."""
+    held = [seconds for name in names() if (seconds := places.held_s(name)) is not None]
     return max(held, default=None)
 
 
