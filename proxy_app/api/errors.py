@@ -9,6 +9,7 @@ import errno
 import logging
 import re
 from collections.abc import Callable, Mapping
+from http.client import responses
 from typing import Any
 
 from flask import Flask, Response, jsonify, render_template, request
@@ -154,10 +155,25 @@ def as_api_error(error: Exception) -> ApiError:
 
 
 def _respond(error: ApiError) -> Response:
-    response = jsonify(error=error.body)
-    response.status_code = error.status
+    if _is_page():
+        response = _page(error.status, responses.get(error.status, "Error"), error.message)
+    else:
+        response = jsonify(error=error.body)
+        response.status_code = error.status
     response.headers.update(error.headers)
     return response
+
+
+def _is_page() -> bool:
+    """Whether a person would read the answer in a browser."""
+    kinds = ["application/json", "text/html"]
+    wants_html = request.accept_mimetypes.best_match(kinds) == "text/html"
+    return wants_html and not is_api(request.path)
+
+
+def _page(status: int, name: str, message: str | None) -> Response:
+    page = render_template("error.html", status=status, name=name, message=message)
+    return Response(page, status=status, mimetype="text/html")
 
 
 def _of_queue(error: QueueFullError) -> ApiError:
@@ -200,8 +216,7 @@ def _of_http(error: HTTPException) -> Response:
     """Flask's and werkzeug's own errors: unknown paths, wrong methods, bodies over the limits."""
     status = error.code or 500
     if not is_api(request.path) and request.method in ("GET", "HEAD"):
-        page = render_template("error.html", status=status, name=error.name)
-        return Response(page, status=status, mimetype="text/html")
+        return _page(status, error.name, error.description)
     code, message = _HTTP_CODES.get(
         status, (error.name.lower().replace(" ", "_"), error.description)
     )
