@@ -122,6 +122,25 @@ class Config:
         minimum=0,
         maximum=1e3,
     )
+    llm_max_bytes: int = setting(
+        64 * 1024**2,
+        "Largest request in bytes to a language model, its pictures included; larger ones get 413.",
+        minimum=1,
+        maximum=2**40,
+    )
+    llm_first_byte_s: float = setting(
+        600.0,
+        "Seconds until a language model's answer begins; one that is not streamed begins when it "
+        "is done.",
+        minimum=0.1,
+        maximum=86_400,
+    )
+    llm_idle_s: float = setting(
+        120.0,
+        "Seconds without a byte after which an answer that has begun is given up.",
+        minimum=0.1,
+        maximum=86_400,
+    )
     database_url: str | None = setting(
         None,
         "Database of jobs, postgresql://USER:PASSWORD@HOST/NAME; by default a file of SQLite in "
@@ -243,6 +262,9 @@ class Config:
     )
     llm_port: int = setting(
         8000, "Port of the LLM server.", env="LLM_PORT", minimum=1, maximum=65535
+    )
+    llm_api_key: str | None = setting(
+        None, "Key that the LLM server asks for.", env="LLM_API_KEY", secret=True
     )
 
     given: frozenset[str] = field(default=frozenset(), repr=False)

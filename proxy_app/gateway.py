@@ -24,7 +24,7 @@ from proxy_app.services import (
     Spool,
     Suspects,
 )
-from proxy_app.upstreams import Client, Probe, SideBySide, WhisperX
+from proxy_app.upstreams import Client, OpenAI, Probe, SideBySide, WhisperX
 from proxy_app.watch.records import Records
 
 EXTENSION = "speech-gateway"
@@ -45,6 +45,7 @@ class Gateway:
     """Bounds the uploads that this process takes at the same time, and so their files."""
     whisperx: WhisperX
     side_by_side: SideBySide
+    llm: OpenAI
     decode_limits: DecodeLimits
     room: Room
     watches: Watches
@@ -87,6 +88,7 @@ def make_gateway(config: Config) -> Gateway:
         uploads=BoundedSemaphore(config.max_uploads),
         whisperx=WhisperX(client),
         side_by_side=SideBySide(client),
+        llm=OpenAI(client),
         decode_limits=DecodeLimits(
             max_audio_s=config.max_audio_s, memory_bytes=config.decode_memory_bytes
         ),

@@ -9,6 +9,7 @@ from __future__ import annotations
 import socket
 import time
 from collections.abc import Iterable
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import gevent
@@ -124,3 +125,14 @@ class ConnectionCare:
 def client_socket(environ: WSGIEnvironment) -> socket.socket | None:
     """The client's socket, where a real server is in front."""
     return environ.get("gunicorn.socket")
+
+
+def cut_off(environ: WSGIEnvironment) -> None:
+    """Close a connection in the middle of an answer, so that its reader sees that it is no whole.
+
+    What is written to it afterwards gets lost.
+    """
+    client = client_socket(environ)
+    if client is not None:
+        with suppress(OSError):
+            client.shutdown(socket.SHUT_RDWR)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
+from collections.abc import Iterable
 from functools import partial
 
 import gevent
@@ -56,6 +57,8 @@ class Watch:
         """Watch until `stop`. Another watch process ends first."""
         no_more_hosts = threading.Event()
         with self._reports.watching(lambda: not self._ends.is_set()) as is_ours:
+            if is_ours:
+                self._reports.withdraw()  # what the one before has left
             hosts = gevent.spawn(Collector(self._room).run, no_more_hosts) if is_ours else None
             while is_ours and not self._ends.wait(_REGISTRY_S):
                 self._follow_registry()
@@ -77,8 +80,8 @@ class Watch:
         try:
             self._removed.write(self._records.removed())
             self._records.forget_others([service.name for service in services])
-        except SQLAlchemyError as error:
-            log.warning("the database does not answer: %s", type(error).__name__)
+        except (SQLAlchemyError, OSError) as error:
+            log.warning("what is registered cannot be kept: %s", type(error).__name__)
 
     def _watch(self, service: Service) -> None:
         watcher: Watcher | None = None
@@ -90,7 +93,7 @@ class Watch:
                         health=partial(self._probe, service),
                         check=partial(self._check, service),
                         standing=partial(self._hosts.standing, service),
-                        in_use=partial(self._places.are_held, service.name),
+                        in_use_s=partial(used_s, service, self._greenlets, self._places),
                     ),
                     hands=self._room.desk,
                     records=self._records,
@@ -102,8 +105,30 @@ class Watch:
             except SQLAlchemyError as error:
                 # Its text may have what was sent.
                 log.error("%s: the database: %s", service.name, type(error).__name__)  # noqa: TRY400
-                gevent.sleep(_AFTER_ERROR_S)
+                self._rest(service, watcher)
             except Exception:
                 log.exception("%s cannot be watched", service.name)
-                gevent.sleep(_AFTER_ERROR_S)
+                self._rest(service, watcher)
             gevent.sleep(_ROUND_S)
+
+    def _rest(self, service: Service, watcher: Watcher | None) -> None:
+        """After an error: what was found before is no longer so."""
+        if watcher:
+            watcher.withdraw()
+        else:
+            self._reports.withdraw(service.name)
+        gevent.sleep(_AFTER_ERROR_S)
+
+
+def used_s(service: Service, services: Iterable[Service], places: Places) -> float | None:
+    """For how long a request of ours has been in a service, or in another of its container."""
+    names = [
+        it.name for it in services
+        if it == service or (it.container and _place(it) == _place(service))
+    ]  # fmt: skip
+    held = [seconds for name in names if (seconds := places.held_s(name)) is not None]
+    return max(held, default=None)
+
+
+def _place(service: Service) -> tuple[str, str | None]:
+    return service.host, service.container

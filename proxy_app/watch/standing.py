@@ -147,20 +147,29 @@ def container(inspected: bytes) -> Standing:
         )
     if status in ("created", "paused"):
         return Standing(At.STOPPED, f"Its container is {status}.", **known)
-    would_return = policy in ("always", "unless-stopped") or (policy == "on-failure" and code == 0)
-    asked = code in _STOPPED_BY_SIGNAL and not state.get("OOMKilled")
-    if would_return or (policy != "on-failure" and asked):
+    if _is_stopped(state, policy):
         return Standing(At.STOPPED, "Somebody stopped its container.", **known)
     return Standing(At.CRASHED, f"Its container ended with code {code}.", **known)
+
+
+def _is_stopped(state: dict[str, Any], policy: str) -> bool:
+    """Whether a person ended it: what ends by itself its policy starts again."""
+    if state.get("Error"):  # it could not be started; Docker tries that once, after a reboot say
+        return False
+    code = state["ExitCode"]
+    if policy == "on-failure":
+        return bool(code == 0)
+    asked = code in _STOPPED_BY_SIGNAL and not state.get("OOMKilled")
+    return asked or policy in ("always", "unless-stopped")
 
 
 def process(info: dict[str, Any]) -> Standing:
     """What supervisord says of the engine (supervisord.org/subprocess.html#process-states)."""
     state, known = info["statename"], (str(info["start"]), str(info["supervisor"]))
-    if state in ("STARTING", "RUNNING", "STOPPING"):
+    if state in ("STARTING", "RUNNING"):
         return Standing(At.RUNNING, "Its process runs.", *known)
     if state == "BACKOFF":
         return Standing(At.RESTARTING, "It ended; its supervisor starts it again.", *known)
-    if state == "STOPPED":
+    if state in ("STOPPING", "STOPPED"):
         return Standing(At.STOPPED, "Somebody stopped it.", *known)
     return Standing(At.CRASHED, "Its process ended, and its supervisor gave it up.", *known)

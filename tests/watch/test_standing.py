@@ -59,6 +59,7 @@ def inspected(status: str, code: int = 0, policy: str = "unless-stopped", **stat
         (inspected("exited", 143, "no"), At.STOPPED),
         (inspected("exited", 139, "no"), At.CRASHED),
         (inspected("exited", 137, "no", OOMKilled=True), At.CRASHED),
+        (inspected("exited", 128, Error="could not select device driver"), At.CRASHED),
         (b"[]", At.UNKNOWN),
         (b"what?", At.UNKNOWN),
     ],
@@ -76,7 +77,8 @@ def test_a_containers_state_tells_who_ended_it(answer: bytes, at: At) -> None:
     ("state", "at"),
     [
         ("RUNNING", At.RUNNING), ("STARTING", At.RUNNING), ("BACKOFF", At.RESTARTING),
-        ("STOPPED", At.STOPPED), ("EXITED", At.CRASHED), ("FATAL", At.CRASHED),
+        ("STOPPING", At.STOPPED), ("STOPPED", At.STOPPED), ("EXITED", At.CRASHED),
+        ("FATAL", At.CRASHED),
     ],
 )  # fmt: skip
 def test_a_processes_state_is_its_supervisors_word(state: str, at: At) -> None:

@@ -202,6 +202,23 @@ class Transcription(TypedDict):
     usage: NotRequired[dict[str, Any]]
 
 
+class ModelAnswer(TypedDict):
+    """A model, as OpenAI has it, and the services that requests for it go to."""
+
+    id: str
+    object: Literal["model"]
+    created: int
+    owned_by: str
+    served_by: list[str]
+
+
+class ModelList(TypedDict):
+    """All models."""
+
+    object: Literal["list"]
+    data: list[ModelAnswer]
+
+
 class Gpu(TypedDict):
     """A host's GPU; `utilisation` is 0 to 1."""
 
