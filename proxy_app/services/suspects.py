@@ -56,7 +56,8 @@ class Suspects:
 
     def clear(self, service: str, content: str) -> None:
         """Forget a recording: the service has answered it well."""
-        (self._folder / f"{service}.{content}").unlink(missing_ok=True)
+        with at_best():
+            (self._folder / f"{service}.{content}").unlink(missing_ok=True)
 
     def _make_room(self, now: float) -> None:
         """Remove what is too old, or of another time's clock, and the oldest of too many."""
