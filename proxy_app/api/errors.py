@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import errno
 import logging
+import math
 import re
 from collections.abc import Callable, Mapping
 from http.client import responses
@@ -16,7 +17,7 @@ from flask import Flask, Response, jsonify, render_template, request
 from sqlalchemy.exc import SQLAlchemyError
 from werkzeug.exceptions import HTTPException
 
-from proxy_app.access import BusyError, TooManyTriesError
+from proxy_app.access import BusyError, RateError, TooManyTriesError
 from proxy_app.audio import AudioError
 from proxy_app.hosts.own import OwnHostsError
 from proxy_app.hosts.ssh import UnusableError
@@ -52,7 +53,7 @@ _HTTP_CODES = {
 }
 
 
-_API_PATH = re.compile(r"/(v1|api)(/|$)")
+_API_PATH = re.compile(r"/(v1|api|metrics)(/|$)")
 
 
 def is_api(path: str) -> bool:
@@ -272,6 +273,12 @@ _TRANSLATIONS: dict[type[Exception], Callable[[Any], ApiError]] = {
         status=503,
         code="too_many_streams",
         headers=RETRY_SOON,
+    ),
+    RateError: lambda e: ApiError(
+        f"{e} Try again in a moment.",
+        status=429,
+        code="rate_limit_exceeded",
+        headers={"Retry-After": str(math.ceil(e.wait_s))},
     ),
     TooManyTriesError: lambda e: ApiError(
         "The password was tried too often from there.",
