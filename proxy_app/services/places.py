@@ -64,19 +64,20 @@ class Places:
         finally:
             local.release()
 
-    def are_held(self, name: str) -> bool:
-        """Whether any place of `name` is held, by whatever process."""
-        for path in self._folder.glob(f"{name}.*"):
-            lock = os.open(path, os.O_RDONLY)
-            try:
-                # Shared, and for no time: who looks takes no place from anybody.
-                fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
-                fcntl.flock(lock, fcntl.LOCK_UN)
-            except BlockingIOError:
-                return True
-            finally:
-                os.close(lock)
-        return False
+    def held_s(self, name: str) -> float | None:
+        """For how many seconds a place of `name` has been held, by whatever process.
+
+        Of several the one that is held for the longest time counts; None where none is.
+        """
+        dates = [path.stat().st_mtime for path in self._of(name) if _is_held(path)]
+        return time.clock_gettime(time.CLOCK_BOOTTIME) - min(dates) if dates else None
+
+    def held(self, name: str) -> int:
+        """How many places of `name` are held, by whatever processes."""
+        return sum(_is_held(path) for path in self._of(name))
+
+    def _of(self, name: str) -> Iterator[Path]:
+        return self._folder.glob(f"{name}.*")
 
     def _wait(self, name: str, count: int, until: float) -> int | None:
         while (lock := self._try(name, count)) is None:
@@ -96,5 +97,21 @@ class Places:
                 os.close(lock)
                 raise
             else:
+                # Its date is by the clock that nobody can set, not by the calendar.
+                began = time.clock_gettime_ns(time.CLOCK_BOOTTIME)
+                os.utime(lock, ns=(began, began))
                 return lock
         return None
+
+
+def _is_held(path: Path) -> bool:
+    lock = os.open(path, os.O_RDONLY)
+    try:
+        # Shared, and for no time: who looks takes no place from anybody.
+        fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        fcntl.flock(lock, fcntl.LOCK_UN)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(lock)
+    return False

@@ -14,6 +14,7 @@ BENCHMARKS = (
     ("engine", "dev"),
     ("gateway", "dev"),
     ("jobs", "dev"),
+    ("page", "dev"),
     ("healing", "dev"),
     ("fleet", "dev"),
 )

@@ -9,7 +9,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from proxy_app.api import hosts, jobs, secrets, services
+from proxy_app.api import hosts, jobs, keys, secrets, services
 from proxy_app.api.openapi import shapes
 
 Schema = dict[str, Any]
@@ -25,6 +25,9 @@ _UPLOAD: dict[str, Schema] = {
     "num_speakers": _SPEAKERS,
     "min_speakers": _SPEAKERS,
     "max_speakers": _SPEAKERS,
+    "keywords[]": {"type": "array", "items": {"type": "string", "maxLength": 100}},
+    "languages[]": {"type": "array", "items": _TEXT},
+    "temperature": {"type": "number", "minimum": 0, "maximum": 1},
     "stream": _FLAG,
 }
 _OPENAI: dict[str, Schema] = {
@@ -36,6 +39,15 @@ _OPENAI: dict[str, Schema] = {
     "timestamp_granularities[]": {
         "type": "array",
         "items": {"type": "string", "enum": ["word", "segment"]},
+    },
+}
+_TRANSLATION: dict[str, Schema] = {
+    name: _UPLOAD[name] for name in ("file", "language", "prompt", "keywords[]", "temperature")
+} | {
+    "model": {"type": "string", "description": "Any."},
+    "response_format": {
+        "type": "string",
+        "enum": ["json", "text", "srt", "vtt", "verbose_json"],
     },
 }
 
@@ -65,10 +77,13 @@ class Operation:
     """Those that may be left out."""
     upload: Mapping[str, Schema] | None = None
     """The fields of its form, `file` among them."""
+    passed_on: bool = False
+    """Whether it takes any JSON object, which somebody else looks at."""
 
 
 _ACCEPTED = Operation(shapes.JobAccepted, 202, body={})
 _ONE = Operation(shapes.JobAnswer)
+_PASSED_ON = Operation(dict[str, Any], also=_events(), passed_on=True)
 _STREAM = Operation(also=_events("phase", "log", "status", "end"), query={"after": jobs.AFTER})
 
 OPERATIONS: dict[str, Operation] = {
@@ -76,6 +91,7 @@ OPERATIONS: dict[str, Operation] = {
     "GET /readyz": Operation(
         also={"text/plain": _TEXT}, other_status=503, query={"verbose": _TEXT}
     ),
+    "GET /metrics": Operation(also={"text/plain": _TEXT}),
     "GET /api/openapi.json": Operation(dict[str, Any]),
     "POST /api/audio/transcribe-with-speakers": Operation(
         shapes.Conversation, also={"application/x-ndjson": _TEXT}, upload=_UPLOAD
@@ -85,6 +101,17 @@ OPERATIONS: dict[str, Operation] = {
         also={**_events(), "text/plain": _TEXT, "application/x-subrip": _TEXT, "text/vtt": _TEXT},
         upload={**_UPLOAD, **_OPENAI},
     ),
+    "POST /v1/audio/translations": Operation(
+        shapes.Transcription,
+        also={"text/plain": _TEXT, "application/x-subrip": _TEXT, "text/vtt": _TEXT},
+        upload=_TRANSLATION,
+    ),
+    "POST /v1/chat/completions": _PASSED_ON,
+    "POST /v1/completions": _PASSED_ON,
+    "POST /v1/embeddings": _PASSED_ON,
+    "POST /v1/responses": _PASSED_ON,
+    "GET /v1/models": Operation(shapes.ModelList),
+    "GET /v1/models/{model}": Operation(shapes.ModelAnswer),
     "GET /api/whisperx/status": Operation(shapes.WhisperXStatus),
     "POST /api/whisperx/install": Operation(
         shapes.JobAccepted, 202, body=jobs.INSTALL, optional=jobs.INSTALL
@@ -119,7 +146,13 @@ OPERATIONS: dict[str, Operation] = {
     "POST /api/hosts/try": Operation(
         shapes.HostTrial, body=hosts.TRY, optional=hosts.OPTIONAL
     ),
+    "PATCH /api/hosts/{name}": Operation(
+        shapes.HostAnswer, body=hosts.CHANGE, optional=hosts.CHANGE
+    ),
     "DELETE /api/hosts/{name}": Operation(status=204),
+    "GET /api/keys": Operation(shapes.KeyList),
+    "POST /api/keys": Operation(shapes.MadeKey, 201, body=keys.MAKE, optional=keys.OPTIONAL),
+    "DELETE /api/keys/{key_id}": Operation(status=204),
     "GET /api/secrets": Operation(dict[str, shapes.SecretAnswer]),
     "PUT /api/secrets/{name}": Operation(
         shapes.SecretAnswer, body=secrets.VALUE
