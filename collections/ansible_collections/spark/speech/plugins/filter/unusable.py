@@ -30,22 +30,21 @@ class FilterModule:
 
 def _of_build(service: dict[str, Any]) -> Iterator[str]:
     """What cannot be on this machine, and what no image can be built from."""
-    build = service["build"]
     for key, path in service["files"].items():
         if path and not Path(path).expanduser().is_file():
             yield f"{key}: there is no file {path} on this machine."
-    wheelhouse = build.get("wheelhouse")
+    wheelhouse = service["wheelhouse"]
     if wheelhouse and not Path(wheelhouse).expanduser().is_dir():
         yield f"There is no folder {wheelhouse} on this machine."
-    if build and not _BUILD.fullmatch(str(build.get("name", ""))):
+    if service["builds"] and not _BUILD.fullmatch(str(service["build"])):
         yield "managed_service_build needs a name, that of a folder of images."
-    for key, image in build.get("arguments", {}).items():
+    for key, image in service["arguments"].items():
         if key.startswith("BASE_IMAGE") and not _IMAGE.fullmatch(str(image)):
             yield (
                 f"{key} of {service['name']} is {json.dumps(image)}: write an image such as "
                 "registry:5000/debian:12."
             )
-    if service["rollback"] and not build:
+    if service["rollback"] and not service["builds"]:
         yield (
             f"{service['name']} has the image that managed_service_image names, and no other: "
             "name the one that is wanted."
@@ -54,16 +53,16 @@ def _of_build(service: dict[str, Any]) -> Iterator[str]:
 
 def _of_run(service: dict[str, Any]) -> Iterator[str]:
     """What Docker does not take, and what cannot be compared with what a host has."""
-    name, run = service["name"], service["run"]
-    for mount in run.get("mounts", []):
+    name, memory = service["name"], service["memory"]
+    for mount in service["mounts"]:
         if not _MOUNT.fullmatch(str(mount)):
             yield (
                 f"{json.dumps(mount)} cannot be mounted for {name}: a folder of the host is a path "
                 "that begins with / and has no colon."
             )
-    if "memory" in run and not _MEMORY.fullmatch(str(run["memory"])):
+    if memory is not None and not _MEMORY.fullmatch(str(memory)):
         yield (
-            f"{name}'s memory is {json.dumps(run['memory'])}: write a number and b, k, m or g, "
+            f"{name}'s memory is {json.dumps(memory)}: write a number and b, k, m or g, "
             "such as 40g."
         )
     for what, amount in service["needs"].items():
@@ -72,7 +71,7 @@ def _of_run(service: dict[str, Any]) -> Iterator[str]:
                 f"{name} needs {json.dumps(amount)} of {what}: write a number and KB, MB, GB or "
                 "TB, such as 12GB."
             )
-    for setting in run.get("env", {}):
+    for setting in service["env"]:
         if not _SETTING.fullmatch(setting) or _SECRET.search(setting):
             yield (
                 f"{json.dumps(setting)} is no setting for {name}'s container: names have letters, "
