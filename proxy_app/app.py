@@ -19,6 +19,7 @@ from proxy_app.api import (
     hosts,
     jobs,
     live,
+    openai_speech,
     openai_v1,
     openapi,
     services,
@@ -69,8 +70,8 @@ def create_app(environ: Mapping[str, str] | None = None) -> Flask:
     errors.init_app(app)
     uploads.init_app(app, config.max_upload_bytes)
     for module in (
-        audio, health, hosts, jobs, live, login, openai_v1, openapi, secrets_api, services,
-        whisperx,
+        audio, health, hosts, jobs, live, login, openai_speech, openai_v1, openapi, secrets_api,
+        services, whisperx,
     ):  # fmt: skip
         app.register_blueprint(module.bp)
     web.init_app(app)

@@ -24,7 +24,7 @@ from proxy_app.services import (
     Spool,
     Suspects,
 )
-from proxy_app.upstreams import Client, Probe, SideBySide, WhisperX
+from proxy_app.upstreams import Client, Probe, SideBySide, Voices, WhisperX
 from proxy_app.watch.records import Records
 
 EXTENSION = "speech-gateway"
@@ -45,6 +45,7 @@ class Gateway:
     """Bounds the uploads that this process takes at the same time, and so their files."""
     whisperx: WhisperX
     side_by_side: SideBySide
+    voices: Voices
     decode_limits: DecodeLimits
     room: Room
     watches: Watches
@@ -64,7 +65,8 @@ class Gateway:
         Raises:
             QueueFullError: none became free within SPEECH_QUEUE_DEADLINE_S.
         """
-        count = min(self.config.places, _MOST_PLACES.get(service.api, self.config.places))
+        most = self.config.voice_places if service.kind == "tts" else self.config.places
+        count = min(most, _MOST_PLACES.get(service.api, most))
         return self.places.hold(service.name, count, self.config.queue_deadline_s)
 
 
@@ -87,6 +89,7 @@ def make_gateway(config: Config) -> Gateway:
         uploads=BoundedSemaphore(config.max_uploads),
         whisperx=WhisperX(client),
         side_by_side=SideBySide(client),
+        voices=Voices(client),
         decode_limits=DecodeLimits(
             max_audio_s=config.max_audio_s, memory_bytes=config.decode_memory_bytes
         ),

@@ -118,7 +118,7 @@ def _has_password(sent: Authorization | None) -> bool:
     if sent is None:
         return False
     given = sent.password if sent.type == "basic" else None
-    if sent.type == "bearer" and request.blueprint == "openai_v1":
+    if sent.type == "bearer" and (request.blueprint or "").startswith("openai_"):
         given = sent.token
     if not given:
         return False

@@ -66,17 +66,11 @@ class Places:
 
     def are_held(self, name: str) -> bool:
         """Whether any place of `name` is held, by whatever process."""
-        for path in self._folder.glob(f"{name}.*"):
-            lock = os.open(path, os.O_RDONLY)
-            try:
-                # Shared, and for no time: who looks takes no place from anybody.
-                fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
-                fcntl.flock(lock, fcntl.LOCK_UN)
-            except BlockingIOError:
-                return True
-            finally:
-                os.close(lock)
-        return False
+        return any(map(_is_held, self._folder.glob(f"{name}.*")))
+
+    def held(self, name: str) -> int:
+        """How many places of `name` are held, by whatever processes."""
+        return sum(map(_is_held, self._folder.glob(f"{name}.*")))
 
     def _wait(self, name: str, count: int, until: float) -> int | None:
         while (lock := self._try(name, count)) is None:
@@ -98,3 +92,16 @@ class Places:
             else:
                 return lock
         return None
+
+
+def _is_held(path: Path) -> bool:
+    lock = os.open(path, os.O_RDONLY)
+    try:
+        # Shared, and for no time: who looks takes no place from anybody.
+        fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        fcntl.flock(lock, fcntl.LOCK_UN)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(lock)
+    return False

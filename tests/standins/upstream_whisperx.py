@@ -112,13 +112,13 @@ class Received:
     def __init__(self, path: str, headers: dict[str, str], body: bytes) -> None:
         self.path = path
         self.headers = headers
-        self._body = body
+        self.body = body
 
     def form(self) -> tuple[MultiDict[str, str], bytes]:
         """The text fields and the file."""
         boundary = self.headers["content-type"].partition("boundary=")[2].strip('"')
         parser = MultiPartParser(stream_factory=lambda *_about, **_more: BytesIO())
-        fields, files = parser.parse(BytesIO(self._body), boundary.encode(), len(self._body))
+        fields, files = parser.parse(BytesIO(self.body), boundary.encode(), len(self.body))
         return fields, files["file"].read()
 
 
@@ -142,6 +142,8 @@ class StandIn:
         self.headers: dict[str, str] = {}
         """More headers of every answer."""
         self.health: tuple[int, Any] = (200, dict(self.healthy))
+        self.lists: dict[str, tuple[int, Any]] = {}
+        """What else it answers when it is asked, by path."""
         self.asked = 0
         """How often it was asked for its health."""
         self.health_takes_s = 0.0
@@ -171,7 +173,7 @@ class StandIn:
         """What it says of a recording when all is well."""
         if received.path == "/v1/audio/transcriptions":
             return transcription()
-        return conversation(words=b'name="words"' in received._body[:4096])
+        return conversation(words=b'name="words"' in received.body[:4096])
 
     def __enter__(self) -> Self:
         self._thread.start()
@@ -213,6 +215,9 @@ class _Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         """Tell how it is."""
         standin = self.server.standin
+        if self.path in standin.lists:
+            self._send(*standin.lists[self.path])
+            return
         time.sleep(standin.health_takes_s)
         standin.asked += 1
         status, answer = standin.health

@@ -9,8 +9,9 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from proxy_app.api import hosts, jobs, secrets, services
+from proxy_app.api import hosts, jobs, openai_speech, secrets, services
 from proxy_app.api.openapi import shapes
+from proxy_app.audio.encode import FORMATS
 
 Schema = dict[str, Any]
 Fields = Mapping[str, type]
@@ -40,6 +41,40 @@ _OPENAI: dict[str, Schema] = {
 }
 
 
+_SPEECH: Schema = {
+    "type": "object",
+    "properties": {
+        "input": {**_TEXT, "minLength": 1, "description": "The text."},
+        "voice": {
+            "anyOf": [
+                {**_TEXT, "minLength": 1},
+                {
+                    "type": "object",
+                    "properties": {"id": {**_TEXT, "minLength": 1}},
+                    "required": ["id"],
+                },
+            ]
+        },
+        "model": {"type": ["string", "null"], "description": "GET /v1/audio/models lists them."},
+        "instructions": {
+            "type": ["string", "null"], "maxLength": openai_speech.LONGEST_INSTRUCTIONS
+        },
+        "response_format": {"enum": [*FORMATS, None], "default": "mp3"},
+        "speed": {
+            "type": ["number", "null"],
+            "minimum": openai_speech.SPEEDS[0],
+            "maximum": openai_speech.SPEEDS[1],
+        },
+        "stream_format": {"enum": [*openai_speech.STREAM_FORMATS, None], "default": "audio"},
+    },
+    "required": ["input", "voice"],
+}  # fmt: skip
+_SOUND: dict[str, Schema] = {
+    made.content_type.partition(";")[0]: {"type": "string", "format": "binary"}
+    for made in FORMATS.values()
+}
+
+
 def _events(*names: str) -> dict[str, Schema]:
     """A stream of events, of which the schema shows one; `data` is JSON."""
     parts = {"data": _TEXT} | ({"event": {"enum": list(names)}, "id": _TEXT} if names else {})
@@ -65,6 +100,8 @@ class Operation:
     """Those that may be left out."""
     upload: Mapping[str, Schema] | None = None
     """The fields of its form, `file` among them."""
+    json: Schema | None = None
+    """The JSON that it takes, where that is more than `body` can tell."""
 
 
 _ACCEPTED = Operation(shapes.JobAccepted, 202, body={})
@@ -85,6 +122,9 @@ OPERATIONS: dict[str, Operation] = {
         also={**_events(), "text/plain": _TEXT, "application/x-subrip": _TEXT, "text/vtt": _TEXT},
         upload={**_UPLOAD, **_OPENAI},
     ),
+    "POST /v1/audio/speech": Operation(also={**_events(), **_SOUND}, json=_SPEECH),
+    "GET /v1/audio/voices": Operation(shapes.VoiceList),
+    "GET /v1/audio/models": Operation(shapes.SpeechModelList),
     "GET /api/whisperx/status": Operation(shapes.WhisperXStatus),
     "POST /api/whisperx/install": Operation(
         shapes.JobAccepted, 202, body=jobs.INSTALL, optional=jobs.INSTALL
