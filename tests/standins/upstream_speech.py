@@ -1,5 +1,5 @@
-"""Stand-ins for two servers that speak: NVIDIA's Magpie NIM, whose image and weights want a key and a
-GPU, and one with OpenAI's API as Kokoro-FastAPI has it. A tone is their voice.
+"""Stand-ins for two servers that speak, a tone being their voice: NVIDIA's Magpie NIM, whose image
+and weights want a key and a GPU, and one with OpenAI's API, as Kokoro-FastAPI has it.
 
 They fail as upstream_whisperx's does.
 """

@@ -161,7 +161,8 @@ class StandIn:
         """Bytes that a flood could get rid of."""
 
     def behave(self, behaviour: str, answer: Any = None) -> None:  # noqa: ANN401 - any JSON
-        """From now on: ok, hang, drip, half, reset, torn, early, or a status such as "500".
+        """From now on: ok, hang, drip, half, reset, torn, early, or a status such as "500"; or
+        one_by_one: each answer waits for a release of `steps`.
 
         Streams besides: stepwise, cut, flood, endless. The answer of a stream is a list of lines,
         objects or bytes.
@@ -253,8 +254,11 @@ class _Handler(BaseHTTPRequestHandler):
         time.sleep(standin.takes_s)
         if standin.behaviour == "ok" and b'name="stream"' in body[:4096]:
             self._stream(self._lines())
-        elif standin.behaviour == "ok":
-            self._send(200, standin.answer or standin.answer_to(received))
+        elif standin.behaviour in ("ok", "one_by_one"):
+            answer = standin.answer or standin.answer_to(received)
+            if standin.behaviour == "one_by_one":
+                standin.steps.acquire()
+            self._send(200, answer)
         elif standin.behaviour.isdecimal():
             self._send(int(standin.behaviour), standin.answer)
         else:
