@@ -34,6 +34,11 @@ class Config:
         "`python -m proxy_app control claim` prints.",
         secret=True,
     )
+    open_lists: bool = setting(
+        False,
+        "Answer GET /v1/models, /v1/audio/models and /v1/audio/voices to everybody, without a "
+        "key: Open WebUI sends none when it lists voices.",
+    )
     trusted_proxies: str = setting(
         "",
         "Addresses or networks of reverse proxies, separated by commas, whose X-Forwarded-For, "

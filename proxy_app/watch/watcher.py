@@ -127,6 +127,7 @@ class Watcher:
         self._job_seen: int | None = None
         """The number of the newest job that is over; none, while that cannot be known."""
         self._health: Health | None = None
+        self._was_restarting_since = row.since if row.state == RESTARTING else None
         if row.state == RESTARTING:
             row.state, row.known = WARMING, {}
         condition.save()
@@ -196,7 +197,7 @@ class Watcher:
             return False  # no job can be on what has no container
         is_over = job is not None and job.state not in ACTIVE
         if self._job_seen is None:  # what was over before we could look is no news
-            self._job_seen = job.number - (not is_over) if job else 0
+            self._job_seen = job.number - (not is_over or self._is_awaited(job)) if job else 0
         if job is None or job.number <= self._job_seen:
             return False
         if is_over:
@@ -208,10 +209,16 @@ class Watcher:
             self._condition.set(RESTARTING, f"Job {job.number} is at work on it.")
         return True
 
+    def _is_awaited(self, job: Job) -> bool:
+        """Whether it was at work when the last watch process ended."""
+        since, ended = self._was_restarting_since, job.finished_at
+        return since is not None and ended is not None and ended >= since
+
     def _after(self, job: Job) -> None:
         """A job on it is over, however it ended."""
         condition, is_stop = self._condition, job.kind == "service.stop"
-        self._absence.job_is_over()
+        left_undone = not is_stop and job.state != State.SUCCEEDED
+        self._absence.job_is_over(left_undone=left_undone)
         self._healer.job_is_over()
         self._work.is_well()
         condition.due = condition.time()
@@ -221,8 +228,9 @@ class Watcher:
             return
         if job.by != WATCH and job.state == State.SUCCEEDED:
             self._records.forgive(self.service.name)
-        condition.probe_failed = False
-        condition.set(STOPPED if is_stop else WARMING, job.reason)
+        # Of a restart of ours that did not come to its end a probe has to tell what it did.
+        condition.probe_failed = left_undone and job.by == WATCH
+        condition.set(STOPPED if is_stop else SUSPECT if left_undone else WARMING, job.reason)
 
     # Looks.
 

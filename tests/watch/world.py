@@ -147,6 +147,7 @@ class World:
         job = self.jobs[-1]
         job.state = state
         job.reason = f"It {state}."
+        job.finished_at = self.clock.wall
         if state is State.SUCCEEDED and job.kind in ("service.restart", "service.start"):
             self.new_life()
             if self.restart_helps:

@@ -9,7 +9,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from proxy_app.api import hosts, jobs, secrets, services
+from proxy_app.api import hosts, jobs, keys, secrets, services
 from proxy_app.api.openapi import shapes
 
 Schema = dict[str, Any]
@@ -91,6 +91,7 @@ OPERATIONS: dict[str, Operation] = {
     "GET /readyz": Operation(
         also={"text/plain": _TEXT}, other_status=503, query={"verbose": _TEXT}
     ),
+    "GET /metrics": Operation(also={"text/plain": _TEXT}),
     "GET /api/openapi.json": Operation(dict[str, Any]),
     "POST /api/audio/transcribe-with-speakers": Operation(
         shapes.Conversation, also={"application/x-ndjson": _TEXT}, upload=_UPLOAD
@@ -149,6 +150,9 @@ OPERATIONS: dict[str, Operation] = {
         shapes.HostAnswer, body=hosts.CHANGE, optional=hosts.CHANGE
     ),
     "DELETE /api/hosts/{name}": Operation(status=204),
+    "GET /api/keys": Operation(shapes.KeyList),
+    "POST /api/keys": Operation(shapes.MadeKey, 201, body=keys.MAKE, optional=keys.OPTIONAL),
+    "DELETE /api/keys/{key_id}": Operation(status=204),
     "GET /api/secrets": Operation(dict[str, shapes.SecretAnswer]),
     "PUT /api/secrets/{name}": Operation(
         shapes.SecretAnswer, body=secrets.VALUE
