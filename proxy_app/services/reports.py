@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
-import json
 import logging
 import os
 import time
@@ -18,6 +17,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TypeVar
+
+from proxy_app.services import notes
 
 log = logging.getLogger(__name__)
 
@@ -148,20 +149,11 @@ class Reports:
         return self._touched(f"{service}.asked")
 
     def _write(self, name: str, note: Failure | Verdict) -> None:
-        new = self._folder / f"{name}.{os.getpid()}"
-        try:
-            new.write_text(json.dumps(asdict(note)))
-            new.replace(self._folder / name)
-        except OSError:  # the disk is full
-            new.unlink(missing_ok=True)
-            raise
+        notes.put(self._folder / name, asdict(note))
 
     def _read(self, name: str, kind: type[Note]) -> Note | None:
         """A note; what the machine's end has torn, or another version wrote, is none."""
-        try:
-            return kind(**json.loads((self._folder / name).read_text()))
-        except (FileNotFoundError, ValueError, TypeError):
-            return None
+        return notes.get(self._folder / name, lambda content: kind(**content))
 
     def _touch(self, name: str) -> None:
         note, now = self._folder / name, time.time_ns()

@@ -65,7 +65,18 @@ class Terms:
 
 
 class Watcher:
-    """Watches one service as it is registered."""
+    """Watches one service as it is registered.
+
+    Args:
+        service: which one.
+        senses: how it is looked at.
+        hands: what can be done.
+        names: those of all services that are restarted with it, its own among them.
+        records: the database.
+        reports: what the gateway met.
+        terms: the settings.
+        now: the clock.
+    """
 
     def __init__(
         self,
@@ -73,6 +84,7 @@ class Watcher:
         *,
         senses: Senses,
         hands: Hands,
+        names: Callable[[], list[str]],
         records: Records,
         reports: Reports,
         terms: Terms,
@@ -85,7 +97,7 @@ class Watcher:
         self._reports = reports
         self._terms = terms
         self._condition = condition = Condition(service, records, reports, now)
-        self._healer = Healer(condition, hands, records)
+        self._healer = Healer(condition, hands, records, names)
         self._absence = Absence(
             condition,
             self._healer,

@@ -15,6 +15,8 @@ from proxy_app.store import Job
 Data = Mapping[str, Any]
 
 _INSTALL, _PATCH = "whisperx.install", "sortformer.patch"
+LINKED = {_PATCH: ("sortformer_container", "sortformer_port")}
+"""By kind: the fields that an offer's link to its form fills in, and no other link may."""
 
 
 def offers(

@@ -58,6 +58,8 @@ class World:
     checks: Check | list[Check] = GOOD
     """What the next probes find; of a list the last one for ever."""
     standing: Standing = RUNNING
+    names: list[str] = field(default_factory=lambda: [SERVICE.name])
+    """Of the services of its container."""
     in_use: bool = False
     """Whether a request has been there since time began."""
     in_use_since: float | None = None
@@ -86,6 +88,7 @@ class World:
             self.service,
             senses=Senses(self.says, self.check, self.host_says, self.used_s),
             hands=self,
+            names=lambda: self.names,
             records=self.records,
             reports=self.reports,
             terms=TERMS,
