@@ -39,7 +39,9 @@ def test_a_form_has_every_variable_with_its_default_and_the_rest_folded(
     assert problems(page) == []
 
 
-def test_what_is_left_at_its_default_is_not_ordered(page: Page, site: Site) -> None:
+def test_what_is_left_alone_is_not_ordered_and_a_default_is_that_was_chosen(
+    page: Page, site: Site
+) -> None:
     page.goto(site.url("/install/whisperx.install?host=quick"))
     page.get_by_label("Model").select_option("large-v3")
     page.locator("summary", has_text="more settings").click()
@@ -47,6 +49,8 @@ def test_what_is_left_at_its_default_is_not_ordered(page: Page, site: Site) -> N
         "ENGINE_UNLOAD_AFTER_MIN=5\n\nENGINE_LOG_LEVEL=info"
     )
     page.get_by_label("Auto restart").click()
+    page.get_by_label("Diarizer").select_option("senko")
+    page.get_by_label("Diarizer").select_option("auto")
     page.get_by_role("button", name="Install WhisperX").click()
     page.wait_for_url("**/jobs/*")
     assert newest(site) == (
@@ -54,6 +58,7 @@ def test_what_is_left_at_its_default_is_not_ordered(page: Page, site: Site) -> N
         "quick",
         {
             "whisperx_model": "large-v3",
+            "whisperx_diarizer": "auto",
             "whisperx_auto_restart": False,
             "whisperx_settings": {"ENGINE_UNLOAD_AFTER_MIN": "5", "ENGINE_LOG_LEVEL": "info"},
         },
