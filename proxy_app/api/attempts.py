@@ -105,7 +105,7 @@ class Attempts:
                 log.warning("%s failed: %s", route.name, error)
             else:
                 for service in route.services:
-                    self._gateway.reports.answered(service.name)
+                    self._answered(service)
                 transcript = replace(end.transcript, duration=recording.duration_s)
                 return replace(end, transcript=transcript)
         rejections = [error for error in failures if isinstance(error, RejectedAudioError)]
@@ -174,6 +174,13 @@ class Attempts:
             if self._gateway.suspects.is_to_blame(service.name, self._content):
                 return RejectedAudioError(service.name)
         return error
+
+    def _answered(self, service: Service) -> None:
+        """Tell the others of a good answer, which clears the recording of what it met before."""
+        self._gateway.reports.answered(service.name)
+        if self._gateway.suspects.has_any(service.name):
+            self._content = self._content or self._hash()
+            self._gateway.suspects.clear(service.name, self._content)
 
     def _hash(self) -> str:
         """SHA-256 of the decoded recording; in a thread, as a long one takes a second."""

@@ -10,6 +10,7 @@ import logging
 import math
 import re
 from collections.abc import Callable, Mapping
+from http.client import responses
 from typing import Any
 
 from flask import Flask, Response, jsonify, render_template, request
@@ -28,7 +29,7 @@ from proxy_app.services import QueueFullError
 from proxy_app.store import SchemaError
 from proxy_app.upstreams import (
     MisconfiguredError,
-    RejectedAudioError,
+    RejectedContentError,
     RejectedError,
     TimeLimitError,
     UnavailableError,
@@ -155,10 +156,25 @@ def as_api_error(error: Exception) -> ApiError:
 
 
 def _respond(error: ApiError) -> Response:
-    response = jsonify(error=error.body)
-    response.status_code = error.status
+    if _is_page():
+        response = _page(error.status, responses.get(error.status, "Error"), error.message)
+    else:
+        response = jsonify(error=error.body)
+        response.status_code = error.status
     response.headers.update(error.headers)
     return response
+
+
+def _is_page() -> bool:
+    """Whether a person would read the answer in a browser."""
+    kinds = ["application/json", "text/html"]
+    wants_html = request.accept_mimetypes.best_match(kinds) == "text/html"
+    return wants_html and not is_api(request.path)
+
+
+def _page(status: int, name: str, message: str | None) -> Response:
+    page = render_template("error.html", status=status, name=name, message=message)
+    return Response(page, status=status, mimetype="text/html")
 
 
 def _of_queue(error: QueueFullError) -> ApiError:
@@ -173,7 +189,7 @@ def _of_upstream(error: UpstreamError) -> ApiError:
     if isinstance(error, RejectedError):
         if error.retry_after and error.retry_after.isdigit():
             headers["Retry-After"] = error.retry_after
-        if isinstance(error, RejectedAudioError):
+        if isinstance(error, RejectedContentError):
             headers |= DO_NOT_RETRY
         return ApiError(
             error.message,
@@ -201,8 +217,7 @@ def _of_http(error: HTTPException) -> Response:
     """Flask's and werkzeug's own errors: unknown paths, wrong methods, bodies over the limits."""
     status = error.code or 500
     if not is_api(request.path) and request.method in ("GET", "HEAD"):
-        page = render_template("error.html", status=status, name=error.name)
-        return Response(page, status=status, mimetype="text/html")
+        return _page(status, error.name, error.description)
     code, message = _HTTP_CODES.get(
         status, (error.name.lower().replace(" ", "_"), error.description)
     )

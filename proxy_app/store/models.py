@@ -97,7 +97,7 @@ class ServiceState(Base):
     last_check: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
     """`{"at", "ok", "took_s", "heard", "expected", "detail"}`."""
     known: Mapped[dict[str, Any]] = mapped_column(JSON, default=dict)
-    """What the next watch process has to know of the container: watch/watcher.py."""
+    """What the next watch process has to know of the container: watch/absence.py."""
 
 
 class ServiceRestart(Base):

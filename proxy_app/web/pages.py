@@ -75,6 +75,15 @@ def add_host() -> str:
     return render_template("add_host.html", groups=_GROUPS)
 
 
+@bp.get("/hosts/<name>/edit")
+def edit_host(name: str) -> str:
+    """How a host that was added here is reached, and what may be installed there."""
+    host = current().room.own_hosts.one(name)
+    if host is None:
+        abort(404, "No host of that name was added here.")
+    return render_template("edit_host.html", host=host, groups=_GROUPS)
+
+
 @bp.get("/settings")
 def settings() -> str:
     """What is set for all: the keys of programs, and the secrets."""

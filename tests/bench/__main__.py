@@ -13,7 +13,9 @@ BENCHMARKS = (
     ("merge", "bench"),
     ("engine", "dev"),
     ("gateway", "dev"),
+    ("voices", "dev"),
     ("jobs", "dev"),
+    ("page", "dev"),
     ("healing", "dev"),
     ("fleet", "dev"),
 )

@@ -9,8 +9,9 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from proxy_app.api import hosts, jobs, keys, secrets, services
+from proxy_app.api import hosts, jobs, keys, openai_speech, secrets, services
 from proxy_app.api.openapi import shapes
+from proxy_app.audio.encode import FORMATS
 
 Schema = dict[str, Any]
 Fields = Mapping[str, type]
@@ -25,6 +26,9 @@ _UPLOAD: dict[str, Schema] = {
     "num_speakers": _SPEAKERS,
     "min_speakers": _SPEAKERS,
     "max_speakers": _SPEAKERS,
+    "keywords[]": {"type": "array", "items": {"type": "string", "maxLength": 100}},
+    "languages[]": {"type": "array", "items": _TEXT},
+    "temperature": {"type": "number", "minimum": 0, "maximum": 1},
     "stream": _FLAG,
 }
 _OPENAI: dict[str, Schema] = {
@@ -37,6 +41,49 @@ _OPENAI: dict[str, Schema] = {
         "type": "array",
         "items": {"type": "string", "enum": ["word", "segment"]},
     },
+}
+_TRANSLATION: dict[str, Schema] = {
+    name: _UPLOAD[name] for name in ("file", "language", "prompt", "keywords[]", "temperature")
+} | {
+    "model": {"type": "string", "description": "Any."},
+    "response_format": {
+        "type": "string",
+        "enum": ["json", "text", "srt", "vtt", "verbose_json"],
+    },
+}
+
+
+_SPEECH: Schema = {
+    "type": "object",
+    "properties": {
+        "input": {**_TEXT, "minLength": 1, "description": "The text."},
+        "voice": {
+            "anyOf": [
+                {**_TEXT, "minLength": 1},
+                {
+                    "type": "object",
+                    "properties": {"id": {**_TEXT, "minLength": 1}},
+                    "required": ["id"],
+                },
+            ]
+        },
+        "model": {"type": ["string", "null"], "description": "GET /v1/audio/models lists them."},
+        "instructions": {
+            "type": ["string", "null"], "maxLength": openai_speech.LONGEST_INSTRUCTIONS
+        },
+        "response_format": {"enum": [*FORMATS, None], "default": "mp3"},
+        "speed": {
+            "type": ["number", "null"],
+            "minimum": openai_speech.SPEEDS[0],
+            "maximum": openai_speech.SPEEDS[1],
+        },
+        "stream_format": {"enum": [*openai_speech.STREAM_FORMATS, None], "default": "audio"},
+    },
+    "required": ["input", "voice"],
+}  # fmt: skip
+_SOUND: dict[str, Schema] = {
+    made.content_type.partition(";")[0]: {"type": "string", "format": "binary"}
+    for made in FORMATS.values()
 }
 
 
@@ -67,6 +114,8 @@ class Operation:
     """The fields of its form, `file` among them."""
     passed_on: bool = False
     """Whether it takes any JSON object, which somebody else looks at."""
+    json: Schema | None = None
+    """The JSON that it takes, where that is more than `body` can tell."""
 
 
 _ACCEPTED = Operation(shapes.JobAccepted, 202, body={})
@@ -89,12 +138,20 @@ OPERATIONS: dict[str, Operation] = {
         also={**_events(), "text/plain": _TEXT, "application/x-subrip": _TEXT, "text/vtt": _TEXT},
         upload={**_UPLOAD, **_OPENAI},
     ),
+    "POST /v1/audio/translations": Operation(
+        shapes.Transcription,
+        also={"text/plain": _TEXT, "application/x-subrip": _TEXT, "text/vtt": _TEXT},
+        upload=_TRANSLATION,
+    ),
     "POST /v1/chat/completions": _PASSED_ON,
     "POST /v1/completions": _PASSED_ON,
     "POST /v1/embeddings": _PASSED_ON,
     "POST /v1/responses": _PASSED_ON,
     "GET /v1/models": Operation(shapes.ModelList),
     "GET /v1/models/{model}": Operation(shapes.ModelAnswer),
+    "POST /v1/audio/speech": Operation(also={**_events(), **_SOUND}, json=_SPEECH),
+    "GET /v1/audio/voices": Operation(shapes.VoiceList),
+    "GET /v1/audio/models": Operation(shapes.SpeechModelList),
     "GET /api/whisperx/status": Operation(shapes.WhisperXStatus),
     "POST /api/whisperx/install": Operation(
         shapes.JobAccepted, 202, body=jobs.INSTALL, optional=jobs.INSTALL
@@ -128,6 +185,9 @@ OPERATIONS: dict[str, Operation] = {
     "POST /api/hosts/look": Operation(shapes.HostKeys, body=hosts.WHERE, optional=hosts.OPTIONAL),
     "POST /api/hosts/try": Operation(
         shapes.HostTrial, body=hosts.TRY, optional=hosts.OPTIONAL
+    ),
+    "PATCH /api/hosts/{name}": Operation(
+        shapes.HostAnswer, body=hosts.CHANGE, optional=hosts.CHANGE
     ),
     "DELETE /api/hosts/{name}": Operation(status=204),
     "GET /api/keys": Operation(shapes.KeyList),
