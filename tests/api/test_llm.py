@@ -1,5 +1,6 @@
 """/v1/chat/completions and its kin: what passes through, and what happens when it does not."""
 
+import gzip
 import json
 import re
 from collections.abc import Iterator
@@ -8,6 +9,8 @@ from pathlib import Path
 import pytest
 import requests
 
+from proxy_app.config import load_config
+from proxy_app.services import Registry
 from tests.api.conftest import eventually
 from tests.api.llm import CHAT, KEY, Talking, question, two_behind
 from tests.standins.upstream_llm import completion, events
@@ -139,6 +142,24 @@ def test_of_an_answers_headers_only_its_own_are_passed_on(llm: Talking) -> None:
     assert headers["x-request-id"] == "mine"
     assert not {"Set-Cookie", "Keep-Alive", "X-Internal"} & set(headers)
     assert headers["Server"] != "vLLM"
+
+
+def test_what_is_compressed_all_the_same_says_so(llm: Talking) -> None:
+    body = gzip.compress(b'{"packed": true}')
+    llm.first.headers = {"Content-Encoding": "gzip"}
+    llm.first.behave("ok", body)
+    answer = llm.ask()
+    assert llm.first.received[0].headers["accept-encoding"] == "identity"
+    assert answer.json() == {"packed": True}
+
+
+def test_the_environment_names_the_server_and_the_file_of_its_key(tmp_path: Path) -> None:
+    (tmp_path / "key").write_text(f"{KEY}\n")
+    environ = {"LLM_HOST": "192.0.2.9", "LLM_API_KEY_FILE": str(tmp_path / "key")}
+    environ["SPEECH_STATE_DIR"] = environ["SPEECH_SERVICES_DIR"] = str(tmp_path)
+    (found,) = Registry(load_config(environ)).read().all("llm", "openai")
+    assert (found.base_url, found.api_key) == ("http://192.0.2.9:8000", KEY)
+    assert KEY not in repr(found)
 
 
 def test_a_refusal_in_openais_words_is_passed_on_as_it_is(llm: Talking) -> None:
