@@ -20,6 +20,7 @@ from proxy_app.services.registry import ESPEAK
 from proxy_app.speech.aloud import is_speech
 from proxy_app.speech.pieces import Piece, pieces
 from proxy_app.speech.voices import OPENAI_VOICES, Voice
+from proxy_app.telemetry import Account
 from proxy_app.upstreams import (
     MisconfiguredError,
     RejectedTextError,
@@ -155,13 +156,15 @@ class Speech:
     Args:
         gateway: its parts.
         wanted: what the client asks for.
+        account: is told what it costs.
 
     Raises:
         ApiError: no service has such a model.
     """
 
-    def __init__(self, gateway: Gateway, wanted: Wanted) -> None:
+    def __init__(self, gateway: Gateway, wanted: Wanted, account: Account) -> None:
         self._gateway = gateway
+        self._account = account
         self._wanted = wanted
         self._services = _services(gateway, wanted.model)
         self.by = self._services[0].name
@@ -206,7 +209,7 @@ class Speech:
         voice = adapter.find(service, wanted.voice, language)
         if voice is None:
             return False
-        with self._gateway.place(service):
+        with self._account.at_service(service.name, self._gateway.place(service)):
             sounds = self._sounds(adapter, service, voice, parts)
             if len(parts) == 1 and (wanted.format.name, wanted.speed) == ("wav", 1):
                 sound = next(sounds)

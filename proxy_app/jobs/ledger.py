@@ -163,7 +163,7 @@ class Jobs:
         """How many jobs are kept, by their states."""
         chosen = select(Job.state, func.count()).group_by(Job.state)
         with self._store.session() as session:
-            return dict(session.execute(chosen).tuples().all())
+            return {row[0]: row[1] for row in session.execute(chosen)}
 
     def last(self, *where: ColumnElement[bool]) -> Job | None:
         """The newest of these jobs."""
