@@ -34,6 +34,11 @@ class Config:
         "`python -m proxy_app control claim` prints.",
         secret=True,
     )
+    open_lists: bool = setting(
+        False,
+        "Answer GET /v1/models, /v1/audio/models and /v1/audio/voices to everybody, without a "
+        "key: Open WebUI sends none when it lists voices.",
+    )
     trusted_proxies: str = setting(
         "",
         "Addresses or networks of reverse proxies, separated by commas, whose X-Forwarded-For, "
@@ -146,6 +151,25 @@ class Config:
         "The same as a multiple of the recording's length; the larger one counts.",
         minimum=0,
         maximum=1e3,
+    )
+    llm_max_bytes: int = setting(
+        64 * 1024**2,
+        "Largest request in bytes to a language model, its pictures included; larger ones get 413.",
+        minimum=1,
+        maximum=2**40,
+    )
+    llm_first_byte_s: float = setting(
+        600.0,
+        "Seconds until a language model's answer begins; one that is not streamed begins when it "
+        "is done.",
+        minimum=0.1,
+        maximum=86_400,
+    )
+    llm_idle_s: float = setting(
+        120.0,
+        "Seconds without a byte after which an answer that has begun is given up.",
+        minimum=0.1,
+        maximum=86_400,
     )
     database_url: str | None = setting(
         None,
@@ -268,6 +292,9 @@ class Config:
     )
     llm_port: int = setting(
         8000, "Port of the LLM server.", env="LLM_PORT", minimum=1, maximum=65535
+    )
+    llm_api_key: str | None = setting(
+        None, "Key that the LLM server asks for.", env="LLM_API_KEY", secret=True
     )
 
     given: frozenset[str] = field(default=frozenset(), repr=False)

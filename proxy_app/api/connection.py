@@ -9,6 +9,7 @@ from __future__ import annotations
 import socket
 import time
 from collections.abc import Iterable
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import gevent
@@ -40,6 +41,10 @@ class Body:
         self.complete = self._remaining == 0
         """All of it was read: the connection can take another request."""
         self._broken = False
+        self.received = 0
+        """Bytes."""
+        self.seconds = 0.0
+        """Spent waiting for them."""
         self._bytes_per_s = bytes_per_s
         self._due = time.monotonic() + timeout_s
 
@@ -52,11 +57,15 @@ class Body:
         """
         if self.complete or self._broken:
             return b""
+        began = time.monotonic()
         try:
             data = self._read(_PIECE if size < 0 else size)
         except ApiError:
             self._broken = True
             raise
+        finally:
+            self.seconds += time.monotonic() - began
+        self.received += len(data)
         self._due += len(data) / self._bytes_per_s
         if self._remaining is None:
             self.complete = not data
@@ -124,3 +133,14 @@ class ConnectionCare:
 def client_socket(environ: WSGIEnvironment) -> socket.socket | None:
     """The client's socket, where a real server is in front."""
     return environ.get("gunicorn.socket")
+
+
+def cut_off(environ: WSGIEnvironment) -> None:
+    """Close a connection in the middle of an answer, so that its reader sees that it is no whole.
+
+    What is written to it afterwards gets lost.
+    """
+    client = client_socket(environ)
+    if client is not None:
+        with suppress(OSError):
+            client.shutdown(socket.SHUT_RDWR)

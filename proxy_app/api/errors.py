@@ -7,15 +7,17 @@ from __future__ import annotations
 
 import errno
 import logging
+import math
 import re
 from collections.abc import Callable, Mapping
+from http.client import responses
 from typing import Any
 
 from flask import Flask, Response, jsonify, render_template, request
 from sqlalchemy.exc import SQLAlchemyError
 from werkzeug.exceptions import HTTPException
 
-from proxy_app.access import BusyError, TooManyTriesError
+from proxy_app.access import BusyError, RateError, TooManyTriesError
 from proxy_app.audio import AudioError
 from proxy_app.hosts.own import OwnHostsError
 from proxy_app.hosts.ssh import UnusableError
@@ -51,7 +53,7 @@ _HTTP_CODES = {
 }
 
 
-_API_PATH = re.compile(r"/(v1|api)(/|$)")
+_API_PATH = re.compile(r"/(v1|api|metrics)(/|$)")
 
 
 def is_api(path: str) -> bool:
@@ -154,10 +156,25 @@ def as_api_error(error: Exception) -> ApiError:
 
 
 def _respond(error: ApiError) -> Response:
-    response = jsonify(error=error.body)
-    response.status_code = error.status
+    if _is_page():
+        response = _page(error.status, responses.get(error.status, "Error"), error.message)
+    else:
+        response = jsonify(error=error.body)
+        response.status_code = error.status
     response.headers.update(error.headers)
     return response
+
+
+def _is_page() -> bool:
+    """Whether a person would read the answer in a browser."""
+    kinds = ["application/json", "text/html"]
+    wants_html = request.accept_mimetypes.best_match(kinds) == "text/html"
+    return wants_html and not is_api(request.path)
+
+
+def _page(status: int, name: str, message: str | None) -> Response:
+    page = render_template("error.html", status=status, name=name, message=message)
+    return Response(page, status=status, mimetype="text/html")
 
 
 def _of_queue(error: QueueFullError) -> ApiError:
@@ -200,8 +217,7 @@ def _of_http(error: HTTPException) -> Response:
     """Flask's and werkzeug's own errors: unknown paths, wrong methods, bodies over the limits."""
     status = error.code or 500
     if not is_api(request.path) and request.method in ("GET", "HEAD"):
-        page = render_template("error.html", status=status, name=error.name)
-        return Response(page, status=status, mimetype="text/html")
+        return _page(status, error.name, error.description)
     code, message = _HTTP_CODES.get(
         status, (error.name.lower().replace(" ", "_"), error.description)
     )
@@ -257,6 +273,12 @@ _TRANSLATIONS: dict[type[Exception], Callable[[Any], ApiError]] = {
         status=503,
         code="too_many_streams",
         headers=RETRY_SOON,
+    ),
+    RateError: lambda e: ApiError(
+        f"{e} Try again in a moment.",
+        status=429,
+        code="rate_limit_exceeded",
+        headers={"Retry-After": str(math.ceil(e.wait_s))},
     ),
     TooManyTriesError: lambda e: ApiError(
         "The password was tried too often from there.",

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from threading import BoundedSemaphore
 from typing import Any
 
@@ -17,9 +18,10 @@ from proxy_app.api.errors import RETRY_SOON, ApiError, BadRequestError
 from proxy_app.gateway import Gateway, current
 from proxy_app.hosts import checks, ssh
 from proxy_app.hosts.metrics import ANSWERS_WITHIN_S
-from proxy_app.hosts.own import Host, OwnHostsError
+from proxy_app.hosts.own import Host, OwnHostsError, fingerprint
 from proxy_app.hosts.trying import confirmed_key, try_host
 from proxy_app.jobs import ActiveJobError
+from proxy_app.jobs.desk import Room
 from proxy_app.jobs.project import Hosts, Login, ProjectError
 from proxy_app.jobs.states import ACTIVE
 from proxy_app.store import HostState, Job
@@ -30,6 +32,7 @@ WHERE: dict[str, type] = {"address": str, "port": int}
 _WHO = {**WHERE, "user": str, "fingerprint": str}
 TRY = {**_WHO, "password": str}
 ADD = {**_WHO, "name": str, "groups": list}
+CHANGE = {**_WHO, "groups": list}
 OPTIONAL = ("port", "password")
 _DEFAULTS = {"port": 22}
 _MISSED_LOOKS = 3
@@ -81,11 +84,11 @@ def add() -> tuple[Response, int]:
     """Add a host whose key was confirmed by its fingerprint."""
     given = _given(ADD)
     name, groups = checks.name(given["name"]), checks.groups(given["groups"])
-    login, fingerprint = _login(given), checks.fingerprint(given["fingerprint"])
+    login, confirmed = _login(given), checks.fingerprint(given["fingerprint"])
     gateway = current()
     _refuse_taken(gateway.room.project.hosts(), name, login)
     with _reaching():
-        key = confirmed_key(login, fingerprint, gateway.room.project.environment(os.environ))
+        key = confirmed_key(login, confirmed, gateway.room.project.environment(os.environ))
     host = Host(
         name=name, address=login.address, port=login.port or 0, user=login.user or "",
         groups=groups, key=key.line,
@@ -93,21 +96,42 @@ def add() -> tuple[Response, int]:
     _forget(gateway, name)
     if not gateway.room.own_hosts.add(host):
         raise _taken(f"There is a host of the name {name} already.")
-    shown = next(it for it in snapshot(gateway)["hosts"] if it["name"] == name)
-    return jsonify(shown), 201
+    return jsonify(_one(gateway, name)), 201
+
+
+@bp.patch("/<name>")
+def change(name: str) -> Response:
+    """Change how a host that was added here is reached, or what may be installed there.
+
+    At another address it has to show the key that was confirmed; another key needs its fingerprint.
+    """
+    given = jobs_api.body(CHANGE)
+    values = {field: getattr(checks, field)(value) for field, value in given.items()}
+    gateway = current()
+    room = gateway.room
+    before = _idle(room, name, "change it there")
+    confirmed = values.pop("fingerprint", None)
+    after = replace(before, **values)
+    if confirmed or (after.address, after.port) != (before.address, before.port):
+        login = Login(address=after.address, port=after.port)
+        others = {it: its for it, its in room.project.hosts().logins.items() if it != name}
+        _refuse_address(others, login)
+        wanted = confirmed or fingerprint(before.key.split()[1])
+        with _reaching():
+            key = confirmed_key(login, wanted, room.project.environment(os.environ))
+        values |= {"address": after.address, "port": after.port, "key": key.line}
+    if not room.own_hosts.change(name, **values):
+        raise _unknown()
+    if values.keys() - {"groups"}:
+        _forget(gateway, name)
+    return jsonify(_one(gateway, name))
 
 
 @bp.delete("/<name>")
 def remove(name: str) -> tuple[str, int]:
     """Forget a host that was added here. What runs on it goes on, and stays registered."""
     room = current().room
-    if name not in {host.name for host in room.own_hosts.hosts()}:
-        if name in room.project.hosts().logins:
-            raise _taken(f"{name} is in the inventory of SPEECH_INVENTORY: take it out there.")
-        raise ApiError("There is no such host.", status=404, code="not_found")
-    job = room.jobs.last(Job.host == name, Job.state.in_(ACTIVE))
-    if job is not None:
-        raise ActiveJobError(job)
+    _idle(room, name, "take it out there")
     room.own_hosts.remove(name)
     _forget(current(), name)
     return "", 204
@@ -118,9 +142,9 @@ def snapshot(gateway: Gateway) -> dict[str, Any]:
     room = gateway.room
     try:
         inventory, error = room.project.hosts(), None
-        own = {host.name for host in room.own_hosts.hosts()}
+        ours = {host.name for host in room.own_hosts.hosts()}
     except (ProjectError, OwnHostsError) as problem:
-        inventory, error, own = Hosts({}, {}), str(problem), set()
+        inventory, error, ours = Hosts({}, {}), str(problem), set()
     with room.store.session() as session:
         states = {row.name: row for row in session.scalars(select(HostState))}
     oldest = time.time() - _MISSED_LOOKS * room.config.hosts_every_s - ANSWERS_WITHIN_S
@@ -133,7 +157,7 @@ def snapshot(gateway: Gateway) -> dict[str, Any]:
                 "port": login.port,
                 "groups": [it for it in checks.GROUPS if name in inventory.groups.get(it, ())],
                 "local": login.connection == "local",
-                "own": name in own,
+                "own": name in ours,
                 **_state(states.get(name), oldest),
             }
             for name, login in inventory.logins.items()
@@ -191,12 +215,38 @@ def _login(given: dict[str, Any]) -> Login:
     )
 
 
+def _idle(room: Room, name: str, do_it: str) -> Host:
+    """A host that was added here and that no job works on."""
+    host = room.own_hosts.one(name)
+    if host is None:
+        if name in room.project.hosts().logins:
+            raise _taken(f"{name} is in the inventory of SPEECH_INVENTORY: {do_it}.")
+        raise _unknown()
+    job = room.jobs.last(Job.host == name, Job.state.in_(ACTIVE))
+    if job is not None:
+        raise ActiveJobError(job)
+    return host
+
+
+def _one(gateway: Gateway, name: str) -> dict[str, Any]:
+    found: dict[str, Any] = next(it for it in snapshot(gateway)["hosts"] if it["name"] == name)
+    return found
+
+
 def _refuse_taken(hosts: Hosts, name: str, login: Login) -> None:
     if name in hosts.logins or name in hosts.groups:
         raise _taken(f"The inventory has {name} already: choose another name.")
-    for other, it in hosts.logins.items():
+    _refuse_address(hosts.logins, login)
+
+
+def _refuse_address(logins: Mapping[str, Login], login: Login) -> None:
+    for other, it in logins.items():
         if (it.address, it.port or 22) == (login.address, login.port):
             raise _taken(f"{other} has this address already.")
+
+
+def _unknown() -> ApiError:
+    return ApiError("There is no such host.", status=404, code="not_found")
 
 
 def _taken(message: str) -> ApiError:

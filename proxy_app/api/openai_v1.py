@@ -14,7 +14,7 @@ from flask import Blueprint, Response, jsonify, request
 from proxy_app.api.errors import BadRequestError
 from proxy_app.api.streams import OpenAIEvents, stream
 from proxy_app.api.transcribe import follow, transcribe
-from proxy_app.api.uploads import flag, options, uploaded_file
+from proxy_app.api.uploads import flag, options, uploaded_file, values
 from proxy_app.speech import (
     Transcript,
     to_diarized_json,
@@ -29,6 +29,7 @@ from proxy_app.speech import (
 bp = Blueprint("openai_v1", __name__, url_prefix="/v1")
 
 _FORMATS = ("json", "text", "verbose_json", "diarized_json", "rttm", "srt", "vtt")
+_OF_TRANSLATIONS = ("json", "text", "verbose_json", "srt", "vtt")
 _WITH_SPEAKERS = ("diarized_json", "rttm")
 _STREAMED = ("json", "text", "diarized_json")
 _GRANULARITIES = ("segment", "word")
@@ -54,25 +55,34 @@ def transcriptions() -> Response:
     return response
 
 
-def _response_format() -> str:
+@bp.post("/audio/translations")
+def translations() -> Response:
+    """OpenAI's translation: what was said in any language, in English."""
+    upload = uploaded_file()
+    wanted = _response_format(_OF_TRANSLATIONS)
+    served = transcribe(upload, options(translate=True), speakers=False)
+    response = _render(served.transcript, wanted, frozenset(["segment"]), task="translate")
+    response.headers["x-served-by"] = served.by
+    return response
+
+
+def _response_format(formats: tuple[str, ...] = _FORMATS) -> str:
     wanted = request.form.get("response_format", "").strip() or "json"
-    if wanted not in _FORMATS:
+    if wanted not in formats:
         raise BadRequestError(
-            f"response_format={wanted[:40]!r}: expected one of {', '.join(_FORMATS)}.",
+            f"response_format={wanted[:40]!r}: expected one of {', '.join(formats)}.",
             param="response_format",
         )
     return wanted
 
 
 def _granularities() -> frozenset[str]:
-    """Bracketed, as OpenAI's SDKs send the array, or not; repeated, or joined by commas."""
     name = "timestamp_granularities"
-    sent = request.form.getlist(f"{name}[]") + request.form.getlist(name)
-    values = [value.strip() for text in sent for value in text.split(",") if value.strip()]
-    for value in values:
+    wanted = values(name)
+    for value in wanted:
         if value not in _GRANULARITIES:
             raise BadRequestError(f"{name}={value[:40]!r}: expected word or segment.", param=name)
-    return frozenset(values or ["segment"])
+    return frozenset(wanted or ["segment"])
 
 
 def _is_streamed(wanted: str) -> bool:
@@ -89,11 +99,16 @@ def _is_streamed(wanted: str) -> bool:
     return True
 
 
-def _render(transcript: Transcript, wanted: str, granularities: frozenset[str]) -> Response:
+def _render(
+    transcript: Transcript, wanted: str, granularities: frozenset[str], task: str = "transcribe"
+) -> Response:
     if wanted == "verbose_json":
         return jsonify(
             to_verbose_json(
-                transcript, words="word" in granularities, segments="segment" in granularities
+                transcript,
+                words="word" in granularities,
+                segments="segment" in granularities,
+                task=task,
             )
         )
     if wanted in ("json", "diarized_json"):

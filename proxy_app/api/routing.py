@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from typing import TypeVar
 
 from proxy_app.api.errors import DO_NOT_RETRY, RETRY_IN_A_MINUTE, ApiError
@@ -32,21 +32,28 @@ def in_turn(gateway: Gateway, routes: tuple[R, ...], duration_s: float) -> Itera
     for route in routes:
         is_only = len(routes) == 1 and isinstance(route, Alone)
         refusal = _too_long(gateway, route, duration_s)
-        refusal = refusal or _refused(gateway, route)
-        refusal = refusal or (None if is_only else _not_ready(gateway, route))
+        refusal = refusal or refused(gateway, route.services)
+        # Parakeet servers of others may have no /health at all.
+        may_work = (READY,) if isinstance(route, Alone) else (READY, SUSPECT)
+        refusal = refusal or (None if is_only else not_ready(gateway, route.services, may_work))
         if refusal is None:
             yield route
         else:
             refusals.append(refusal)
     if len(refusals) == len(routes):
-        worst = max(
-            refusals,
-            # Of those that are not ready one that may be soon: the client is to come back then.
-            key=lambda refusal: (refusal.status == 413, not refusal.headers.keys() & DO_NOT_RETRY),  # noqa: PLR2004 - HTTP's
-        )
-        others = [refusal.message for refusal in refusals if refusal is not worst]
-        worst.message = " ".join([worst.message, *others])
-        raise worst
+        raise joined(refusals)
+
+
+def joined(refusals: Sequence[ApiError]) -> ApiError:
+    """One error for a client whom nobody can serve: why, of each who was asked."""
+    worst = max(
+        refusals,
+        # Of those that are not ready one that may be soon: the client is to come back then.
+        key=lambda refusal: (refusal.status == 413, not refusal.headers.keys() & DO_NOT_RETRY),  # noqa: PLR2004 - HTTP's
+    )
+    others = [refusal.message for refusal in refusals if refusal is not worst]
+    worst.message = " ".join([worst.message, *others])
+    return worst
 
 
 def health_of(gateway: Gateway, service: Service) -> Health:
@@ -74,9 +81,9 @@ def _too_long(
     return ApiError(message, status=413, code="audio_too_long", param="file")
 
 
-def _refused(gateway: Gateway, route: Alone | Pair | Speaking) -> ApiError | None:
-    """What the watch process has found of a route that is not to be tried."""
-    for service in route.services:
+def refused(gateway: Gateway, services: Iterable[Service]) -> ApiError | None:
+    """What the watch process has found of services that are not to be tried."""
+    for service in services:
         verdict = gateway.reports.verdict(service.name)
         if verdict is None or not verdict.refuses:
             continue
@@ -94,11 +101,12 @@ def _refused(gateway: Gateway, route: Alone | Pair | Speaking) -> ApiError | Non
     return None
 
 
-def _not_ready(gateway: Gateway, route: Alone | Pair | Speaking) -> ApiError | None:
-    for service in route.services:
+def not_ready(
+    gateway: Gateway, services: Iterable[Service], may_work: Collection[str]
+) -> ApiError | None:
+    """Which service says of itself that it cannot work now; `may_work` are the states that can."""
+    for service in services:
         health = health_of(gateway, service)
-        # Parakeet servers of others may have no /health at all.
-        may_work = (READY,) if isinstance(route, Alone) else (READY, SUSPECT)
         if health.state not in may_work:
             return ApiError(
                 f"{service.title} is {health.state}: {health.detail} Try again in a minute.",

@@ -50,11 +50,11 @@ class OpenAIEvents:
         """Deltas of text, segments with speakers, the end; clients are not told of progress."""
         match event:
             case Heard(segments):
-                return _data(*self._events.deltas(segments))
+                return sse(*self._events.deltas(segments))
             case Attributed(segments=segments):
-                return _data(*self._events.segments(segments))
+                return sse(*self._events.segments(segments))
             case End():
-                return _data(self._events.done()) + b"data: [DONE]\n\n"
+                return sse(self._events.done()) + b"data: [DONE]\n\n"
         return b""
 
     def heartbeat(self) -> bytes:
@@ -63,7 +63,7 @@ class OpenAIEvents:
 
     def error(self, error: ApiError) -> bytes:
         """An object with an `error`, at which OpenAI's clients raise."""
-        return _data({"error": error.body})
+        return sse({"error": error.body})
 
 
 class ConversationLines:
@@ -153,7 +153,8 @@ def _rendered(first: Event | None, events: Relay[Event], rendering: Rendering) -
         yield rendering.error(as_api_error(error))
 
 
-def _data(*events: Mapping[str, Any]) -> bytes:
+def sse(*events: Mapping[str, Any]) -> bytes:
+    """Server-sent events of nothing but data."""
     return b"".join(b"data: " + _json(event) + b"\n\n" for event in events)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 import os
 import time
 from pathlib import Path
@@ -26,7 +27,10 @@ TEXT_BYTES = 256 * 1024
 PARTS = 100
 _MOST_SPEAKERS = 50
 _LONGEST_PROMPT = 10_000
+_MOST_KEYWORDS = 100
+_LONGEST_KEYWORD = 100
 _YIELD_BYTES = 1024 * 1024
+_PIECE = 64 * 1024
 _TRUE = ("true", "1", "yes", "on")
 _HOW = "Send multipart/form-data with the recording in the field `file`."
 
@@ -149,18 +153,42 @@ def uploaded_file() -> Path:
     return Path(file.name)
 
 
-def _parse_form() -> None:
+def spooled_json(limit_bytes: int) -> Path:
+    """The path of the body, which should be JSON and is not looked into, on disk.
+
+    Raises:
+        ApiError: there is none, it says to be something else, or it is over the limit.
+    """
+    _expect_body("application/json", "Send a JSON object with Content-Type: application/json.")
+    spooled = cast(SpoolingRequest, request)
+    spooled.max_content_length = limit_bytes
+    spooled.take_place()
+    path = spooled.spool_path("body.json")
+    try:
+        with _SpoolFile(path) as file:
+            while piece := spooled.stream.read(_PIECE):
+                file.write(piece)
+    except RequestEntityTooLarge:
+        raise TooLargeError(f"The request is over the limit of {limit_bytes} bytes.") from None
+    return path
+
+
+def _expect_body(mimetype: str, how: str) -> None:
     if request.content_length is None and not request.headers.get("Transfer-Encoding"):
         raise ApiError(
-            f"The request has no body: neither Content-Length nor chunks came with it. {_HOW}",
+            f"The request has no body: neither Content-Length nor chunks came with it. {how}",
             status=411,
             code="length_required",
         )
-    if request.mimetype != "multipart/form-data":
+    if request.mimetype != mimetype:
         sent = request.mimetype or "no content type"
         raise BadRequestError(
-            f"The request is {sent}. {_HOW}", status=415, code="unsupported_media_type"
+            f"The request is {sent}. {how}", status=415, code="unsupported_media_type"
         )
+
+
+def _parse_form() -> None:
+    _expect_body("multipart/form-data", _HOW)
     cast(SpoolingRequest, request).take_place()
     try:
         request.form  # noqa: B018 - werkzeug parses on first use
@@ -180,8 +208,8 @@ def _too_large() -> ApiError:
     )
 
 
-def options(*, words: bool = False) -> Options:
-    """The transcription's options in the form.
+def options(*, words: bool = False, translate: bool = False) -> Options:
+    """The transcription's, or the translation's, options in the form.
 
     Raises:
         BadRequestError: naming the field.
@@ -203,8 +231,12 @@ def options(*, words: bool = False) -> Options:
             param="prompt",
         )
     return Options(
-        language=_language(),
+        language=_language("language", request.form.get("language", "")),
         prompt=prompt,
+        languages=_languages(),
+        keywords=_keywords(),
+        temperature=_temperature(),
+        translate=translate,
         num_speakers=num,
         min_speakers=low,
         max_speakers=high,
@@ -228,18 +260,54 @@ def _speakers(name: str) -> int | None:
     return int(text)
 
 
-def _language() -> str | None:
-    text = request.form.get("language", "").strip()
-    if text.lower() in ("", "auto"):
+def values(name: str) -> list[str]:
+    """A field that may come several times, with brackets, as OpenAI's SDKs send an array, or not.
+
+    What is joined by commas counts as several, too.
+    """
+    sent = request.form.getlist(f"{name}[]") + request.form.getlist(name)
+    return [value.strip() for text in sent for value in text.split(",") if value.strip()]
+
+
+def _language(name: str, text: str) -> str | None:
+    if text.strip().lower() in ("", "auto"):
         return None
     code = language_code(text)
     if code is None:
         raise BadRequestError(
-            f"language={text[:40]!r} is not known: send a code (en), a tag (en-US) or an English "
+            f"{name}={text[:40]!r} is not known: send a code (en), a tag (en-US) or an English "
             "name (English), or leave it out and the language is detected.",
-            param="language",
+            param=name,
         )
     return code
+
+
+def _languages() -> tuple[str, ...]:
+    found = (_language("languages", text) for text in values("languages"))
+    return tuple(dict.fromkeys(code for code in found if code))
+
+
+def _keywords() -> tuple[str, ...]:
+    keywords = tuple(values("keywords") + values("hotwords"))
+    if len(keywords) > _MOST_KEYWORDS or any(len(word) > _LONGEST_KEYWORD for word in keywords):
+        raise BadRequestError(
+            f"At most {_MOST_KEYWORDS} keywords of {_LONGEST_KEYWORD} characters are accepted.",
+            param="keywords",
+        )
+    return keywords
+
+
+def _temperature() -> float:
+    text = request.form.get("temperature", "").strip() or "0"
+    try:
+        temperature = float(text)
+    except ValueError:
+        temperature = math.nan
+    if not 0 <= temperature <= 1:
+        raise BadRequestError(
+            f"temperature={text[:40]!r}: expected a number from 0 to 1.", param="temperature"
+        )
+    return temperature
 
 
 def _refuse_at_the_door() -> None:

@@ -78,6 +78,7 @@ class Collector:
     def run(self, stop: threading.Event) -> None:
         """Look again and again until `stop`."""
         try:
+            self._read_again()
             while not stop.is_set():
                 self._begin()
                 stop.wait(self._every_s)
@@ -94,6 +95,13 @@ class Collector:
         for host in self._watched.values():
             host.drop()
         self._pool.shutdown(cancel_futures=True)
+
+    def _read_again(self) -> None:
+        """Each start of ours finds out what the inventory lists now, for all processes."""
+        try:
+            self._room.project.read_again()
+        except ProjectError as error:
+            self._complain(error)
 
     def _begin(self) -> None:
         """Look at every host whose turn it is; one that hangs keeps no other one waiting."""

@@ -19,7 +19,7 @@ import socket
 import subprocess
 import tempfile
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -109,6 +109,14 @@ class OwnHosts:
                 " or remove it and add the hosts again."
             ) from None
 
+    def one(self, name: str) -> Host | None:
+        """The host of that name.
+
+        Raises:
+            OwnHostsError: the inventory cannot be read.
+        """
+        return next((host for host in self.hosts() if host.name == name), None)
+
     def inventory(self) -> Path | None:
         """The inventory for Ansible; None while there are no hosts.
 
@@ -146,6 +154,18 @@ class OwnHosts:
             self.public_key()
             self._write((*hosts, host))
             return True
+
+    def change(self, name: str, **values: Any) -> bool:  # noqa: ANN401 - as Host has them
+        """Change fields of a host, all at once; False where there is none of that name.
+
+        Raises:
+            OwnHostsError: the inventory cannot be read.
+        """
+        with self._alone():
+            hosts = self.hosts()
+            changed = (replace(it, **values) if it.name == name else it for it in hosts)
+            self._write(tuple(changed))
+            return name in {host.name for host in hosts}
 
     def remove(self, name: str) -> bool:
         """Take a host out; False where there is none of that name.

@@ -36,7 +36,9 @@ class Room:
         state = config.state_dir.resolve()
         self.config = config
         self.own_hosts = OwnHosts(state / "hosts", services=state / "services.d")
-        self.project = Project(config.project_dir, config.inventory, self.own_hosts)
+        self.project = Project(
+            config.project_dir, config.inventory, self.own_hosts, state / "inventory-read.json"
+        )
         self.store = Store(config.database_url, state)
         self.secrets = Secrets(state / "secrets")
         self.jobs = Jobs(self.store, state / "jobs")

@@ -8,17 +8,21 @@ import os
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from proxy_app.hosts.own import OwnHosts, OwnHostsError
+from proxy_app.jobs.kept import Kept
 
 log = logging.getLogger(__name__)
 
 ROOT = Path(__file__).resolve().parents[2]
 _READ_WITHIN_S = 30
+_TRIES_AGAIN_S = 10.0
+_UNREADABLE = "The inventory cannot be read; the gateway's log has the reason."
 # Nothing else of the environment reaches a playbook: not the database's URL, not the keys.
 _PASSED_ON = (
     "PATH", "HOME", "USER", "LOGNAME", "TZ", "TMPDIR", "SSH_AUTH_SOCK", "XDG_RUNTIME_DIR",
@@ -67,14 +71,19 @@ class Project:
         root: the folder with ansible.cfg, playbooks and collections; this one by default.
         inventory: a file or folder; inventory/local of `root` by default.
         own: the hosts that were added on the page, beside those of the inventory.
+        kept: the file in which one process keeps for the others what Ansible takes seconds to read.
     """
 
-    def __init__(self, root: Path | None, inventory: Path | None, own: OwnHosts) -> None:
+    def __init__(
+        self, root: Path | None, inventory: Path | None, own: OwnHosts, kept: Path
+    ) -> None:
         self.root = (root or ROOT).resolve()
         self.inventory = (inventory or self.root / "inventory/local").resolve()
         self.own = own
+        self._kept = Kept(kept)
         self._mutex = threading.Lock()
         self._hosts: tuple[object, Hosts] | None = None
+        self._failed: tuple[object, float] | None = None
 
     def hosts(self) -> Hosts:
         """The inventory, read by Ansible itself; again when one of its files changes.
@@ -83,10 +92,39 @@ class Project:
             ProjectError: it cannot be read.
         """
         with self._mutex:
-            seen = self._fingerprint()
+            seen = (self._fingerprint(), self._kept.stamp())
             if self._hosts is None or self._hosts[0] != seen:
-                self._hosts = (seen, _hosts(self._listed()))
+                with self._kept.alone():
+                    self._take(anew=False)
+            assert self._hosts
             return self._hosts[1]
+
+    def read_again(self) -> None:
+        """Read it for all processes: what a script or a plugin lists changes without a file.
+
+        Raises:
+            ProjectError: it cannot be read.
+        """
+        with self._mutex, self._kept.alone():
+            self._take(anew=True)
+
+    def _take(self, *, anew: bool) -> None:
+        """Take the hosts that are kept, or read them and keep them."""
+        files = self._fingerprint()
+        value = None if anew else self._kept.get(files)
+        if value is None:
+            # Many ask, and again and again; what cannot be read takes as long as what can.
+            if self._failed and self._failed[0] == files and time.monotonic() < self._failed[1]:
+                raise ProjectError(_UNREADABLE)
+            try:
+                value = asdict(_hosts(self._listed()))
+            except ProjectError:
+                self._failed = files, time.monotonic() + _TRIES_AGAIN_S
+                raise
+            self._kept.put(files, value)
+        logins = {host: Login(**login) for host, login in value["logins"].items()}
+        groups = {group: tuple(hosts) for group, hosts in value["groups"].items()}
+        self._hosts = (files, self._kept.stamp()), Hosts(logins, groups)
 
     def inventories(self) -> list[Path]:
         """All that a playbook is given. What comes first keeps its places in the groups.
@@ -126,15 +164,17 @@ class Project:
             "LC_ALL": "C.UTF-8",
             "ANSIBLE_CONFIG": str(self.root / "ansible.cfg"),
             "ANSIBLE_HOST_KEY_CHECKING": "True",
+            # Else a mistake in the inventory is a warning, and no hosts.
+            "ANSIBLE_INVENTORY_ANY_UNPARSED_IS_FAILED": "True",
             "ANSIBLE_FORCE_COLOR": "1",
             "ANSIBLE_NOCOWS": "1",
         }
 
-    def _fingerprint(self) -> object:
+    def _fingerprint(self) -> list[list[str | int]]:
         if not self.inventory.exists():
             raise ProjectError(f"There is no inventory at {self.inventory} (SPEECH_INVENTORY).")
         files = [self.inventory, *sorted(self.inventory.rglob("*")), *self.own.files]
-        return [(path, (info := path.stat()).st_mtime_ns, info.st_size) for path in files]
+        return [[str(path), (info := path.stat()).st_mtime_ns, info.st_size] for path in files]
 
     def _listed(self) -> dict[str, Any]:
         sources = (f"--inventory={source}" for source in self._sources())
@@ -152,7 +192,7 @@ class Project:
             log.error("ansible-inventory: %s", type(error).__name__)  # noqa: TRY400
         else:
             return listed
-        raise ProjectError("The inventory cannot be read; the gateway's log has the reason.")
+        raise ProjectError(_UNREADABLE)
 
 
 def _hosts(listed: dict[str, Any]) -> Hosts:

@@ -42,6 +42,8 @@ class Health:
     """Whether it says how far its work is, when it has some."""
     progress: float | None = None
     """A number that changes while the work advances."""
+    models: tuple[str, ...] = ()
+    """Of an LLM server: what it lists."""
 
     @property
     def ready(self) -> bool:
@@ -50,7 +52,8 @@ class Health:
 
     def shown(self) -> dict[str, Any]:
         """What people want to know of it, for JSON."""
-        return {name: value for name, value in asdict(self).items() if "progress" not in name}
+        hidden = ("progress", "tells_progress", "models")
+        return {name: value for name, value in asdict(self).items() if name not in hidden}
 
 
 @dataclass(slots=True)

@@ -64,13 +64,20 @@ class Places:
         finally:
             local.release()
 
-    def are_held(self, name: str) -> bool:
-        """Whether any place of `name` is held, by whatever process."""
-        return any(map(_is_held, self._folder.glob(f"{name}.*")))
+    def held_s(self, name: str) -> float | None:
+        """For how many seconds a place of `name` has been held, by whatever process.
+
+        Of several the one that is held for the longest time counts; None where none is.
+        """
+        dates = [path.stat().st_mtime for path in self._of(name) if _is_held(path)]
+        return time.clock_gettime(time.CLOCK_BOOTTIME) - min(dates) if dates else None
 
     def held(self, name: str) -> int:
         """How many places of `name` are held, by whatever processes."""
-        return sum(map(_is_held, self._folder.glob(f"{name}.*")))
+        return sum(_is_held(path) for path in self._of(name))
+
+    def _of(self, name: str) -> Iterator[Path]:
+        return self._folder.glob(f"{name}.*")
 
     def _wait(self, name: str, count: int, until: float) -> int | None:
         while (lock := self._try(name, count)) is None:
@@ -90,6 +97,9 @@ class Places:
                 os.close(lock)
                 raise
             else:
+                # Its date is by the clock that nobody can set, not by the calendar.
+                began = time.clock_gettime_ns(time.CLOCK_BOOTTIME)
+                os.utime(lock, ns=(began, began))
                 return lock
         return None
 

@@ -87,6 +87,10 @@ class Registered:
             sorted(found, key=lambda it: (it.api == ESPEAK, it.source != ENVIRONMENT, it.name))
         )
 
+    def all(self, kind: str, api: str) -> tuple[Service, ...]:
+        """All services that do this by this API, by name."""
+        return tuple(it for it in self.services if (it.kind, it.api) == (kind, api))
+
     def first(self, kind: str, api: str) -> Service | None:
         """The first service that does this by this API: the environment's before the files'.
 
@@ -217,7 +221,11 @@ def _of_environment(config: Config) -> list[Service]:
         ("magpie", "Magpie", "tts", "magpie", config.magpie_host, config.magpie_port),
         ("llm", "Language model", "llm", "openai", config.llm_host, config.llm_port),
     )
-    keys = {"parakeet": config.parakeet_api_key, "sortformer": config.sortformer_api_key}
+    keys = {
+        "parakeet": config.parakeet_api_key,
+        "sortformer": config.sortformer_api_key,
+        "llm": config.llm_api_key,
+    }
     services = []
     for name, title, kind, api, host, port in rows:
         if host is None:

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from proxy_app.services import notes
 
 if TYPE_CHECKING:
     from proxy_app.services.registry import Service
@@ -32,23 +33,18 @@ class Removed:
 
     def write(self, digests: Mapping[str, str]) -> None:
         """Replace the file as a whole, where it is to be another one."""
-        if digests == self._read():
+        if not self._file.exists() and not digests:
             return
-        new = self._file.with_suffix(f".{os.getpid()}")
-        new.write_text(json.dumps(dict(digests)))
-        new.replace(self._file)
+        if digests != self._read():
+            notes.put(self._file, dict(digests))
 
     def hides(self, services: Mapping[str, Service]) -> set[str]:
         """The names of those that are hidden."""
-        digests = self._read()
+        digests = self._read() or {}
         return {
             name for name in digests.keys() & services.keys()
             if digests[name] == digest(services[name])
         }  # fmt: skip
 
-    def _read(self) -> dict[str, str]:
-        try:
-            found: dict[str, str] = json.loads(self._file.read_text())
-        except (FileNotFoundError, ValueError):
-            return {}
-        return found
+    def _read(self) -> dict[str, str] | None:
+        return notes.get(self._file, lambda content: {**content})

@@ -10,13 +10,17 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
-import json
+import logging
 import os
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import TypeVar
+
+from proxy_app.services import notes
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +50,18 @@ class Verdict:
 _LOOK_S = 0.2
 
 
+@contextlib.contextmanager
+def at_best() -> Iterator[None]:
+    """Write a note, if that can be: a full disk must not cost a request its answer as well."""
+    try:
+        yield
+    except OSError as error:
+        log.warning("a note is lost: %s", error.strerror)
+
+
+Note = TypeVar("Note", Failure, Verdict)
+
+
 class Reports:
     """Notes in one folder, which all workers and the watch process share.
 
@@ -61,11 +77,13 @@ class Reports:
 
     def failed(self, service: str, *, status: int | None, reason: str) -> None:
         """Report that a service failed on a request. A probe decides what that means."""
-        self._write(f"{service}.failed", Failure(time.time(), status, reason))
+        with at_best():
+            self._write(f"{service}.failed", Failure(time.time(), status, reason))
 
     def answered(self, service: str) -> None:
         """Report that a service gave a good answer, to a client or to a probe."""
-        self._touch(f"{service}.answered")
+        with at_best():
+            self._touch(f"{service}.answered")
 
     def ask(self, service: str) -> None:
         """Have a service probed at once."""
@@ -73,8 +91,8 @@ class Reports:
 
     def verdict(self, service: str) -> Verdict | None:
         """What the watch process has found; None while none runs."""
-        fields = self._read(f"{service}.verdict")
-        return Verdict(**fields) if fields and self.is_watched() else None
+        found = self._read(f"{service}.verdict", Verdict)
+        return found if found and self.is_watched() else None
 
     def is_watched(self) -> bool:
         """Whether a watch process lives."""
@@ -106,14 +124,21 @@ class Reports:
         """Tell all workers how a service was found."""
         self._write(f"{service}.verdict", verdict)
 
+    def withdraw(self, service: str = "*") -> None:
+        """What was told of a service, or of all, is not kept up to date any more."""
+        for note in self._folder.glob(f"{service}.verdict"):
+            note.unlink(missing_ok=True)
+
     def last_failure(self, service: str) -> Failure | None:
         """The last failure that was reported, if there was one."""
-        fields = self._read(f"{service}.failed")
-        return Failure(**fields) if fields else None
+        return self._read(f"{service}.failed", Failure)
 
     def answered_since(self, service: str, at: float) -> bool:
-        """Whether the service gave a good answer after a moment, in seconds since 1970."""
-        return self.answered_at(service) > at
+        """Whether the service gave a good answer after a moment, in seconds since 1970.
+
+        One of the future is of a clock that was set back since; when it was nobody can tell.
+        """
+        return at < self.answered_at(service) <= time.time()
 
     def answered_at(self, service: str) -> float:
         """When it gave a good answer last, in seconds since 1970; 0 if never."""
@@ -124,16 +149,11 @@ class Reports:
         return self._touched(f"{service}.asked")
 
     def _write(self, name: str, note: Failure | Verdict) -> None:
-        new = self._folder / f"{name}.{os.getpid()}"
-        new.write_text(json.dumps(asdict(note)))
-        new.replace(self._folder / name)
+        notes.put(self._folder / name, asdict(note))
 
-    def _read(self, name: str) -> dict[str, Any]:
-        try:
-            fields: dict[str, Any] = json.loads((self._folder / name).read_text())
-        except FileNotFoundError:
-            return {}
-        return fields
+    def _read(self, name: str, kind: type[Note]) -> Note | None:
+        """A note; what the machine's end has torn, or another version wrote, is none."""
+        return notes.get(self._folder / name, lambda content: kind(**content))
 
     def _touch(self, name: str) -> None:
         note, now = self._folder / name, time.time_ns()

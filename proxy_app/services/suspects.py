@@ -9,7 +9,7 @@ import os
 import time
 from pathlib import Path
 
-from proxy_app.services.reports import Reports
+from proxy_app.services.reports import Reports, at_best
 
 REMEMBERED_S = 600.0
 MOST = 1000
@@ -45,9 +45,19 @@ class Suspects:
                 return True
         else:
             self._make_room(now)
-        note.touch(mode=0o600)
-        os.utime(note, (now, now))
+        with at_best():
+            note.touch(mode=0o600)
+            os.utime(note, (now, now))
         return False
+
+    def has_any(self, service: str) -> bool:
+        """Whether a recording is remembered that met a 500 of the service."""
+        return next(self._folder.glob(f"{service}.*"), None) is not None
+
+    def clear(self, service: str, content: str) -> None:
+        """Forget a recording: the service has answered it well."""
+        with at_best():
+            (self._folder / f"{service}.{content}").unlink(missing_ok=True)
 
     def _make_room(self, now: float) -> None:
         """Remove what is too old, or of another time's clock, and the oldest of too many."""

@@ -97,7 +97,7 @@ class ServiceState(Base):
     last_check: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
     """`{"at", "ok", "took_s", "heard", "expected", "detail"}`."""
     known: Mapped[dict[str, Any]] = mapped_column(JSON, default=dict)
-    """What the next watch process has to know of the container: watch/watcher.py."""
+    """What the next watch process has to know of the container: watch/absence.py."""
 
 
 class ServiceRestart(Base):
@@ -128,6 +128,22 @@ class ServiceSetting(Base):
     """None: as it is registered."""
     removed: Mapped[str | None] = mapped_column(String(64))
     """The digest of the registration that is hidden; another registration is shown again."""
+
+
+class ApiKey(Base):
+    """A key of a program's. Times are Unix s."""
+
+    __tablename__ = "api_keys"
+
+    id: Mapped[str] = mapped_column(String(16), primary_key=True)
+    """The part of it that is no secret."""
+    name: Mapped[str] = mapped_column(String(64), unique=True)
+    hash: Mapped[str] = mapped_column(String(64))
+    """SHA-256 of the part that is."""
+    created_at: Mapped[float]
+    used_at: Mapped[float | None]
+    max_in_flight: Mapped[int | None]
+    per_minute: Mapped[int | None]
 
 
 class LoginSession(Base):

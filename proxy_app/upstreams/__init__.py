@@ -12,18 +12,22 @@ from proxy_app.upstreams.errors import (
 )
 from proxy_app.upstreams.events import Attributed, End, Event, Heard, Progress
 from proxy_app.upstreams.http import Client
+from proxy_app.upstreams.openai import Answer, Limits, OpenAI
 from proxy_app.upstreams.probe import Probe
 from proxy_app.upstreams.side_by_side import Recording, SideBySide, Tell, Terms
 from proxy_app.upstreams.voices import Speaks, Voices
 from proxy_app.upstreams.whisperx import Options, WhisperX
 
 __all__ = [
+    "Answer",
     "Attributed",
     "Client",
     "End",
     "Event",
     "Heard",
+    "Limits",
     "MisconfiguredError",
+    "OpenAI",
     "Options",
     "Probe",
     "Progress",

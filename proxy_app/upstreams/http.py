@@ -182,6 +182,36 @@ class Client:
             _check(service, response)
             return _read(service, response)
 
+    @contextmanager
+    def pass_on(
+        self, service: Service, path: str, body: Path, headers: Mapping[str, str], *, idle_s: float
+    ) -> Iterator[requests.Response]:
+        """Send a file as it is. The answer is read in the block, whatever its status.
+
+        Args:
+            service: which one.
+            path: begins with a slash.
+            body: what is sent; it is not needed any more when the block begins.
+            headers: sent with it, beside our key.
+            idle_s: seconds without a byte, in either direction.
+
+        Raises:
+            UnavailableError: the service cannot be reached or breaks off, here or in the block.
+        """
+        with (
+            _failures(service),
+            body.open("rb") as file,
+            self._session.post(
+                service.base_url + path,
+                data=file,
+                headers={**headers, **_key(service)},
+                timeout=(CONNECT_S, idle_s),
+                allow_redirects=False,
+                stream=True,
+            ) as response,
+        ):
+            yield response
+
     def _post(
         self, service: Service, path: str, file: Audio, fields: Fields, limit_s: float
     ) -> requests.Response:
@@ -236,10 +266,12 @@ class _Adapter(HTTPAdapter):
 
 
 @contextmanager
-def time_limit(service: Service, limit_s: float) -> Iterator[None]:
+def time_limit(
+    service: Service, limit_s: float, late: str = "did not finish within the time limit of"
+) -> Iterator[None]:
     """End the block after so many seconds, whatever drips in meanwhile."""
     timer = gevent.Timeout.start_new(limit_s)
-    message = f"{service.title} did not finish within the time limit of {limit_s:.0f} s."
+    message = f"{service.title} {late} {limit_s:g} s."
     try:
         yield
     except gevent.Timeout as timeout:

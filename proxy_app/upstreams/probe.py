@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from proxy_app.services import Health, Service
@@ -23,6 +24,7 @@ _PATHS = {
     "openai": "/v1/models",
 }
 _LONGEST = 300
+_MOST_MODELS = 1000
 _ENORMOUS = 1e12
 
 
@@ -48,9 +50,8 @@ class Probe:
             # The error's text may quote what was sent, the key included.
             log.error("asking %s failed: %s", service.name, type(error).__name__)  # noqa: TRY400
             return Health(SUSPECT, f"{path} cannot be asked for: {type(error).__name__}.")
-        if service.api == "whisperx":
-            return _whisperx(status, answer)
-        return _plain(status, answer, path)
+        read = {"whisperx": _whisperx, "openai": _openai}.get(service.api)
+        return _plain(status, answer, path) if read is None else read(status, answer)
 
 
 def _plain(status: int, answer: Any, path: str) -> Health:  # noqa: ANN401 - JSON from outside
@@ -103,6 +104,16 @@ def _whisperx(status: int, answer: Any) -> Health:  # noqa: ANN401 - JSON from o
         in_flight=_in_flight(answer) or 0,
         **_progress(answer),
     )
+
+
+def _openai(status: int, answer: Any) -> Health:  # noqa: ANN401 - JSON from outside
+    health = _plain(status, answer, _PATHS["openai"])
+    listed = answer.get("data") if isinstance(answer, Mapping) else None
+    if not health.ready or not isinstance(listed, list):
+        return health
+    ids = (_word(it.get("id")) for it in listed[:_MOST_MODELS] if isinstance(it, Mapping))
+    models = tuple(dict.fromkeys(found for found in ids if found))
+    return replace(health, model=models[0] if len(models) == 1 else None, models=models)
 
 
 def _in_flight(told: Mapping[str, Any]) -> int | None:

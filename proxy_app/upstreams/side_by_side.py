@@ -62,7 +62,7 @@ class SideBySide:
         Args:
             pair: the services.
             recording: it must stay until this returns.
-            options: those about speakers have no effect, nor has the prompt.
+            options: only the language has an effect; the answer's warnings name the others.
             terms: limits.
             tell: is given the text of each piece as it becomes known, then the speakers.
 
@@ -125,8 +125,11 @@ def _answer(
             f"The number of speakers asked for had no effect: {pair.sortformer.title} finds it by "
             f"itself, and tells at most {MOST_SPEAKERS} people apart."
         )
-    if options.prompt:
-        warnings.append(f"The prompt had no effect: {pair.parakeet.title} takes none.")
+    warnings += [
+        f"`{name}` had no effect: {pair.parakeet.title} has nothing like it."
+        for name in ("prompt", "keywords", "languages", "temperature")
+        if getattr(options, name)
+    ]
     return answer | ({"warnings": warnings} if warnings else {})
 
 

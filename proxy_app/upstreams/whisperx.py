@@ -26,6 +26,14 @@ class Options:
     language: str | None = None
     """Whisper's code of it, None to detect it."""
     prompt: str = ""
+    languages: tuple[str, ...] = ()
+    """The codes among which it is detected; none are all."""
+    keywords: tuple[str, ...] = ()
+    """Names and terms that are to be expected."""
+    temperature: float = 0.0
+    """0 lets the model raise it where it is unsure."""
+    translate: bool = False
+    """Into English."""
     num_speakers: int | None = None
     min_speakers: int | None = None
     max_speakers: int | None = None
@@ -34,7 +42,7 @@ class Options:
 
 
 class _Task(NamedTuple):
-    """One of the server's two requests, and how its answers are read."""
+    """One of the server's requests, and how its answers are read."""
 
     path: str
     fields: Fields
@@ -83,14 +91,21 @@ class WhisperX:
 def _task(options: Options, *, speakers: bool) -> _Task:
     fields = [
         (name, value)
-        for name, value in (("language", options.language), ("prompt", options.prompt))
+        for name, value in (
+            ("language", options.language),
+            ("prompt", options.prompt),
+            ("temperature", str(options.temperature) if options.temperature else ""),
+            *(("languages[]", code) for code in options.languages),
+            *(("keywords[]", keyword) for keyword in options.keywords),
+        )
         if value
     ]
     if not speakers:
         fields.append(("response_format", "verbose_json"))
         granularities = ("segment", "word") if options.words else ("segment",)
         fields += [("timestamp_granularities[]", granularity) for granularity in granularities]
-        return _Task("/v1/audio/transcriptions", fields, from_verbose_json)
+        task = "translations" if options.translate else "transcriptions"
+        return _Task(f"/v1/audio/{task}", fields, from_verbose_json)
     fields += [
         (name, str(value))
         for name in ("num_speakers", "min_speakers", "max_speakers")

@@ -100,7 +100,7 @@ class Prober:
         except _WrongError as error:
             found, detail, heard = Found.BAD, str(error), error.heard
         except UpstreamError as error:
-            found, detail = _meaning(error), error.message
+            found, detail = _meaning(error), _told(error)
         took_s = round(time.monotonic() - began, 3)
         return Check(found, detail, took_s, heard[:_LONGEST_HEARD], expected)
 
@@ -180,6 +180,13 @@ def _meaning(error: UpstreamError) -> Found:
         case UnavailableError(status=None):
             return Found.SILENT
     return Found.BAD
+
+
+def _told(error: UpstreamError) -> str:
+    """What a card says; the error's own words are for the client of a request."""
+    if isinstance(error, UnavailableError) and error.status is not None:
+        return f"It answered a deep probe with status {error.status}."
+    return error.message
 
 
 def _loudness(sound: bytes) -> float:

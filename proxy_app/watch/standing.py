@@ -6,11 +6,12 @@ command of Ansible's, needs seconds of processor time for a question that takes 
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import shlex
 import subprocess
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 from typing import Any
 from xmlrpc.client import Error
@@ -28,6 +29,10 @@ log = logging.getLogger(__name__)
 
 _WITHIN_S = 15.0
 _INSPECT = ("docker", "container", "inspect", "--format", "{{json .}}")
+_ENDINGS = (
+    *("docker", "events", "--until", "0s", "--filter", "event=kill", "--filter", "event=stop"),
+    *("--format", "{{.Action}}"),
+)
 _STOPPED_BY_SIGNAL = (0, 137, 143)
 """The exit codes that `docker stop` and `docker kill` leave."""
 
@@ -81,11 +86,25 @@ class Hosts:
             log.warning("%s: %s", service.name, type(error).__name__)
             return Standing(At.UNKNOWN, f"{service.host} gives no answer.")
         if done.returncode == 0:
-            return container(done.stdout)
+            found = container(done.stdout)
+            return self._killed(host, found) if found.at is At.STOPPED else found
         said = done.stderr.decode(errors="replace").strip().splitlines() or ["nothing"]
         if "no such container" in said[-1].lower():
             return Standing(At.ABSENT, f"There is no container {service.container} on {host}.")
         return Standing(At.UNKNOWN, f"{host} cannot tell of its containers: {said[-1][:200]}")
+
+    def _killed(self, host: str, found: Standing) -> Standing:
+        """Of a container that was ended from outside: was it `docker kill`, and no `docker stop`?
+
+        What is left of it looks the same, and Docker starts neither again. Its events differ: a
+        `stop` ends the latter. The engine keeps 256 of them; without them nobody can tell.
+        """
+        mine = ("--since", found.life, "--filter", f"container={found.container}")
+        with contextlib.suppress(OSError, subprocess.TimeoutExpired):
+            endings = set(self._run(host, [*_ENDINGS, *mine]).stdout.decode().split())
+            if endings == {"kill"}:
+                return replace(found, at=At.CRASHED, detail="Its container was killed.")
+        return found
 
     def _run(self, host: str, command: list[str]) -> subprocess.CompletedProcess[bytes]:
         login = self._room.project.hosts().logins[host]
@@ -128,20 +147,29 @@ def container(inspected: bytes) -> Standing:
         )
     if status in ("created", "paused"):
         return Standing(At.STOPPED, f"Its container is {status}.", **known)
-    would_return = policy in ("always", "unless-stopped") or (policy == "on-failure" and code == 0)
-    asked = code in _STOPPED_BY_SIGNAL and not state.get("OOMKilled")
-    if would_return or (policy != "on-failure" and asked):
+    if _is_stopped(state, policy):
         return Standing(At.STOPPED, "Somebody stopped its container.", **known)
     return Standing(At.CRASHED, f"Its container ended with code {code}.", **known)
+
+
+def _is_stopped(state: dict[str, Any], policy: str) -> bool:
+    """Whether a person ended it: what ends by itself its policy starts again."""
+    if state.get("Error"):  # it could not be started; Docker tries that once, after a reboot say
+        return False
+    code = state["ExitCode"]
+    if policy == "on-failure":
+        return bool(code == 0)
+    asked = code in _STOPPED_BY_SIGNAL and not state.get("OOMKilled")
+    return asked or policy in ("always", "unless-stopped")
 
 
 def process(info: dict[str, Any]) -> Standing:
     """What supervisord says of the engine (supervisord.org/subprocess.html#process-states)."""
     state, known = info["statename"], (str(info["start"]), str(info["supervisor"]))
-    if state in ("STARTING", "RUNNING", "STOPPING"):
+    if state in ("STARTING", "RUNNING"):
         return Standing(At.RUNNING, "Its process runs.", *known)
     if state == "BACKOFF":
         return Standing(At.RESTARTING, "It ended; its supervisor starts it again.", *known)
-    if state == "STOPPED":
+    if state in ("STOPPING", "STOPPED"):
         return Standing(At.STOPPED, "Somebody stopped it.", *known)
     return Standing(At.CRASHED, "Its process ended, and its supervisor gave it up.", *known)

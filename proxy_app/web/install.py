@@ -13,6 +13,7 @@ from proxy_app.jobs.forms import Field, fields
 from proxy_app.jobs.kinds import KINDS, Kind
 from proxy_app.jobs.ledger import SERVICE
 from proxy_app.jobs.project import ProjectError
+from proxy_app.web.offers import LINKED
 
 bp = Blueprint("install", __name__)
 
@@ -28,7 +29,7 @@ _CAREFUL = ("whisperx.remove", "sortformer.unpatch")
 
 @bp.get("/install/<kind>")
 def install(kind: str) -> str:
-    """The form, filled in with defaults and with what the address gives."""
+    """The form, filled in with defaults, and with what the link of one of our offers gives."""
     known = KINDS.get(kind)
     if known is None or known.lane == SERVICE:
         abort(404, "There is no such kind of job.")
@@ -54,11 +55,14 @@ def install(kind: str) -> str:
 def _shown(field: Field, kind: Kind) -> dict[str, Any]:
     """A field with its name for people, and the value that it has at first."""
     default = field.default if field.default not in (None, {}, []) else ""
+    # Anybody can make a link: one click on it must not order an image of somebody else's.
+    linked = field.name in LINKED.get(kind.name, ()) and field.name in request.args
     return {
         **asdict(field),
         "label": _label(field.name.removeprefix(f"{kind.service}_")),
         "default": default,
-        "value": request.args.get(field.name, default),
+        "value": request.args.get(field.name, default) if linked else default,
+        "linked": linked,
         "found_out": field.default is None and not field.required,
     }
 

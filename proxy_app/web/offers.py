@@ -15,6 +15,8 @@ from proxy_app.store import Job
 Data = Mapping[str, Any]
 
 _INSTALL, _PATCH = "whisperx.install", "sortformer.patch"
+LINKED = {_PATCH: ("sortformer_container", "sortformer_port")}
+"""By kind: the fields that an offer's link to its form fills in, and no other link may."""
 
 
 def offers(
@@ -29,7 +31,7 @@ def offers(
 
 
 def _whisperx(gateway: Gateway, services: Sequence[Data]) -> dict[str, Any] | None:
-    its = [service for service in services if service["api"] == "whisperx"]
+    its = [it for it in services if it["api"] == "whisperx" and it["state"] != "absent"]
     if any(service["state"] == "ready" for service in its):
         return None
     job = _last(gateway, _INSTALL)

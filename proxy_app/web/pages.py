@@ -9,6 +9,7 @@ from flask import Blueprint, abort, render_template, request
 
 from proxy_app import __version__
 from proxy_app.api import jobs as jobs_api
+from proxy_app.api import keys as keys_api
 from proxy_app.gateway import current
 from proxy_app.jobs import NoJobError
 from proxy_app.web.live import collected, parts
@@ -74,13 +75,24 @@ def add_host() -> str:
     return render_template("add_host.html", groups=_GROUPS)
 
 
+@bp.get("/hosts/<name>/edit")
+def edit_host(name: str) -> str:
+    """How a host that was added here is reached, and what may be installed there."""
+    host = current().room.own_hosts.one(name)
+    if host is None:
+        abort(404, "No host of that name was added here.")
+    return render_template("edit_host.html", host=host, groups=_GROUPS)
+
+
 @bp.get("/settings")
 def settings() -> str:
-    """What is set for all: the secrets."""
-    kept = current().room.secrets
+    """What is set for all: the keys of programs, and the secrets."""
+    gateway = current()
+    kept = gateway.room.secrets
     return render_template(
         "settings.html",
         here="/settings",
+        keys=[keys_api.shown(key) for key in gateway.keys.all()],
         secrets=[
             {
                 "name": name,

@@ -128,7 +128,7 @@ def running(state: Path, upstream: int, *, app: str = APP, **settings: str) -> I
         )
     gateway = Gateway(process, port, state, log)
     try:
-        assert eventually(lambda: is_alive(gateway), within_s=90), log.read_text()
+        assert eventually(lambda: is_alive(gateway), within_s=120), log.read_text()
         yield gateway
     finally:
         process.send_signal(signal.SIGQUIT)  # at once: no client is served any more

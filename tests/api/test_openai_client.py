@@ -28,6 +28,16 @@ def recording() -> io.BytesIO:
     return file
 
 
+def test_translations_are_read(client: openai.OpenAI) -> None:
+    with pytest.deprecated_call():  # by OpenAI, which gives it up
+        made = client.audio.translations.create(
+            file=recording(), model="whisper-1", response_format="verbose_json", temperature=0.2
+        )
+    assert (made.language, made.text) == ("english", "Hello. Good morning, all.")
+    assert made.segments
+    assert made.segments[0].text == "Hello."
+
+
 def stream(
     client: openai.OpenAI,
     **more: Any,  # noqa: ANN401 - the client's own arguments

@@ -31,6 +31,7 @@ from tests.api.recordings import canonical_wav
 from tests.jobs.house import House
 from tests.jobs.house import settings as house_settings
 from tests.jobs.web import Web, serving
+from tests.standins.upstream_llm import NAME, StandInLLM
 from tests.standins.upstream_whisperx import StandIn
 
 EXAMPLES = 6
@@ -50,15 +51,17 @@ the answer of /api/jobs/kinds says."""
 
 @pytest.fixture(scope="module")
 def web(engine: StandIn, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Web]:
-    """A gateway with an inventory, WhisperX and eSpeak NG; nobody starts its jobs."""
+    """A gateway with an inventory, WhisperX, an LLM and eSpeak NG; nobody starts its jobs."""
     upstream = {
         "WHISPERX_HOST": "127.0.0.1",
         "WHISPERX_PORT": str(engine.port),
         "SPEECH_VOICE": "true",
     }
-    house = House(house_settings(tmp_path_factory.mktemp("openapi"), **upstream))
-    with serving(house) as web:
-        yield web
+    with StandInLLM() as llm:
+        upstream |= {"LLM_HOST": "127.0.0.1", "LLM_PORT": str(llm.port)}
+        house = House(house_settings(tmp_path_factory.mktemp("openapi"), **upstream))
+        with serving(house) as web:
+            yield web
     house.room.close()
 
 
@@ -161,12 +164,13 @@ def refuse_undeclared(document: dict[str, Any], method: str, path: str, answer: 
         *("/api/services", "/api/services/{name}", "/api/jobs", "/api/jobs/kinds", "/api/secrets"),
         *("/api/jobs/{job_id}", "/api/whisperx/install/{job_id}", "/api/whisperx/status"),
         *("/api/hosts", "/api/openapi.json", "/v1/audio/voices", "/v1/audio/models"),
+        *("/v1/models", "/v1/models/{model}"),
     ],
 )
 def test_answers_have_nothing_that_is_not_declared(
     web: Web, document: dict[str, Any], over: str, path: str
 ) -> None:
-    answer = web.get(path.format(job_id=over, name="whisperx"))
+    answer = web.get(path.format(job_id=over, name="whisperx", model=NAME))
     assert answer.status_code == 200
     refuse_undeclared(document, "get", path, answer.json())
 

@@ -84,8 +84,8 @@ def test_what_comes_from_outside_is_never_html(tmp_path: Path) -> None:
     register(tmp_path, "bad.json", json.dumps(service))
     register(tmp_path, "<b>.json", "{}")
     app = client(tmp_path, SPEECH_INVENTORY=str(PROJECT / "inventory"))
-    page = app.get("/").text + app.get("/install/whisperx.install", query_string={
-        "host": bad, "whisperx_container": bad, "whisperx_settings": bad, "whisperx_model": bad,
+    page = app.get("/").text + app.get("/install/sortformer.patch", query_string={
+        "host": bad, "sortformer_container": bad, "sortformer_port": bad,
     }).text  # fmt: skip
     assert "<img" not in page
     assert "<b>" not in page
@@ -115,6 +115,19 @@ def test_scripts_import_files_that_are_there_and_nothing_from_elsewhere() -> Non
 def test_the_command_names_the_address_that_was_asked(app: FlaskClient) -> None:
     page = app.get("/", base_url="http://localhost:1234").text
     assert "curl http://localhost:1234/api/audio/transcribe-with-speakers" in page
+
+
+def test_a_link_fills_in_nothing_but_what_our_own_offers_do(app: FlaskClient) -> None:
+    """What lies folded would be posted unseen by a click on Install."""
+    link = "/install/whisperx.install?whisperx_base_image=evil.example/miner&whisperx_model=tiny"
+    assert app.get(link).text == app.get("/install/whisperx.install").text
+    page = app.get(
+        "/install/sortformer.patch?sortformer_container=mine&sortformer_port=81&sortformer_device=x"
+    ).text
+    assert 'name="sortformer_container" value="mine"' in page
+    assert 'name="sortformer_port" value="81"' in page
+    assert '<details class="fold" id="advanced" open>' in page, "what a link gave is seen"
+    assert 'value="x"' not in page
 
 
 def test_what_is_not_there_is_404(app: FlaskClient) -> None:

@@ -142,10 +142,13 @@ def test_readyz_is_content_with_either_way(routed: Routed) -> None:
 
 def test_what_has_no_effect_is_said(routed: Routed) -> None:
     routed.unregister("whisperx")
-    answer = routed.gateway.transcribe(AUDIO, PATH, num_speakers="6", prompt="Names").json()
-    about_speakers, about_prompt = answer["warnings"]
+    answer = routed.gateway.transcribe(
+        AUDIO, PATH, num_speakers="6", prompt="Names", keywords="GB10"
+    ).json()
+    about_speakers, about_prompt, about_keywords = answer["warnings"]
     assert "at most 4 people" in about_speakers
-    assert "prompt had no effect" in about_prompt
+    assert "`prompt` had no effect" in about_prompt
+    assert "`keywords` had no effect" in about_keywords
 
 
 def test_any_recording_will_do_and_its_length_is_the_true_one(routed: Routed) -> None:

@@ -12,6 +12,7 @@ from tests.api.recordings import canonical_wav, encoded
 from tests.standins.upstream_whisperx import StandIn
 
 URL = "/v1/audio/transcriptions"
+TRANSLATIONS = "/v1/audio/translations"
 TEXT = "Hello. Good morning, all."
 
 
@@ -120,6 +121,57 @@ def test_a_language_is_a_code_for_the_engine_however_it_was_said(
     assert fields["language"] == "en"
 
 
+@pytest.mark.parametrize("path", [URL, TRANSLATIONS, "/api/audio/transcribe-with-speakers"])
+def test_what_is_known_of_a_recording_reaches_the_engine(
+    gateway: Gateway, standin: StandIn, path: str
+) -> None:
+    known = {"keywords[]": "Spark", "hotwords": "GB10, sm_121", "languages": "de, English"}
+    assert gateway.transcribe(None, path, temperature="0.4", **known).status_code == 200
+    assert standin.received[0].path == path.replace("/api/", "/v1/")
+    fields, _wav = standin.received[0].form()
+    assert fields.getlist("keywords[]") == ["Spark", "GB10", "sm_121"]
+    assert fields.getlist("languages[]") == ["de", "en"]
+    assert fields["temperature"] == "0.4"
+
+
+@pytest.mark.parametrize("format_", ["json", "text", "verbose_json", "srt", "vtt"])
+def test_a_translation_has_openais_formats(
+    gateway: Gateway, schema: dict[str, Any], format_: str
+) -> None:
+    response = gateway.transcribe(None, TRANSLATIONS, model="whisper-1", response_format=format_)
+    assert response.status_code == 200
+    assert response.headers["x-served-by"] == "whisperx"
+    assert "Good morning, all." in response.text
+    if format_ == "json":
+        assert not list(problems(schema, "CreateTranslationResponseJson", response.json()))
+    if format_ == "verbose_json":
+        answer = response.json()
+        assert not list(problems(schema, "CreateTranslationResponseVerboseJson", answer))
+        assert (answer["task"], answer["language"]) == ("translate", "english")
+
+
+@pytest.mark.parametrize("format_", ["diarized_json", "rttm", "docx"])
+def test_a_translation_has_no_speakers(gateway: Gateway, format_: str) -> None:
+    response = gateway.transcribe(None, TRANSLATIONS, response_format=format_)
+    error = response.json()["error"]
+    assert (response.status_code, error["param"]) == (400, "response_format")
+    assert "json, text, verbose_json, srt, vtt" in error["message"]
+
+
+def test_a_model_that_cannot_translate_is_refused_in_the_engines_words(
+    gateway: Gateway, standin: StandIn
+) -> None:
+    error = {
+        "message": "The model tiny.en cannot translate; tiny, base can.",
+        "type": "invalid_request_error",
+        "param": "model",
+        "code": "model_cannot_translate",
+    }
+    standin.behave("400", {"error": error})
+    response = gateway.transcribe(None, TRANSLATIONS)
+    assert (response.status_code, response.json()) == (400, {"error": error})
+
+
 def test_an_empty_language_is_none(gateway: Gateway, standin: StandIn) -> None:
     gateway.transcribe(language="", prompt="")
     fields, _wav = standin.received[0].form()
@@ -154,6 +206,12 @@ def test_an_unknown_format_is_refused_with_the_known_ones(gateway: Gateway) -> N
         ("language", "klingon"),
         ("language", "x" * 300),
         ("prompt", "x" * 10_001),
+        ("languages[]", "de,klingon"),
+        ("keywords[]", "x" * 101),
+        ("keywords", ",".join("x" * 101)),
+        ("temperature", "warm"),
+        ("temperature", "1.1"),
+        ("temperature", "nan"),
         ("num_speakers", "two"),
         ("num_speakers", "0"),
         ("max_speakers", "51"),

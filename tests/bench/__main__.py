@@ -15,6 +15,7 @@ BENCHMARKS = (
     ("gateway", "dev"),
     ("voices", "dev"),
     ("jobs", "dev"),
+    ("page", "dev"),
     ("healing", "dev"),
     ("fleet", "dev"),
 )

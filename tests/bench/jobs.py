@@ -5,11 +5,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import statistics
 import tempfile
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import requests
@@ -61,16 +62,28 @@ def livez(web: Web, seconds: float) -> list[float]:
     return took
 
 
-def watched(house: House, web: Web) -> tuple[list[float], list[float]]:
-    """With WATCHERS streams of one job open: how long /livez takes, and each event's delay."""
-    told = Told(house)
+@contextlib.contextmanager
+def read_by_many(web: Web, path: str) -> Iterator[list[float]]:
+    """WATCHERS streams of one job, which has to end before this does; each event's delay."""
     delays: list[float] = []
 
     def watch() -> None:
-        with web.stream(told.path) as stream:
+        with web.stream(path) as stream:
             delays.extend(
                 time.time() - event.data["at"] for event in stream if event.id is not None
             )
+
+    watchers = [threading.Thread(target=watch) for _ in range(WATCHERS)]
+    for watcher in watchers:
+        watcher.start()
+    yield delays
+    for watcher in watchers:
+        watcher.join()
+
+
+def watched(house: House, web: Web) -> tuple[list[float], list[float]]:
+    """With WATCHERS streams of one job open: how long /livez takes, and each event's delay."""
+    told = Told(house)
 
     def tell() -> None:
         until = time.monotonic() + WATCHED_S
@@ -78,16 +91,12 @@ def watched(house: House, web: Web) -> tuple[list[float], list[float]]:
             told.log(0)
             time.sleep(PAUSE_S)
 
-    watchers = [threading.Thread(target=watch) for _ in range(WATCHERS)]
-    for watcher in watchers:
-        watcher.start()
-    teller = threading.Thread(target=tell)
-    teller.start()
-    took = livez(web, WATCHED_S)
-    teller.join()
-    told.end()
-    for watcher in watchers:
-        watcher.join()
+    with read_by_many(web, told.path) as delays:
+        teller = threading.Thread(target=tell)
+        teller.start()
+        took = livez(web, WATCHED_S)
+        teller.join()
+        told.end()
     return took, delays
 
 

@@ -145,6 +145,8 @@ def shoot() -> Shoot:
             page.emulate_media(color_scheme=scheme, reduced_motion="reduce")
             page.set_viewport_size(viewport)
             page.wait_for_timeout(100)
+            wider = page.evaluate("() => document.documentElement.scrollWidth - innerWidth")
+            assert wider <= 0, f"{name}: something is wider than the page ({size})"
             page.screenshot(path=SCREENS / f"{name}-{size}-{scheme}.png", full_page=whole)
         page.emulate_media(color_scheme="light")
         page.set_viewport_size(WIDE)

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 import pytest
 from playwright.sync_api import Page, expect
 
+from proxy_app.hosts.own import Host
 from tests.browser.axe import problems
 from tests.browser.conftest import Shoot, Site, open_speech
 from tests.hosts import sshd as hosts
@@ -13,6 +14,8 @@ from tests.hosts.conftest import empty_house, engine, sshd, the_sshd
 from tests.jobs.web import serving
 
 __all__ = ["engine", "sshd", "the_sshd"]
+
+ANOTHER_KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIHdqDVa5x1U2nIGSgVvPIQ3FJlJmUHSnqVvqyXwHZGw7"
 
 
 @pytest.fixture
@@ -84,6 +87,40 @@ def test_a_password_puts_the_key_there_and_is_kept_nowhere(
     assert "ssh-ed25519" in sshd.authorized_keys
     kept = [path for path in empty_site.house.state.rglob("*") if path.is_file()]
     assert not [path for path in kept if hosts.PASSWORD.encode() in path.read_bytes()]
+
+
+def test_a_saved_host_is_changed_and_one_that_was_installed_anew_is_confirmed_again(
+    page: Page, empty_site: Site, sshd: hosts.Sshd, shoot: Shoot
+) -> None:
+    old = Host("spark5", "192.0.2.5", 22, "me", ("whisperx",), ANOTHER_KEY)
+    own = empty_site.house.room.own_hosts
+    assert own.add(old)
+    open_speech(page, empty_site.url())
+    page.get_by_role("link", name="Edit spark5").click()
+    page.get_by_label("User").fill("no user")
+    page.get_by_label("Magpie").check()
+    save = page.get_by_role("button", name="Save it")
+    save.click()
+    expect(page.locator("#wrong-user")).to_contain_text("the name of a user there")
+    expect(page.get_by_label("User")).to_have_value("no user")
+    expect(page.get_by_label("User")).to_be_focused()
+    expect(page.get_by_label("Magpie")).to_be_checked()
+    page.get_by_label("User").fill(sshd.user)
+    page.get_by_label("Address").fill(sshd.address)
+    save.click()
+    expect(page.locator(".form-wrong")).to_contain_text("does not show the key")
+    assert own.one("spark5") == old
+    page.locator("summary").click()
+    page.get_by_role("button", name="Show its key").click()
+    expect(page.locator("#fingerprint")).to_have_text(sshd.fingerprint())
+    shoot(page, "edit-host-key")
+    assert problems(page) == []
+    page.get_by_label("It is the same").check()
+    save.click()
+    expect(page.get_by_role("article", name="spark5")).to_contain_text(sshd.address)
+    now = own.one("spark5")
+    assert now
+    assert (now.user, now.groups) == (sshd.user, ("whisperx", "magpie"))
 
 
 def test_an_address_that_nothing_answers_at_is_said_to_be_so(page: Page, site: Site) -> None:

@@ -1,5 +1,6 @@
 """The forms of jobs and the settings, in a browser."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -81,6 +82,40 @@ def test_what_is_refused_is_said_at_its_field(page: Page, site: Site, shoot: Sho
     expect(page.get_by_label("Container")).to_be_focused()
     expect(page.get_by_label("Container")).to_have_attribute("aria-invalid", "true")
     shoot(page, "install-refused")
+
+
+def test_what_cannot_be_read_of_a_field_is_not_taken_for_nothing(page: Page, site: Site) -> None:
+    page.goto(site.url("/install/whisperx.install?host=quick"))
+    page.locator("summary", has_text="more settings").click()
+    before = [job.id for job in site.house.room.jobs.history()]
+    order = page.get_by_role("button", name="Install WhisperX")
+    port = page.get_by_label("Port", exact=True)
+    port.fill("")
+    port.press_sequentially("80-2")
+    order.click()
+    expect(page.locator("#wrong-whisperx_port")).to_have_text("A whole number is expected.")
+    expect(port).to_be_focused()
+    port.fill("8002")
+    settings = page.get_by_label("Settings", exact=True)
+    settings.fill("ENGINE_LOG_LEVEL=info\nENGINE_UNLOAD")
+    order.click()
+    expect(page.locator("#wrong-whisperx_settings")).to_contain_text("not: ENGINE_UNLOAD")
+    expect(page.locator("#wrong-whisperx_port")).to_be_hidden()
+    expect(settings).to_have_value("ENGINE_LOG_LEVEL=info\nENGINE_UNLOAD")
+    assert [job.id for job in site.house.room.jobs.history()] == before
+
+
+@pytest.mark.parametrize(
+    "path", ["/login", "/claim?token=x", "/claim", "/nowhere", "/jobs?before=x"]
+)
+def test_the_pages_at_the_door_and_of_errors_can_be_read(
+    page: Page, site: Site, shoot: Shoot, path: str
+) -> None:
+    page.goto(site.url(path))
+    expect(page.get_by_role("heading", level=1)).to_be_visible()
+    expect(page.get_by_role("link", name="Spark Speech")).to_be_visible()
+    shoot(page, "door-" + re.sub(r"\W+", "-", path).strip("-"))
+    assert problems(page) == []
 
 
 @pytest.mark.parametrize("kind", [kind.name for kind in KINDS.values() if kind.lane != SERVICE])

@@ -40,7 +40,11 @@ class Running:
         return body
 
     def post(
-        self, path: str, content: bytes | Path, name: str = "audio.wav", **fields: str
+        self,
+        path: str,
+        content: bytes | Path,
+        name: str = "audio.wav",
+        **fields: str | list[str],
     ) -> requests.Response:
         """Upload a file; a field may be called `timestamp_granularities[]`."""
         data = content.read_bytes() if isinstance(content, Path) else content

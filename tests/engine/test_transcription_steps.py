@@ -190,6 +190,21 @@ def test_a_model_of_one_language_is_not_asked_for_it() -> None:
     assert transcriber.log == ["1 in en", "-", "-"]
 
 
+def test_a_translation_is_english_and_is_not_aligned() -> None:
+    transcriber = StandInHearing()
+    aligner = StandInAligner(transcriber.log)
+    wish = Wish(translate=True)
+    steps = run(transcriber, 9.0, (0.0, 9.0), wish=wish, find_aligner=lambda _: aligner)
+    assert transcriber.log == ["-", "language of [9]", "-", "1 in de", "-", "-"]
+    assert {step.language for step in steps} == {"", "en"}
+
+
+def test_of_one_possible_language_nobody_is_asked() -> None:
+    transcriber = StandInHearing(languages=("de", "en", "fr"))
+    run(transcriber, 9.0, (0.0, 9.0), wish=Wish(languages=("fr",)))
+    assert transcriber.log == ["1 in fr", "-", "-"]
+
+
 def test_chunks_without_words_are_not_aligned() -> None:
     transcriber = StandInHearing(deaf=True)
     aligner = StandInAligner(transcriber.log)

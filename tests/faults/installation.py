@@ -5,7 +5,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,7 +14,7 @@ from typing import Any
 import requests
 
 from proxy_app.jobs.states import ACTIVE
-from proxy_app.services import Registry, Service
+from proxy_app.services import Registry, Reports, Service
 from proxy_app.store import Job
 from proxy_app.supervision import ENGINE, supervisor
 from proxy_app.watch.clip import CLIP
@@ -24,6 +24,10 @@ from tests.jobs.supervised import supervised
 from tests.jobs.web import Web, serving
 
 WATCH = [sys.executable, "-m", "proxy_app.watch"]
+FAULTS = (
+    "wedged", "wedged-for-good", "deaf", "frozen", "loads-long", "broken", "one-500", "long",
+    "stuck", "tells-nothing",
+)  # fmt: skip
 SPEAKERS = "/api/audio/transcribe-with-speakers"
 
 
@@ -103,20 +107,30 @@ class Installation:
 
     # The watch process.
 
-    def start_watch(self) -> None:
+    def start_watch(self, environ: Mapping[str, str] | None = None) -> None:
+        """Start it, with more in its environment."""
         log = self.house.state / "watch.log"
         with log.open("ab") as output:
             self.watch = subprocess.Popen(
-                WATCH, cwd=ROOT, env=self.house.environ, stdout=output, stderr=output
+                WATCH,
+                cwd=ROOT,
+                env={**self.house.environ, **(environ or {})},
+                stdout=output,
+                stderr=output,
             )
 
     def kill_watch(self) -> None:
         self.watch.kill()
         self.watch.wait()
 
+    def restart_watch(self, environ: Mapping[str, str] | None = None) -> None:
+        self.kill_watch()
+        self.start_watch(environ)
+        assert eventually(Reports(self.house.state / "reports").is_watched), self.told()
+
     def reset(self) -> None:
         """All well, and nothing counted."""
-        self.mend("wedged", "wedged-for-good", "deaf", "frozen", "loads-long", "broken", "one-500")
+        self.mend(*FAULTS)
         assert eventually(lambda: not self.active()), self.told()
         if not self.is_in("ready"):
             self.house.wait(self.house.room.desk.switch("restart", self.engine))

@@ -71,9 +71,9 @@ def test_12_a_client_that_leaves_gives_everything_back(routed: Routed) -> None:
     with routed.gateway.connect() as client:  # and while it waits for the answer
         client.sendall(head.encode() + body + b"\r\n--b--\r\n")
         assert routed.whisperx.started.wait(10)
-        assert places.are_held("whisperx")
+        assert places.held_s("whisperx") is not None
     assert routed.whisperx.hung_up.wait(10)
-    assert eventually(lambda: not places.are_held("whisperx"))
+    assert eventually(lambda: places.held_s("whisperx") is None)
 
 
 def test_14_with_both_ways_down_the_answer_is_503(routed: Routed) -> None:

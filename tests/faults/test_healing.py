@@ -8,9 +8,12 @@ import time
 import requests
 
 from proxy_app.jobs.states import State
+from proxy_app.services import Reports, Verdict
+from proxy_app.watch.absence import SILENT_S
 from tests.api.recordings import canonical_wav
 from tests.faults.installation import Installation, kill, workers
 from tests.jobs.house import eventually
+from tests.jobs.web import free_port
 
 
 def is_told_to_come_back(response: requests.Response) -> None:
@@ -39,7 +42,7 @@ def test_2_a_500_and_a_probe_that_fails_are_one_restart_and_then_all_is_well(
     shown = home.becomes("ready")
     (job,) = home.restarts()
     assert home.house.wait(job).state == State.SUCCEEDED
-    assert "failed on this request" in job.why
+    assert job.why == "It answered a deep probe with status 500."
     assert home.engine_pid() != before
     assert shown["restarts_left"] == 2
     assert shown["last_check"]["ok"]
@@ -137,7 +140,7 @@ def test_15_what_a_person_stops_is_not_healed(home: Installation) -> None:
     shown = home.becomes("stopped")
     assert shown["actions"] == ["start"]
     is_told_to_come_back(home.transcribe())
-    time.sleep(4)
+    time.sleep(SILENT_S + 3)  # what ended by itself would be started again by now
     assert home.is_in("stopped")
     assert home.restarts() == []
     home.web.post("/api/services/whisperx/start")
@@ -165,3 +168,19 @@ def test_a_broken_recording_restarts_nothing_and_is_to_blame_the_second_time(
     again = home.transcribe(broken)
     assert (again.status_code, again.json()["error"]["code"]) == (422, "upstream_rejected_audio")
     assert home.restarts() == []
+
+
+def test_what_a_dead_watch_process_found_is_not_told_by_the_next_one_without_a_database(
+    home: Installation,
+) -> None:
+    home.kill_watch()
+    reports = Reports(home.house.state / "reports")
+    reports.tell("whisperx", Verdict("given_up", "It was broken yesterday.", refuses=True))
+    home.start_watch({"SPEECH_DATABASE_URL": f"postgresql://127.0.0.1:{free_port()}/none"})
+    try:
+        assert eventually(reports.is_watched), home.told()
+        assert eventually(lambda: reports.verdict("whisperx") is None), home.told()
+        assert home.transcribe().status_code == 200
+    finally:
+        home.restart_watch()
+    home.becomes("ready")

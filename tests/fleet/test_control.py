@@ -21,6 +21,7 @@ from tests.fleet.images import ca_bundle
 from tests.fleet.playbooks import RECAP, Playbooks, Result
 from tests.fleet.refusals import all_told
 from tests.fleet.spark import USER, Spark
+from tests.jobs.house import eventually
 
 NAME = "spark-speech"
 PORT = 8080
@@ -184,6 +185,34 @@ def test_it_reads_what_is_registered_on_its_host(control: Control) -> None:
         assert "[-] llm " in control.get("/readyz?verbose", password=PASSWORD)[1]
     finally:
         control.spark.ssh(f"rm {file}")
+
+
+def test_its_watch_process_asks_the_other_host_over_ssh_how_a_service_stands(
+    control: Control, fleet: Fleet, spark2: Spark
+) -> None:
+    """Only who watches, and reaches the host with the role's key, can tell stopped from absent."""
+    service = {"kind": "asr", "api": "parakeet", "base_url": f"http://{spark2.address}:9"}
+    service |= {"host": spark2.name, "container": "by-hand"}
+    file = f"{HOME}/services.d/by-hand.json"
+    spark2.docker("create", "--name", "by-hand", fleet.images.tiny)
+    try:
+        control.spark.ssh(f"umask 027; cat > {file}", stdin=json.dumps(service))
+        assert eventually(lambda: _stands(control, "stopped", "Its container is created.")), (
+            control.spark.docker("logs", NAME)
+        )
+        spark2.docker("rm", "by-hand")
+        gone = f"There is no container by-hand on {spark2.name}."
+        assert eventually(lambda: _stands(control, "absent", gone))
+    finally:
+        spark2.docker("rm", "--force", "by-hand")
+        control.spark.ssh(f"rm {file}")
+
+
+def _stands(control: Control, state: str, detail: str) -> bool:
+    status, text = control.get("/api/services/by-hand", password=PASSWORD)
+    return status == 200 and (json.loads(text)["state"], json.loads(text)["detail"]) == (
+        state, detail,
+    )  # fmt: skip
 
 
 def test_its_container_is_as_promised(control: Control) -> None:

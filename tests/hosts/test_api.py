@@ -7,6 +7,7 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -177,6 +178,95 @@ def test_a_host_that_was_added_can_be_taken_away_unless_a_job_works_on_it(
 def test_a_host_of_the_operators_inventory_is_theirs_to_take_out(web: Web) -> None:
     answer = requests.delete(web.url + "/api/hosts/theirs", timeout=60)
     assert "take it out there" in refusal(answer, 409)["message"]
+
+
+KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIHdqDVa5x1U2nIGSgVvPIQ3FJlJmUHSnqVvqyXwHZGw7"
+
+
+@pytest.fixture
+def saved(house: House) -> Host:
+    """A host that was added at an address where nothing answers now."""
+    host = Host("spark5", "192.0.2.5", 22, "me", ("whisperx",), KEY)
+    assert house.room.own_hosts.add(host)
+    return host
+
+
+def patch(web: Web, body: dict[str, object], name: str = "spark5") -> requests.Response:
+    return requests.patch(f"{web.url}/api/hosts/{name}", json=body, timeout=120)
+
+
+def test_what_a_host_is_for_and_who_logs_in_can_be_changed(
+    web: Web, house: House, saved: Host
+) -> None:
+    with house.room.store.session() as session:
+        session.add(HostState(name="spark5", state="x", since=1.0, at=1.0, detail="", history=[]))
+    answer = patch(web, {"groups": ["magpie", "parakeet"]})
+    assert (answer.status_code, answer.json()["groups"]) == (200, ["parakeet", "magpie"])
+    assert answer.json()["since"] is not None
+    groups = house.room.project.hosts().groups
+    assert ("spark5" in groups["magpie"], "spark5" in groups.get("whisperx", ())) == (True, False)
+    answer = patch(web, {"user": "ada"})
+    assert answer.json()["user"] == "ada"
+    assert answer.json()["since"] is None, "what was seen as another user is no longer so"
+    assert patch(web, {}).status_code == 200
+    assert house.room.own_hosts.one("spark5") == replace(
+        saved, user="ada", groups=("parakeet", "magpie")
+    )
+
+
+def test_at_another_address_a_host_shows_the_key_that_was_confirmed(
+    web: Web, house: House, saved: Host, sshd: Sshd
+) -> None:
+    error = refusal(patch(web, {"address": sshd.address, "user": "spark"}), 422)
+    assert error["code"] == "host_unreachable"
+    assert house.room.own_hosts.one("spark5") == saved, "nothing of it was changed"
+    confirmed = patch(
+        web, {"address": sshd.address, "user": "spark", "fingerprint": sshd.fingerprint()}
+    )
+    assert confirmed.status_code == 200, confirmed.text
+    now = house.room.own_hosts.one("spark5")
+    assert now
+    assert (now.address, now.user) == (sshd.address, "spark")
+    known = house.room.own_hosts.known_hosts.read_text()
+    assert (sshd.address in known, "192.0.2.5" in known) == (True, False)
+    house.room.own_hosts.change("spark5", address="192.0.2.5")
+    moved = patch(web, {"address": sshd.address})
+    assert moved.status_code == 200, "its key is the one that was confirmed before"
+
+
+def test_a_host_is_not_changed_while_a_job_works_on_it(web: Web, house: House, saved: Host) -> None:
+    job = web.post("/api/jobs", {"kind": "whisperx.install", "host": "spark5"}).json()
+    assert refusal(patch(web, {"groups": []}), 409)["job_id"] == job["id"]
+    house.room.jobs.cancel(job["id"])
+    assert patch(web, {"groups": []}).json()["groups"] == []
+    assert house.room.own_hosts.one("spark5") == replace(saved, groups=())
+
+
+def test_only_hosts_that_were_added_here_can_be_changed(web: Web, saved: Host) -> None:
+    assert "change it there" in refusal(patch(web, {"user": "ada"}, "theirs"), 409)["message"]
+    assert refusal(patch(web, {"user": "ada"}, "nobody"), 404)["code"] == "not_found"
+    taken = refusal(patch(web, {"address": "192.0.2.1"}), 409)
+    assert "theirs has this address" in taken["message"]
+    assert patch(web, {"address": saved.address}).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("body", "param"),
+    [
+        ({"address": "-oProxyCommand=id"}, "address"),
+        ({"port": 0}, "port"),
+        ({"port": "22"}, "port"),
+        ({"user": "{{ x }}"}, "user"),
+        ({"groups": ["control"]}, "groups"),
+        ({"fingerprint": "MD5:aa"}, "fingerprint"),
+        ({"name": "spark6"}, "name"),
+    ],
+)
+def test_a_change_that_cannot_be_is_refused_whole(
+    web: Web, house: House, saved: Host, body: dict[str, object], param: str
+) -> None:
+    assert refusal(patch(web, {"groups": [], **body}))["param"] == param
+    assert house.room.own_hosts.one("spark5") == saved
 
 
 @pytest.mark.parametrize(

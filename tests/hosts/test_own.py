@@ -4,6 +4,7 @@ import json
 import multiprocessing
 import subprocess
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -49,6 +50,28 @@ def test_hosts_that_are_added_at_once_are_all_there(own: OwnHosts) -> None:
     assert sorted(host.name for host in own.hosts()) == sorted(names)
     lines = own.known_hosts.read_text().splitlines()
     assert lines == [f"10.0.0.7 {KEY}"] * 20
+
+
+def test_fields_of_a_host_are_changed_and_it_keeps_its_place(own: OwnHosts) -> None:
+    own.add(SPARK)
+    own.add(OTHER)
+    assert own.change("spark1", address="10.0.0.8", groups=("parakeet",))
+    assert not own.change("spark3", user="you")
+    changed = replace(SPARK, address="10.0.0.8", groups=("parakeet",))
+    assert own.hosts() == (changed, OTHER)
+    assert own.known_hosts.read_text() == f"10.0.0.8 {KEY}\n[fd00::7]:2222 {KEY}\n"
+
+
+def test_changes_at_once_lose_none(own: OwnHosts) -> None:
+    names = [f"spark{number}" for number in range(12)]
+    for name in names:
+        own.add(Host(name, "10.0.0.7", 22, "me", (), KEY))
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda name: own.change(name, user=name), names))
+        list(pool.map(lambda name: own.change(name, groups=("magpie",)), names))
+    assert {(host.name, host.user, host.groups) for host in own.hosts()} == {
+        (name, name, ("magpie",)) for name in names
+    }
 
 
 def made(folder: Path) -> str:

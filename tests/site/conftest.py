@@ -7,13 +7,17 @@ from pathlib import Path
 
 import pytest
 
+from tests.browser.conftest import browser, context, page, playwright, shoot
 from tests.fleet.conftest import engine, fleet, playbook, spark1, spark2
 from tests.fleet.fleet import Fleet
 from tests.fleet.playbooks import Playbooks, Result
 from tests.site.mirror import running_mirror
 from tests.site.site import Site, make_site, sample
 
-__all__ = ["engine", "fleet", "playbook", "spark1", "spark2"]
+__all__ = [
+    "browser", "context", "engine", "fleet", "page", "playbook", "playwright", "shoot", "spark1",
+    "spark2",
+]  # fmt: skip
 
 
 @pytest.fixture(scope="session")

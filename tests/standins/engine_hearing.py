@@ -24,6 +24,7 @@ class StandInHearing:
     name: str = "stand-in"
     languages: Collection[str] = ("de", "en")
     batch_size: int = 4
+    can_translate: bool = True
     doubtful: Collection[int] = ()
     """Seconds at which chunks begin that are in doubt."""
     tries: Mapping[float, Decoding] = field(default_factory=dict)
@@ -31,7 +32,7 @@ class StandInHearing:
     deaf: bool = False
     log: list[str] = field(default_factory=list)
 
-    def detect_language(self, spots: Sequence[Samples]) -> str:
+    def detect_language(self, spots: Sequence[Samples], among: Collection[str] = ()) -> str:
         """See `Transcriber`."""
         self.log.append(f"language of {[round(len(spot) / RATE) for spot in spots]}")
         return "de"

@@ -46,13 +46,18 @@ class StandInTranscriber:
     name: str = "stand-in"
     languages: Collection[str] = ("en",)
     batch_size: int = 1
+    can_translate: bool = False
     error: Exception | None = None
     gate: threading.Event | None = None
     entered: threading.Event = field(default_factory=threading.Event)
     wishes: list[Wish] = field(default_factory=list)
     calls: int = 0
 
-    def detect_language(self, spots: Sequence[Samples]) -> str:
+    def detect_language(
+        self,
+        spots: Sequence[Samples],
+        among: Collection[str] = (),  # noqa: ARG002
+    ) -> str:
         """See `Transcriber`."""
         assert spots
         return "en"

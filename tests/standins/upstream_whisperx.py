@@ -174,6 +174,8 @@ class StandIn:
         """What it says of a recording when all is well."""
         if received.path == "/v1/audio/transcriptions":
             return transcription()
+        if received.path == "/v1/audio/translations":
+            return transcription() | {"task": "translate"}
         return conversation(words=b'name="words"' in received.body[:4096])
 
     def __enter__(self) -> Self:

@@ -3,6 +3,7 @@
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -28,6 +29,25 @@ def test_no_more_are_held_than_there_are(tmp_path: Path) -> None:
         places.hold("x", 2, 0),
     ):
         pass
+
+
+def test_how_long_the_oldest_is_held_is_known_to_all(tmp_path: Path) -> None:
+    places, others = Places(tmp_path), Places(tmp_path)
+    assert others.held_s("x") is None
+    with places.hold("x", 3, 0):
+        time.sleep(0.05)
+        alone = others.held_s("x")
+        with places.hold("x", 3, 0):
+            both = others.held_s("x")
+        assert alone is not None
+        assert both is not None
+        assert 0.05 <= alone <= both
+        assert others.held_s("y") is None
+    with places.hold("x", 3, 0):
+        anew = others.held_s("x")
+    assert anew is not None
+    assert anew < both
+    assert others.held_s("x") is None
 
 
 def test_services_do_not_share_their_places(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 import json
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ all:
 DOCKER = """\
 #!/bin/sh
 echo "$@" >> {folder}/asked
+[ "$1" != events ] || exec cat {folder}/events
 cat {folder}/answer
 cat {folder}/error >&2
 exit $(cat {folder}/status)
@@ -57,6 +59,7 @@ def inspected(status: str, code: int = 0, policy: str = "unless-stopped", **stat
         (inspected("exited", 143, "no"), At.STOPPED),
         (inspected("exited", 139, "no"), At.CRASHED),
         (inspected("exited", 137, "no", OOMKilled=True), At.CRASHED),
+        (inspected("exited", 128, Error="could not select device driver"), At.CRASHED),
         (b"[]", At.UNKNOWN),
         (b"what?", At.UNKNOWN),
     ],
@@ -74,7 +77,8 @@ def test_a_containers_state_tells_who_ended_it(answer: bytes, at: At) -> None:
     ("state", "at"),
     [
         ("RUNNING", At.RUNNING), ("STARTING", At.RUNNING), ("BACKOFF", At.RESTARTING),
-        ("STOPPED", At.STOPPED), ("EXITED", At.CRASHED), ("FATAL", At.CRASHED),
+        ("STOPPING", At.STOPPED), ("STOPPED", At.STOPPED), ("EXITED", At.CRASHED),
+        ("FATAL", At.CRASHED),
     ],
 )  # fmt: skip
 def test_a_processes_state_is_its_supervisors_word(state: str, at: At) -> None:
@@ -95,29 +99,48 @@ def docker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return folder
 
 
-def answer(folder: Path, text: bytes = b"", *, error: str = "", status: int = 0) -> None:
+def answer(
+    folder: Path, text: bytes = b"", *, events: str = "", error: str = "", status: int = 0
+) -> None:
     (folder / "answer").write_bytes(text)
+    (folder / "events").write_text(events)
     (folder / "error").write_text(error)
     (folder / "status").write_text(str(status))
 
 
-def test_a_host_of_the_inventory_is_asked_for_the_container(docker: Path, tmp_path: Path) -> None:
+@pytest.fixture
+def hosts(docker: Path, tmp_path: Path) -> Iterator[Hosts]:
+    """This machine, as a host of the inventory with that docker command."""
     inventory = tmp_path / "hosts.yml"
     inventory.write_text(INVENTORY)
     (tmp_path / "state").mkdir()
     room = Room(load_config({**settings(tmp_path), "SPEECH_INVENTORY": str(inventory)}))
-    hosts = Hosts(room)
-    try:
-        answer(docker, inspected("running"))
-        assert hosts.standing(SERVICE).at is At.RUNNING
-        asked = (docker / "asked").read_text()
-        assert asked == "container inspect --format {{json .}} whisperx-asr\n"
-        answer(docker, error="Error: No such container: whisperx-asr", status=1)
-        assert hosts.standing(SERVICE).at is At.ABSENT
-        answer(docker, error="Cannot connect to the Docker daemon", status=1)
-        assert hosts.standing(SERVICE) == Standing(
-            At.UNKNOWN,
-            "spark1 cannot tell of its containers: Cannot connect to the Docker daemon",
-        )
-    finally:
-        room.close()
+    yield Hosts(room)
+    room.close()
+
+
+def test_a_host_of_the_inventory_is_asked_for_the_container(hosts: Hosts, docker: Path) -> None:
+    answer(docker, inspected("running"))
+    assert hosts.standing(SERVICE).at is At.RUNNING
+    asked = (docker / "asked").read_text()
+    assert asked == "container inspect --format {{json .}} whisperx-asr\n"
+    answer(docker, error="Error: No such container: whisperx-asr", status=1)
+    assert hosts.standing(SERVICE).at is At.ABSENT
+    answer(docker, error="Cannot connect to the Docker daemon", status=1)
+    assert hosts.standing(SERVICE) == Standing(
+        At.UNKNOWN,
+        "spark1 cannot tell of its containers: Cannot connect to the Docker daemon",
+    )
+
+
+@pytest.mark.parametrize(
+    ("events", "at"),
+    [("kill\n", At.CRASHED), ("kill\nkill\nstop\n", At.STOPPED), ("", At.STOPPED)],
+)
+def test_a_container_that_was_killed_is_told_from_one_that_was_stopped(
+    hosts: Hosts, docker: Path, events: str, at: At
+) -> None:
+    answer(docker, inspected("exited", 137), events=events)
+    assert hosts.standing(SERVICE).at is at
+    asked = (docker / "asked").read_text().splitlines()[-1]
+    assert asked.endswith("--since 2026-11-23T04:00:00.1Z --filter container=4f5e")

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from proxy_app.jobs import ActiveJobError
+from proxy_app.jobs.project import ProjectError
 from proxy_app.jobs.states import ACTIVE, State
 from proxy_app.services import Health, Reports, Service, Verdict
 from proxy_app.services.health import READY
@@ -56,11 +58,20 @@ class World:
     checks: Check | list[Check] = GOOD
     """What the next probes find; of a list the last one for ever."""
     standing: Standing = RUNNING
+    names: list[str] = field(default_factory=lambda: [SERVICE.name])
+    """Of the services of its container."""
     in_use: bool = False
+    """Whether a request has been there since time began."""
+    in_use_since: float | None = None
+    """Since when, where that matters."""
     works: bool = False
     """Whether it has work that advances, and says so."""
     restart_helps: bool = True
     """Whether a restart makes probes good again."""
+    meanwhile: Callable[[], object] = bool
+    """What happens while the next probe is under way."""
+    fails: Exception | None = None
+    """What asking for jobs and ordering them meets."""
     probes: list[float] = field(default_factory=list)
     asked_host: int = 0
     jobs: list[Job] = field(default_factory=list)
@@ -75,8 +86,9 @@ class World:
         """A watch process begins; the one before may have been killed at any moment."""
         self.watcher = Watcher(
             self.service,
-            senses=Senses(self.says, self.check, self.host_says, lambda: self.in_use),
+            senses=Senses(self.says, self.check, self.host_says, self.used_s),
             hands=self,
+            names=lambda: self.names,
             records=self.records,
             reports=self.reports,
             terms=TERMS,
@@ -92,6 +104,8 @@ class World:
             check = check.pop(0) if len(check) > 1 else check[0]
         self.probes.append(self.clock.monotonic)
         self.clock.sleep(check.took_s)
+        happens, self.meanwhile = self.meanwhile, bool
+        happens()
         return check
 
     def says(self) -> Health:
@@ -100,14 +114,23 @@ class World:
         done = self.clock.monotonic // 30
         return replace(self.health, tells_progress=True, in_flight=2, progress=done)
 
+    def used_s(self) -> float | None:
+        if self.in_use_since is not None:
+            return self.clock.monotonic - self.in_use_since
+        return self.clock.monotonic if self.in_use else None
+
     def host_says(self) -> Standing:
         self.asked_host += 1
         return self.standing
 
     def last_on(self, _service: Service) -> Job | None:
+        if isinstance(self.fails, ProjectError):
+            raise self.fails
         return self.jobs[-1] if self.jobs else None
 
     def switch(self, verb: str, _service: Service, *, by: str, why: str) -> Job:
+        if self.fails:
+            raise self.fails
         if self.jobs and self.jobs[-1].state in ACTIVE:
             raise ActiveJobError(self.jobs[-1])
         number = len(self.jobs) + 1
@@ -124,6 +147,7 @@ class World:
         job = self.jobs[-1]
         job.state = state
         job.reason = f"It {state}."
+        job.finished_at = self.clock.wall
         if state is State.SUCCEEDED and job.kind in ("service.restart", "service.start"):
             self.new_life()
             if self.restart_helps:
@@ -171,7 +195,10 @@ class World:
         return self.records.left(self.service.name)
 
     def verdict(self) -> Verdict:
-        with self.reports.watching(lambda: True):
-            found = self.reports.verdict(self.service.name)
+        found = self.told()
         assert found is not None
         return found
+
+    def told(self) -> Verdict | None:
+        with self.reports.watching(lambda: True):
+            return self.reports.verdict(self.service.name)

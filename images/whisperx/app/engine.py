@@ -118,6 +118,8 @@ class Engine:
         )
         self.languages: Collection[str] = ()
         """What the transcriber can write, once it was loaded."""
+        self.can_translate = False
+        """Whether it can write all that in English."""
         self._loaders = (load_transcriber, load_diarizer)
         self._device = settings.device
         self._started = self._used = time.monotonic()
@@ -317,7 +319,7 @@ class Engine:
             sound = recording.samples(0.0, WHISPER_WARM_UP_S)
             transcriber.hear([Chunk(0.0, WHISPER_WARM_UP_S)], [sound], "en", Wish())
         self.alignment.prepare()
-        self.languages = transcriber.languages
+        self.languages, self.can_translate = transcriber.languages, transcriber.can_translate
         self._used = time.monotonic()
         return transcriber
 

@@ -7,8 +7,12 @@ from typing import Annotated, Literal
 from pydantic import BeforeValidator, Field, ValidationInfo, field_validator
 
 from images.serving.forms import CommonFields
+from images.whisperx.app.transcription import Wish
+from proxy_app.speech import language_code
 
 _MAX_SPEAKERS = 50
+_MOST = 100
+_LONGEST_KEYWORD = 100
 
 
 def _made_here(value: str) -> str:
@@ -28,17 +32,39 @@ Speakers = Annotated[int, BeforeValidator(_speakers)]
 """A number of speakers, by the gateway's rules: what it lets through is not refused here."""
 
 
-class TranscriptionFields(CommonFields):
-    """The fields of POST /v1/audio/transcriptions that have an effect."""
+def _language(value: object) -> object:
+    return (language_code(value) or value) if isinstance(value, str) else value
 
+
+class SpokenFields(CommonFields):
+    """The fields that say how Whisper is to listen."""
+
+    languages: list[Annotated[str, BeforeValidator(_language)]] = Field([], max_length=_MOST)
+    keywords: list[Annotated[str, Field(max_length=_LONGEST_KEYWORD)]] = Field([], max_length=_MOST)
     temperature: float = Field(0.0, ge=0, le=1)
+
+    def wish(self, *, translate: bool = False) -> Wish:
+        """What is asked of the transcriber."""
+        return Wish(
+            language=self.language,
+            prompt=self.prompt,
+            temperature=self.temperature,
+            languages=tuple(self.languages),
+            keywords=tuple(self.keywords),
+            translate=translate,
+        )
+
+
+class TranscriptionFields(SpokenFields):
+    """The fields of POST /v1/audio/transcriptions and translations that have an effect."""
+
     response_format: Annotated[Literal["json", "verbose_json"], BeforeValidator(_made_here)] = (
         "json"
     )
     timestamp_granularities: list[Literal["word", "segment"]] = Field(["segment"])
 
 
-class SpeakersFields(CommonFields):
+class SpeakersFields(SpokenFields):
     """The fields of POST /v1/audio/transcribe-with-speakers."""
 
     # In this order, for each is checked against those before it.

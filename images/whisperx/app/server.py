@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import AsyncIterator, Callable, Collection
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -13,11 +13,11 @@ from images.serving.app import make_app
 from images.serving.errors import ApiError
 from images.serving.forms import form_schema
 from images.serving.recording import Recording
-from images.whisperx.app.answering import serve
+from images.whisperx.app.answering import Plan, serve
 from images.whisperx.app.diarization import SpeakerCount
 from images.whisperx.app.engine import Engine, Health
-from images.whisperx.app.forms import SpeakersFields, TranscriptionFields
-from images.whisperx.app.transcription import Wish
+from images.whisperx.app.forms import SpeakersFields, SpokenFields, TranscriptionFields
+from images.whisperx.app.transcription.model_files import TRANSLATING
 from images.whisperx.app.work import ConversationWork, Tell, TranscriptionWork, Work
 
 
@@ -46,22 +46,34 @@ def create_app(engine: Engine, spool: Path) -> FastAPI:
         key_setting="ENGINE_API_KEY",
     )
 
-    @app.post("/v1/audio/transcriptions", openapi_extra=form_schema(TranscriptionFields))
-    async def transcriptions(request: Request) -> Response:
-        """Speech to text as OpenAI's API has it; `model` is accepted and has no effect."""
-        engine.gpu.refuse_if_lost()
-        engine.whisper.require()
-
+    def written(*, translate: bool) -> Plan[TranscriptionFields]:
         def plan(fields: TranscriptionFields) -> Callable[[Recording, Tell], Work]:
-            check_language(fields.language, engine.languages, engine.whisper.name)
-            wish = Wish(fields.language, fields.prompt, fields.temperature)
+            if translate:
+                check_translation(engine)
+            check_languages(fields, engine)
+            wish = fields.wish(translate=translate)
             verbose = fields.response_format == "verbose_json"
             words = "word" in fields.timestamp_granularities
             return lambda recording, tell: TranscriptionWork(
                 engine, recording, wish, tell, verbose=verbose, words=words
             )
 
-        return await serve(request, engine, spool, TranscriptionFields, plan)
+        return plan
+
+    @app.post("/v1/audio/transcriptions", openapi_extra=form_schema(TranscriptionFields))
+    async def transcriptions(request: Request) -> Response:
+        """Speech to text as OpenAI's API has it; `model` is accepted and has no effect."""
+        engine.gpu.refuse_if_lost()
+        engine.whisper.require()
+
+        return await serve(request, engine, spool, TranscriptionFields, written(translate=False))
+
+    @app.post("/v1/audio/translations", openapi_extra=form_schema(TranscriptionFields))
+    async def translations(request: Request) -> Response:
+        """Speech of any language to English text; `language` is that of the speech."""
+        engine.gpu.refuse_if_lost()
+        engine.whisper.require()
+        return await serve(request, engine, spool, TranscriptionFields, written(translate=True))
 
     @app.post("/v1/audio/transcribe-with-speakers", openapi_extra=form_schema(SpeakersFields))
     async def transcribe_with_speakers(request: Request) -> Response:
@@ -71,11 +83,10 @@ def create_app(engine: Engine, spool: Path) -> FastAPI:
         engine.diarizer.require()
 
         def plan(fields: SpeakersFields) -> Callable[[Recording, Tell], Work]:
-            check_language(fields.language, engine.languages, engine.whisper.name)
-            wish = Wish(fields.language, fields.prompt)
+            check_languages(fields, engine)
             count = SpeakerCount(fields.num_speakers, fields.min_speakers, fields.max_speakers)
             return lambda recording, tell: ConversationWork(
-                engine, recording, wish, count, tell, words=fields.words
+                engine, recording, fields.wish(), count, tell, words=fields.words
             )
 
         return await serve(request, engine, spool, SpeakersFields, plan)
@@ -83,18 +94,41 @@ def create_app(engine: Engine, spool: Path) -> FastAPI:
     return app
 
 
-def check_language(language: str | None, known: Collection[str], model: str) -> None:
+def check_languages(fields: SpokenFields, engine: Engine) -> None:
     """Refuse a language that the model cannot write.
 
     Raises:
         ApiError: 400. Whisper itself would write down German as English, without a word.
     """
-    if language is None or language in known:
+    asked = [
+        ("language", fields.language or ""),
+        *(("languages", code) for code in fields.languages),
+    ]
+    for param, language in asked:
+        if not language or language in engine.languages:
+            continue
+        known = ", ".join(sorted(engine.languages))
+        raise ApiError(
+            400,
+            "unsupported_language",
+            f"{param}={language[:40]!r}: the model {engine.whisper.name} can only do {known}. "
+            f"Leave `{param}` out, or run the engine with another model (ENGINE_MODEL).",
+            param=param,
+        )
+
+
+def check_translation(engine: Engine) -> None:
+    """Refuse to translate with a model that would write down the words that were said.
+
+    Raises:
+        ApiError: 400, naming models that can.
+    """
+    if engine.can_translate:
         return
     raise ApiError(
         400,
-        "unsupported_language",
-        f"language={language[:40]!r}: the model {model} can only do {', '.join(sorted(known))}. "
-        "Leave `language` out, or run the engine with another model (ENGINE_MODEL).",
-        param="language",
+        "model_cannot_translate",
+        f"The model {engine.whisper.name} cannot translate; {', '.join(TRANSLATING)} can. Run the "
+        "engine with one of them (ENGINE_MODEL).",
+        param="model",
     )

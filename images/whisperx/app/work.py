@@ -112,7 +112,7 @@ class TranscriptionWork:
     Args:
         engine: whose models are used.
         recording: what was uploaded.
-        wish: language, prompt, temperature.
+        wish: what the request asks for.
         tell: hears the segments as each batch is finished.
         verbose: verbose_json instead of json.
         words: whether verbose_json lists the words.
@@ -131,6 +131,7 @@ class TranscriptionWork:
         words: bool,
     ) -> None:
         self._script = Script(engine, recording, SpeechMap(recording, engine.detector), wish)
+        self._task = "translate" if wish.translate else "transcribe"
         self._duration_s = recording.duration_s
         self._tell = tell
         self._verbose = verbose
@@ -144,7 +145,7 @@ class TranscriptionWork:
         """See `Work`."""
         transcript = self._transcript(self._script.segments)
         if self._verbose:
-            body = to_verbose_json(transcript, words=self._words)
+            body = to_verbose_json(transcript, words=self._words, task=self._task)
         else:
             body = to_json(transcript)
         warnings = self._script.warnings()
@@ -186,7 +187,7 @@ class ConversationWork:
     Args:
         engine: whose models are used.
         recording: what was uploaded.
-        wish: language and prompt.
+        wish: what the request asks for.
         count: what is known about the number of speakers in the whole recording.
         tell: hears the segments as each batch is finished, and the speakers as each window is.
         words: whether each segment of the answer lists its words.

@@ -9,7 +9,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from proxy_app.api import hosts, jobs, openai_speech, secrets, services
+from proxy_app.api import hosts, jobs, keys, openai_speech, secrets, services
 from proxy_app.api.openapi import shapes
 from proxy_app.audio.encode import FORMATS
 
@@ -26,6 +26,9 @@ _UPLOAD: dict[str, Schema] = {
     "num_speakers": _SPEAKERS,
     "min_speakers": _SPEAKERS,
     "max_speakers": _SPEAKERS,
+    "keywords[]": {"type": "array", "items": {"type": "string", "maxLength": 100}},
+    "languages[]": {"type": "array", "items": _TEXT},
+    "temperature": {"type": "number", "minimum": 0, "maximum": 1},
     "stream": _FLAG,
 }
 _OPENAI: dict[str, Schema] = {
@@ -37,6 +40,15 @@ _OPENAI: dict[str, Schema] = {
     "timestamp_granularities[]": {
         "type": "array",
         "items": {"type": "string", "enum": ["word", "segment"]},
+    },
+}
+_TRANSLATION: dict[str, Schema] = {
+    name: _UPLOAD[name] for name in ("file", "language", "prompt", "keywords[]", "temperature")
+} | {
+    "model": {"type": "string", "description": "Any."},
+    "response_format": {
+        "type": "string",
+        "enum": ["json", "text", "srt", "vtt", "verbose_json"],
     },
 }
 
@@ -102,10 +114,13 @@ class Operation:
     """The fields of its form, `file` among them."""
     json: Schema | None = None
     """The JSON that it takes, where that is more than `body` can tell."""
+    passed_on: bool = False
+    """Whether it takes any JSON object, which somebody else looks at."""
 
 
 _ACCEPTED = Operation(shapes.JobAccepted, 202, body={})
 _ONE = Operation(shapes.JobAnswer)
+_PASSED_ON = Operation(dict[str, Any], also=_events(), passed_on=True)
 _STREAM = Operation(also=_events("phase", "log", "status", "end"), query={"after": jobs.AFTER})
 
 OPERATIONS: dict[str, Operation] = {
@@ -113,6 +128,7 @@ OPERATIONS: dict[str, Operation] = {
     "GET /readyz": Operation(
         also={"text/plain": _TEXT}, other_status=503, query={"verbose": _TEXT}
     ),
+    "GET /metrics": Operation(also={"text/plain": _TEXT}),
     "GET /api/openapi.json": Operation(dict[str, Any]),
     "POST /api/audio/transcribe-with-speakers": Operation(
         shapes.Conversation, also={"application/x-ndjson": _TEXT}, upload=_UPLOAD
@@ -125,6 +141,17 @@ OPERATIONS: dict[str, Operation] = {
     "POST /v1/audio/speech": Operation(also={**_events(), **_SOUND}, json=_SPEECH),
     "GET /v1/audio/voices": Operation(shapes.VoiceList),
     "GET /v1/audio/models": Operation(shapes.SpeechModelList),
+    "POST /v1/audio/translations": Operation(
+        shapes.Transcription,
+        also={"text/plain": _TEXT, "application/x-subrip": _TEXT, "text/vtt": _TEXT},
+        upload=_TRANSLATION,
+    ),
+    "POST /v1/chat/completions": _PASSED_ON,
+    "POST /v1/completions": _PASSED_ON,
+    "POST /v1/embeddings": _PASSED_ON,
+    "POST /v1/responses": _PASSED_ON,
+    "GET /v1/models": Operation(shapes.ModelList),
+    "GET /v1/models/{model}": Operation(shapes.ModelAnswer),
     "GET /api/whisperx/status": Operation(shapes.WhisperXStatus),
     "POST /api/whisperx/install": Operation(
         shapes.JobAccepted, 202, body=jobs.INSTALL, optional=jobs.INSTALL
@@ -159,7 +186,13 @@ OPERATIONS: dict[str, Operation] = {
     "POST /api/hosts/try": Operation(
         shapes.HostTrial, body=hosts.TRY, optional=hosts.OPTIONAL
     ),
+    "PATCH /api/hosts/{name}": Operation(
+        shapes.HostAnswer, body=hosts.CHANGE, optional=hosts.CHANGE
+    ),
     "DELETE /api/hosts/{name}": Operation(status=204),
+    "GET /api/keys": Operation(shapes.KeyList),
+    "POST /api/keys": Operation(shapes.MadeKey, 201, body=keys.MAKE, optional=keys.OPTIONAL),
+    "DELETE /api/keys/{key_id}": Operation(status=204),
     "GET /api/secrets": Operation(dict[str, shapes.SecretAnswer]),
     "PUT /api/secrets/{name}": Operation(
         shapes.SecretAnswer, body=secrets.VALUE

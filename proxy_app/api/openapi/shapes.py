@@ -230,6 +230,46 @@ class Transcription(TypedDict):
     usage: NotRequired[dict[str, Any]]
 
 
+class KeyAnswer(TypedDict):
+    """A key of a program's, without its secret."""
+
+    id: str
+    name: str
+    created_at: str
+    used_at: str | None
+    max_in_flight: int | None
+    per_minute: int | None
+
+
+class MadeKey(KeyAnswer):
+    """A key that was just made, which nobody is told again."""
+
+    key: str
+
+
+class KeyList(TypedDict):
+    """All keys."""
+
+    keys: list[KeyAnswer]
+
+
+class ModelAnswer(TypedDict):
+    """A model, as OpenAI has it, and the services that requests for it go to."""
+
+    id: str
+    object: Literal["model"]
+    created: int
+    owned_by: str
+    served_by: list[str]
+
+
+class ModelList(TypedDict):
+    """All models."""
+
+    object: Literal["list"]
+    data: list[ModelAnswer]
+
+
 class Gpu(TypedDict):
     """A host's GPU; `utilisation` is 0 to 1."""
 

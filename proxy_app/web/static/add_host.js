@@ -3,7 +3,8 @@
 
 import "./actions.js";
 import { send } from "./api.js";
-import { busy, clearWrongs, showWrong } from "./forms.js";
+import { busy, clearWrongs, missing, showWrong } from "./forms.js";
+import { keyOf } from "./host_key.js";
 
 const byId = (id) => document.getElementById(id);
 const [where, who, what] = ["where", "who", "what"].map(byId);
@@ -12,25 +13,16 @@ let key = null; // the one whose fingerprint a person compares
 
 const login = () => ({
   address: where.elements.address.value.trim(),
-  port: Number(where.elements.port.value || 22),
+  port: Number(where.elements.port.value),
   user: where.elements.user.value.trim(),
 });
 
 function open(step) {
   step.hidden = false;
-  step.scrollIntoView({ block: "nearest", behavior: "smooth" });
+  const isCalm = matchMedia("(prefers-reduced-motion: reduce)").matches;
+  step.scrollIntoView({ block: "nearest", behavior: isCalm ? "instant" : "smooth" });
   byId("said").textContent = step.querySelector("h2").textContent.slice(1);
   step.querySelector("input, button").focus({ preventScroll: true });
-}
-
-function missing(form, names) {
-  for (const name of names) {
-    const input = form.elements[name];
-    if (input.value.trim()) continue;
-    showWrong(form, { param: name, message: "This is needed." });
-    return true;
-  }
-  return false;
 }
 
 function step(form, work) {
@@ -50,14 +42,12 @@ function step(form, work) {
 }
 
 step(where, async () => {
-  if (missing(where, ["address", "user"])) return;
-  const { address, port } = login();
-  const found = await send("POST", "/api/hosts/look", { address, port });
-  key = found.keys.find(({ type }) => type.includes("ed25519")) ?? found.keys[0];
-  byId("key-type").textContent = `${key.type} of ${address}`;
+  if (missing(where, ["address", "user", "port"])) return;
+  key = await keyOf(login());
+  byId("key-type").textContent = `${key.type} of ${key.address}`;
   byId("fingerprint").textContent = key.fingerprint;
-  byId("key-known").hidden = !found.known;
-  byId("confirmed").checked = found.known;
+  byId("key-known").hidden = !key.known;
+  byId("confirmed").checked = key.known;
   what.hidden = true;
   await showOurKey();
   open(who);

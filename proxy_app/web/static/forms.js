@@ -23,6 +23,13 @@ export function showWrong(form, error, prefix = "") {
   return true;
 }
 
+// Whether one of these fields is empty; the first one that is says so.
+export function missing(form, names) {
+  const empty = names.find((name) => !form.elements[name].value.trim());
+  if (empty) showWrong(form, { param: empty, message: "This is needed." });
+  return empty !== undefined;
+}
+
 // While `work` goes on its button cannot be pressed again.
 export async function busy(button, work) {
   button.setAttribute("aria-busy", "true");

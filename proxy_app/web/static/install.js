@@ -19,6 +19,22 @@ const READ = {
   ),
 };
 
+// What is typed and cannot be read would else be sent as if nothing was there.
+function unreadable(input, type) {
+  if (input.validity.badInput) return "A whole number is expected.";
+  const line = type === "dict" && input.value.split("\n").find((each) => each.trim() && !/^\s*[^=\s]+\s*=/.test(each));
+  return line ? `NAME=value is expected on each line, not: ${line.trim()}` : null;
+}
+
+function refuses() {
+  for (const field of form.querySelectorAll(".field[data-type]")) {
+    const input = field.querySelector("[name]");
+    const message = unreadable(input, field.dataset.type);
+    if (message) return showWrong(form, { param: input.name, message });
+  }
+  return false;
+}
+
 const isEmpty = (value) => value === "" || (typeof value === "object" && Object.keys(value).length === 0);
 
 function variables() {
@@ -35,6 +51,7 @@ function variables() {
 form?.addEventListener("submit", (event) => {
   event.preventDefault();
   clearWrongs(form);
+  if (refuses()) return;
   const preview = event.submitter?.value === "preview";
   const order = { kind: form.dataset.kind, host: form.elements.host.value, variables: variables(), preview };
   busy(event.submitter ?? form.querySelector(".primary"), async () => {

@@ -25,11 +25,21 @@ class Wish:
         language: Whisper's code, or None to detect it.
         prompt: text that the recording could have followed on.
         temperature: 0 lets Whisper raise it where it is unsure of what it wrote.
+        languages: the codes among which it is detected; none are all that the model knows.
+        keywords: names and terms that are to be expected.
+        translate: into English, which is all that Whisper translates into.
     """
 
     language: str | None = None
     prompt: str | None = None
     temperature: float = 0.0
+    languages: tuple[str, ...] = ()
+    keywords: tuple[str, ...] = ()
+    translate: bool = False
+
+    def written_in(self, spoken: str) -> str:
+        """The language of the text, for a recording in which `spoken` is."""
+        return "en" if self.translate and spoken else spoken
 
 
 class Transcriber(Protocol):
@@ -44,11 +54,20 @@ class Transcriber(Protocol):
         """The codes that a wish's language may have."""
 
     @property
+    def can_translate(self) -> bool:
+        """Whether it has learnt to write other languages in English."""
+
+    @property
     def batch_size(self) -> int:
         """How many chunks are heard at once."""
 
-    def detect_language(self, spots: Sequence[Samples]) -> str:
-        """The language that is spoken, over all spots together; each at most CHUNK_S long."""
+    def detect_language(self, spots: Sequence[Samples], among: Collection[str] = ()) -> str:
+        """The language that is spoken, over all spots together; each at most CHUNK_S long.
+
+        Args:
+            spots: parts of the recording.
+            among: the languages that it may be; none are all.
+        """
 
     def hear(
         self, chunks: Sequence[Chunk], samples: Sequence[Samples], language: str, wish: Wish

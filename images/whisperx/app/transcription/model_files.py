@@ -14,6 +14,9 @@ NAMES = (
 )
 """The names that ENGINE_MODEL takes; faster-whisper knows where each is on the hub."""
 
+TRANSLATING = ("tiny", "base", "small", "medium", "large-v3")
+"""Those of them that can translate into English."""
+
 # What a CTranslate2 Whisper model cannot do without.
 _MODEL_FILES = ("model.bin", "config.json")
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass, replace
 from itertools import zip_longest
 
@@ -57,19 +57,20 @@ def transcribe(
         transcriber: the model.
         recording: what is transcribed; read a batch at a time.
         speech: where its speech is.
-        wish: language, prompt, temperature.
+        wish: what the request asks for.
         find_aligner: gives the model for the times of the words of a language, or None.
     """
-    language = wish.language or _only_language(transcriber)
+    language = wish.language or _only(wish.languages) or _only(transcriber.languages)
     if not language:
         spots: list[Samples] = []
         for spot in _spots(speech, recording.duration_s):
             spots += [recording.samples(spot.start_s, spot.end_s)] if spot else []
             yield Written(0.0, "", (), ())
-        language = transcriber.detect_language(spots) if spots else ""
-        yield Written(0.0, language, (), ())
-    written = _Writing(language, SegmentBuilder(transcriber.encode))
-    aligner = find_aligner(language) if language else None
+        language = transcriber.detect_language(spots, wish.languages) if spots else ""
+        yield Written(0.0, wish.written_in(language), (), ())
+    written = _Writing(wish.written_in(language), SegmentBuilder(transcriber.encode))
+    # A translation's words are nowhere in the sound.
+    aligner = find_aligner(language) if language and not wish.translate else None
     size = _BatchSize(transcriber.batch_size)
     for batch in _batches(chunks(speech, recording.duration_s), size):
         samples = [recording.samples(chunk.start_s, chunk.end_s) for chunk in batch]
@@ -135,9 +136,8 @@ class _Writing:
         return taken
 
 
-def _only_language(transcriber: Transcriber) -> str:
-    languages = tuple(transcriber.languages)
-    return languages[0] if len(languages) == 1 else ""
+def _only(languages: Collection[str]) -> str:
+    return next(iter(languages)) if len(languages) == 1 else ""
 
 
 def _spots(speech: SpeechMap, duration_s: float) -> Iterator[Chunk | None]:

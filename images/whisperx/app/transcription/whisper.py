@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import Any, TypeVar
@@ -23,6 +24,8 @@ _SILENT = 0.6
 _BEAMS = 5
 _FRAMES_PER_S = 100
 """What Whisper counts `seek` in."""
+_CONTEXT = 220
+"""Tokens of what precedes an answer: Whisper has 448 in all, and 30 s of speech are up to 220."""
 _LEFT_OVER = "cudaErrorInvalidDevice"
 # Those that Whisper writes without a space before each word.
 _UNSPACED = frozenset({"zh", "ja", "th", "lo", "my", "yue"})
@@ -44,7 +47,9 @@ class FasterWhisper:
         self.name = name
         self.batch_size = batch_size
         self.languages: Collection[str] = frozenset(model.supported_languages)
-        self._tokenizers: dict[str, Any] = {}
+        # The distilled ones have only learnt to write down what is said, whatever they are told.
+        self.can_translate = len(self.languages) > 1 and not re.search("turbo|distil", name)
+        self._tokenizers: dict[tuple[str, str], Any] = {}
 
     @classmethod
     def load(cls, settings: EngineSettings, device: str, threads: int) -> FasterWhisper:
@@ -69,7 +74,7 @@ class FasterWhisper:
         )
         return cls(model, name, settings.batch_size or (16 if device == "cuda" else 2))
 
-    def detect_language(self, spots: Sequence[Samples]) -> str:
+    def detect_language(self, spots: Sequence[Samples], among: Collection[str] = ()) -> str:
         """See `Transcriber`. The probabilities of all spots are added up."""
         if not self._model.model.is_multilingual:
             return "en"
@@ -77,7 +82,8 @@ class FasterWhisper:
         encoded = past_a_left_over_error(lambda: self._model.encode(features))
         votes: Counter[str] = Counter()
         for spot in self._model.model.detect_language(encoded):
-            votes.update({token.strip("<|>"): probability for token, probability in spot})
+            found = {token.strip("<|>"): probability for token, probability in spot}
+            votes.update({code: found[code] for code in among or found if code in found})
         return votes.most_common(1)[0][0]
 
     def hear(
@@ -87,7 +93,7 @@ class FasterWhisper:
         from faster_whisper import BatchedInferencePipeline  # noqa: PLC0415 - as above
 
         pipeline = BatchedInferencePipeline(self._model)
-        tokenizer = self._tokenizer(language)
+        tokenizer = self._tokenizer(language, wish)
         lengths = [
             {"offset": chunk.start_s, "duration": min(CHUNK_S, len(audio) / RATE)}
             for chunk, audio in zip(chunks, samples, strict=True)
@@ -97,18 +103,20 @@ class FasterWhisper:
             lambda: pipeline.forward(features, tokenizer, lengths, options)
         )
         heard = []
-        for chunk, (segment,) in zip(chunks, found, strict=True):
+        for chunk, parts in zip(chunks, found, strict=True):
+            # More than one part where the model wrote times between the words, unasked.
             decoding = _decoding(
                 chunk,
-                segment["tokens"],
+                [token for part in parts for token in part["tokens"]],
                 temperature=0.0,
-                avg_logprob=segment["avg_logprob"],
-                compression_ratio=segment["compression_ratio"],
-                no_speech_prob=segment["no_speech_prob"],
+                avg_logprob=parts[0]["avg_logprob"],
+                compression_ratio=max(part["compression_ratio"] for part in parts),
+                no_speech_prob=parts[0]["no_speech_prob"],
             )
-            words = () if _is_silence(decoding) else segment["words"]
+            silent = _is_silence(decoding)
+            words = [] if silent else [word for part in parts for word in part["words"]]
             spelt = ((word["word"], word["start"], word["end"]) for word in words)
-            heard.append(Heard(chunk, _tokens(spelt, chunk, language), decoding))
+            heard.append(Heard(chunk, _tokens(spelt, chunk, wish.written_in(language)), decoding))
         return heard
 
     def is_doubtful(self, heard: Heard) -> bool:
@@ -120,12 +128,15 @@ class FasterWhisper:
 
     def hear_again(self, chunk: Chunk, samples: Samples, language: str, wish: Wish) -> Heard:
         """See `Transcriber`."""
+        prompt, keywords = self._context(wish)
 
         def transcribe() -> list[Any]:
             found, _ = self._model.transcribe(
                 samples,
                 language=language,
-                initial_prompt=wish.prompt,
+                task=_task(wish),
+                initial_prompt=prompt,
+                hotwords=keywords,
                 temperature=wish.temperature,
                 beam_size=_BEAMS,
                 compression_ratio_threshold=REPETITIVE,
@@ -151,22 +162,34 @@ class FasterWhisper:
             compression_ratio=max((each.compression_ratio for each in segments), default=0.0),
             no_speech_prob=max((each.no_speech_prob for each in segments), default=1.0),
         )
-        return Heard(chunk, _tokens(spelt, chunk, language), decoding)
+        return Heard(chunk, _tokens(spelt, chunk, wish.written_in(language)), decoding)
 
     def encode(self, text: str) -> Sequence[int]:
         """See `Transcriber`."""
         encoded: list[int] = self._model.hf_tokenizer.encode(text, add_special_tokens=False).ids
         return encoded
 
-    def _tokenizer(self, language: str) -> Any:  # noqa: ANN401 - as above
+    def _tokenizer(self, language: str, wish: Wish) -> Any:  # noqa: ANN401 - as above
         from faster_whisper.tokenizer import Tokenizer  # noqa: PLC0415 - as above
 
-        if language not in self._tokenizers:
+        key = language, _task(wish)
+        if key not in self._tokenizers:
             multilingual = self._model.model.is_multilingual
-            self._tokenizers[language] = Tokenizer(
-                self._model.hf_tokenizer, multilingual, "transcribe", language
+            self._tokenizers[key] = Tokenizer(
+                self._model.hf_tokenizer, multilingual, _task(wish), language
             )
-        return self._tokenizers[language]
+        return self._tokenizers[key]
+
+    def _context(self, wish: Wish) -> tuple[str | None, str | None]:
+        """The prompt and the keywords, cut so that half of the model's memory is left to answer.
+
+        The keywords, which come first, lose their end, and a prompt loses its beginning.
+        """
+        keywords = self.encode(", ".join(wish.keywords))[: _CONTEXT // 2]
+        rest = _CONTEXT - len(keywords)
+        prompt = self.encode(wish.prompt or "")[-rest:]
+        decode = self._model.hf_tokenizer.decode
+        return decode(prompt) or None, decode(keywords) or None
 
     def _features(self, samples: Sequence[Samples]) -> Any:  # noqa: ANN401 - as above
         from faster_whisper.audio import pad_or_trim  # noqa: PLC0415 - as above
@@ -181,6 +204,7 @@ class FasterWhisper:
             get_suppressed_tokens,
         )
 
+        prompt, keywords = self._context(wish)
         return TranscriptionOptions(
             beam_size=_BEAMS,
             patience=1,
@@ -188,8 +212,8 @@ class FasterWhisper:
             repetition_penalty=1,
             no_repeat_ngram_size=0,
             temperatures=[0.0],
-            # The space, as where Whisper goes on; what is too long loses its beginning.
-            initial_prompt=f" {wish.prompt.strip()}" if wish.prompt else None,
+            # The space, as where Whisper goes on.
+            initial_prompt=f" {prompt.strip()}" if prompt else None,
             suppress_blank=True,
             suppress_tokens=get_suppressed_tokens(tokenizer, [-1]),
             without_timestamps=True,
@@ -198,7 +222,7 @@ class FasterWhisper:
             append_punctuations="\"'.。,，!！?？:：”)]}、",
             multilingual=False,
             max_new_tokens=None,
-            hotwords=None,
+            hotwords=keywords,
             # A batch does nothing with these.
             best_of=1,
             log_prob_threshold=None,
@@ -211,6 +235,10 @@ class FasterWhisper:
             clip_timestamps="0",
             hallucination_silence_threshold=None,
         )
+
+
+def _task(wish: Wish) -> str:
+    return "translate" if wish.translate else "transcribe"
 
 
 def past_a_left_over_error(act: Callable[[], T]) -> T:

@@ -1,0 +1,85 @@
+"""Which models clients can name, and where each goes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from itertools import groupby
+
+from proxy_app.api.speaking import tts_models, voices
+from proxy_app.gateway import Gateway
+from proxy_app.services import Health, Registered, Service, routes
+from proxy_app.services.registry import ESPEAK
+
+CREATED = 1_767_225_600
+"""OpenAI's clients want a time of everything; of ours it says nothing."""
+OURS = "spark-speech"
+TRANSCRIBES = ("whisper-1", "gpt-4o-transcribe", "gpt-4o-mini-transcribe", "gpt-transcribe")
+TELLS_SPEAKERS = ("gpt-4o-transcribe-diarize",)
+"""The names that clients have built in: n8n and Speakr take no others."""
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    """A name that a client can send as `model`."""
+
+    id: str
+    owned_by: str
+    served_by: tuple[str, ...]
+    """The services that a request with it goes to, the first choice first; `a+b` are a pair."""
+
+
+def models(gateway: Gateway) -> list[Model]:
+    """All of them, by id; those of a kind that no service is registered for are not there."""
+    registered = gateway.registry.read()
+    healths = dict(
+        zip(registered.services, gateway.health.of_all(registered.services), strict=True)
+    )
+    found = [
+        *_transcription(registered, healths),
+        *_speech(gateway),
+        *_language(registered, healths),
+    ]
+    return [_joined(same) for _id, same in groupby(sorted(found, key=_by_id), key=_by_id)]
+
+
+def _by_id(model: Model) -> str:
+    return model.id
+
+
+def _joined(same: Iterable[Model]) -> Model:
+    """One entry for what several services have."""
+    first, *more = same
+    served_by = dict.fromkeys((*first.served_by, *(by for it in more for by in it.served_by)))
+    return Model(first.id, first.owned_by, tuple(served_by))
+
+
+def _transcription(registered: Registered, healths: dict[Service, Health]) -> Iterator[Model]:
+    for names, speakers in ((TRANSCRIBES, False), (TELLS_SPEAKERS, True)):
+        found = routes(registered, speakers=speakers)
+        served_by = tuple(route.name for route in found)
+        if found:
+            yield from (Model(name, OURS, served_by) for name in names)
+        for route in found:
+            if len(route.services) == 1 and (model := _model_of(*route.services, healths)):
+                yield Model(model, OURS, (route.name,))
+
+
+def _speech(gateway: Gateway) -> Iterator[Model]:
+    """Voices are models as well, but for eSpeak NG's languages, of which there are too many."""
+    for model in tts_models(gateway):
+        yield Model(model.id, OURS, tuple(service.name for service in model.services))
+    for service, voice in voices(gateway):
+        if service is not None and service.api != ESPEAK:
+            yield Model(voice.id, OURS, (service.name,))
+
+
+def _language(registered: Registered, healths: dict[Service, Health]) -> Iterator[Model]:
+    for service in registered.all("llm", "openai"):
+        for model in healths[service].models or (service.model,):
+            if model:
+                yield Model(model, service.name, (service.name,))
+
+
+def _model_of(service: Service, healths: dict[Service, Health]) -> str | None:
+    return healths[service].model or service.model
