@@ -181,8 +181,8 @@ class Speech:
         Raises:
             ApiError, ChildError, QueueFullError, UpstreamError: each carries what the client gets.
         """
-        parts = pieces(self._wanted.text, _PIECE_S)
-        if not is_speech(self._wanted.text):
+        parts = [it for it in pieces(self._wanted.text, _PIECE_S) if is_speech(it.text)]
+        if not parts:
             self._hand_on(sink, iter([silence(_SILENT_RATE, _NOTHING_S)]))
             return
         failures: list[UpstreamError] = []

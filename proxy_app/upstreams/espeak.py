@@ -30,11 +30,8 @@ class Espeak:
         """
         if not self._voices:
             answer, _ = self._ask(service)
-            # Of those that share a language the first is what the library takes it for.
-            by_code: dict[str, str] = {}
-            for name, code in json.loads(answer)["voices"]:
-                by_code.setdefault(code, name)
-            self._voices = tuple(Voice(code, name, tag(code)) for code, name in by_code.items())
+            listed = json.loads(answer)["voices"]
+            self._voices = tuple(Voice(code, name, tag(code)) for code, name in listed.items())
         return self._voices
 
     def find(self, service: Service, wanted: str, language: str) -> Voice | None:
