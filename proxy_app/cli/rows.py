@@ -7,6 +7,7 @@ from typing import Any
 
 from proxy_app.jobs.ledger import HOST, PREVIEW, SERVICE
 from proxy_app.jobs.states import ACTIVE, State
+from proxy_app.jobs.work import ended
 from proxy_app.services import health
 from proxy_app.store.copies import Row
 
@@ -47,8 +48,9 @@ def settled(copied: Row) -> Row:
     if not all(_is_phase(phase) for phase in row.get("phases", ())):
         raise ValueError("jobs.phases has something else in it")
     if row["state"] in ACTIVE:
-        over = {"state": State.LOST.value, "reason": _WAS_AT_WORK, "finished_at": time.time()}
-        return table, row | over
+        now = time.time()
+        over = {"state": State.LOST.value, "reason": _WAS_AT_WORK, "finished_at": now}
+        return table, row | over | {"phases": ended(row["phases"], now)}
     return copied
 
 

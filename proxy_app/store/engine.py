@@ -90,7 +90,7 @@ class Store:
             return False
         try:
             with self._engine.connect() as connection:
-                return connection.scalar(text("PRAGMA quick_check(1)")) != "ok"
+                return bool(connection.scalar(text("PRAGMA quick_check(1)")) != "ok")
         except DatabaseError as error:
             code = getattr(error.orig, "sqlite_errorcode", 0) & 0xFF
             if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
