@@ -9,7 +9,6 @@ from itertools import groupby
 from proxy_app.api.speaking import tts_models, voices
 from proxy_app.gateway import Gateway
 from proxy_app.services import Health, Registered, Service, routes
-from proxy_app.services.registry import ESPEAK
 
 CREATED = 1_767_225_600
 """OpenAI's clients want a time of everything; of ours it says nothing."""
