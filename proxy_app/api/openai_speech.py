@@ -22,6 +22,7 @@ from proxy_app.api.uploads import SpoolingRequest
 from proxy_app.audio.encode import FORMATS
 from proxy_app.gateway import current
 from proxy_app.speech.aloud import plain
+from proxy_app.telemetry.account import KEY
 
 bp = Blueprint("openai_speech", __name__, url_prefix="/v1/audio")
 log = logging.getLogger(__name__)
@@ -40,7 +41,7 @@ _END = b""
 def speech() -> Response:
     """Say a text: `input`, `voice`, and optionally model, response_format, speed, stream_format."""
     wanted, streamed = _wanted(_json())
-    work = Speech(current(), wanted)
+    work = Speech(current(), wanted, request.environ[KEY])
     if wanted.format.name == "wav":
         return _wav(work, streamed=streamed)
     relay = Relay[bytes](request.environ, lambda put: _run(work, put))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import logging
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import BinaryIO, Protocol
 
@@ -20,6 +20,7 @@ from proxy_app.services.registry import ESPEAK
 from proxy_app.speech.aloud import is_speech
 from proxy_app.speech.pieces import Piece, pieces
 from proxy_app.speech.voices import OPENAI_VOICES, Voice
+from proxy_app.telemetry import Account
 from proxy_app.upstreams import (
     MisconfiguredError,
     RejectedTextError,
@@ -50,6 +51,8 @@ class TtsModel:
     id: str
     services: tuple[Service, ...]
     """The best first."""
+    is_voice: bool = False
+    """Whether it is a voice's name, which are in the list of models, too."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,16 +158,19 @@ class Speech:
     Args:
         gateway: its parts.
         wanted: what the client asks for.
+        account: is told what it costs.
 
     Raises:
         ApiError: no service has such a model.
     """
 
-    def __init__(self, gateway: Gateway, wanted: Wanted) -> None:
+    def __init__(self, gateway: Gateway, wanted: Wanted, account: Account) -> None:
         self._gateway = gateway
+        self._account = account
         self._wanted = wanted
-        self._services = _services(gateway, wanted.model)
-        self.by = self._services[0].name
+        self._account = account
+        self._model = _model(gateway, wanted.model)
+        self.by = self._model.services[0].name
         """The service that is at work, or was the last to be."""
 
     def run(self, sink: Sink) -> None:
@@ -176,14 +182,13 @@ class Speech:
         Raises:
             ApiError, ChildError, QueueFullError, UpstreamError: each carries what the client gets.
         """
-        parts = pieces(self._wanted.text, _PIECE_S)
-        if not is_speech(self._wanted.text):
+        parts = [it for it in pieces(self._wanted.text, _PIECE_S) if is_speech(it.text)]
+        if not parts:
             self._hand_on(sink, iter([silence(_SILENT_RATE, _NOTHING_S)]))
             return
         failures: list[UpstreamError] = []
         without: list[Service] = []
-        routes = tuple(map(Speaking, self._services))
-        for route in in_turn(self._gateway, routes, 0.0):
+        for route in in_turn(self._gateway, self._routes(), 0.0):
             self.by = route.name
             try:
                 if self._try(route.service, parts, sink):
@@ -198,15 +203,28 @@ class Speech:
         rejections = [error for error in failures if isinstance(error, RejectedTextError)]
         raise (rejections or failures or [self._no_voice(without)])[-1]
 
+    def _routes(self) -> tuple[Speaking, ...]:
+        """All that may be asked.
+
+        Who has better voices does not want to hear eSpeak NG's for a minute, and clients keep what
+        they once got: it is asked where nothing else is there, or where its own voice is wanted.
+        """
+        services = self._model.services
+        if self._wanted.voice.lower() in OPENAI_VOICES:
+            services = tuple(it for it in services if it.api != ESPEAK) or services
+        return tuple(map(Speaking, services))
+
     def _try(self, service: Service, parts: list[Piece], sink: Sink) -> bool:
         """Let a service say it; whether it has the voice."""
         adapter = self._gateway.voices.by(service)
         assert adapter is not None, "it was chosen for having one"
         wanted, language = self._wanted, self._gateway.config.voice_language
-        voice = adapter.find(service, wanted.voice, language)
+        is_general = wanted.voice.lower() in OPENAI_VOICES
+        name = wanted.model if self._model.is_voice and is_general else wanted.voice
+        voice = adapter.find(service, name, language)
         if voice is None:
             return False
-        with self._gateway.place(service):
+        with self._account.at_service(service.name, self._gateway.place(service)):
             sounds = self._sounds(adapter, service, voice, parts)
             if len(parts) == 1 and (wanted.format.name, wanted.speed) == ("wav", 1):
                 sound = next(sounds)
@@ -232,6 +250,7 @@ class Speech:
             )
             if not sound.samples or sound.rate != (rate := rate or sound.rate):
                 raise UnavailableError(service.name, f"{service.title} gave no usable sound.")
+            self._account.audio_s = (self._account.audio_s or 0.0) + sound.duration_s
             yield sound
 
     def _hand_on(self, sink: Sink, sounds: Iterator[Sound]) -> None:
@@ -242,6 +261,8 @@ class Speech:
                 yield sound
 
         for data in encoded(begun(), wanted=self._wanted.format, speed=self._wanted.speed):
+            if self._account.first_byte_s is None:
+                self._account.answer_began()
             sink.write(data)
 
     def _noted(
@@ -272,8 +293,8 @@ class Speech:
         )
 
 
-def _services(gateway: Gateway, model: str) -> list[Service]:
-    """The services that a model's name means: the one with the fewest requests first."""
+def _model(gateway: Gateway, model: str) -> TtsModel:
+    """What a client means by a model's name, the service with the fewest requests first."""
     models = tts_models(gateway)
     if not models:
         raise ApiError(
@@ -285,6 +306,9 @@ def _services(gateway: Gateway, model: str) -> list[Service]:
     wanted = model or MODELS[0]
     found = next((it for it in models if it.id.lower() == wanted.lower()), None)
     if found is None:
+        named = [it for it, voice in voices(gateway) if it and voice.id.lower() == wanted.lower()]
+        found = TtsModel(wanted, tuple(named), is_voice=True) if named else None
+    if found is None:
         listed = ", ".join(f"'{it.id}'" for it in models)
         raise ApiError(
             f"The model '{model[:100]}' does not exist. Models that speak are: {listed}.",
@@ -293,7 +317,8 @@ def _services(gateway: Gateway, model: str) -> list[Service]:
             param="model",
         )
     held = gateway.places.held
-    return sorted(found.services, key=lambda it: (it.api == ESPEAK, held(it.name)))
+    services = sorted(found.services, key=lambda it: (it.api == ESPEAK, held(it.name)))
+    return replace(found, services=tuple(services))
 
 
 def _true(sound: Sound) -> bytes:

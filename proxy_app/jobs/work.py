@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -26,6 +27,12 @@ class Executor(Protocol):
 
     def stop(self, *, force: bool) -> None:
         """Have `run` return soon, or with `force` at once."""
+
+
+def ended(phases: Sequence[Mapping[str, Any]], at: float) -> list[dict[str, Any]]:
+    """The phases of a job whose process is gone: what it was at has failed."""
+    over = {"state": "failed", "finished_at": round(at, 3)}
+    return [{**phase, **(over if phase["finished_at"] is None else {})} for phase in phases]
 
 
 class Phases:

@@ -31,7 +31,7 @@ class Espeak:
         if not self._voices:
             answer, _ = self._ask(service)
             listed = json.loads(answer)["voices"]
-            self._voices = tuple(Voice(code, name, tag(code)) for name, code in listed)
+            self._voices = tuple(Voice(code, name, tag(code)) for code, name in listed.items())
         return self._voices
 
     def find(self, service: Service, wanted: str, language: str) -> Voice | None:

@@ -11,6 +11,7 @@ The calls are those of espeak-ng's speak_lib.h.
 from __future__ import annotations
 
 import ctypes
+import itertools
 import json
 import signal
 import sys
@@ -22,6 +23,8 @@ _SYNCHRONOUS = 2
 _DO_NOT_EXIT = 0x8000
 _UTF8 = 1
 _CHARACTER = 1
+_WITHOUT_DICTIONARY = frozenset({"fo", "kaa", "xex"})
+"""Languages that the library lists and the wheel cannot speak."""
 _WITHIN_S = 30
 """Wall clock."""
 
@@ -57,22 +60,26 @@ def library() -> tuple[Any, int]:
     return espeak, rate
 
 
-def voices(espeak: Any) -> list[list[str]]:  # noqa: ANN401 - ctypes declares nothing
-    """Name and language of each; the language is also what it is called by."""
+def voices(espeak: Any) -> dict[str, tuple[str, str]]:  # noqa: ANN401 - ctypes declares nothing
+    """Name and identifier of the voice of each language that can be spoken."""
     espeak.espeak_ListVoices.restype = ctypes.POINTER(ctypes.POINTER(Voice))
-    found: list[list[str]] = []
+    found: dict[str, tuple[str, str]] = {}
     listed = espeak.espeak_ListVoices(None)
-    while listed[len(found)]:
-        voice = listed[len(found)].contents
+    for number in itertools.takewhile(lambda number: listed[number], itertools.count()):
+        voice = listed[number].contents
         # A priority of one byte goes before the language.
-        language = ctypes.string_at(voice.languages + 1)
-        found.append([voice.name.decode().strip(), language.decode()])
+        language = ctypes.string_at(voice.languages + 1).decode()
+        if language not in _WITHOUT_DICTIONARY:
+            found.setdefault(language, (voice.name.decode().strip(), voice.identifier.decode()))
     return found
 
 
 def speak(espeak: Any, voice: str, text: str) -> bytes:  # noqa: ANN401 - as above
-    """A text's samples."""
-    if espeak.espeak_SetVoiceByName(voice.encode()):
+    """A text's samples, by the voice LANGUAGE or LANGUAGE+VARIANT."""
+    language, plus, variant = voice.partition("+")
+    _name, identifier = voices(espeak)[language]
+    # Not by the language, which some voices are not found by.
+    if espeak.espeak_SetVoiceByName(f"{identifier}{plus}{variant}".encode()):
         raise RuntimeError("espeak_SetVoiceByName")
     samples = bytearray()
 
@@ -100,7 +107,8 @@ def main() -> None:
     signal.alarm(_WITHIN_S)
     asked = json.loads(question)
     espeak, rate = library()
-    answers = [json.dumps({"rate": rate, "voices": [] if asked else voices(espeak)}).encode()]
+    names = {} if asked else {code: name for code, (name, _) in voices(espeak).items()}
+    answers = [json.dumps({"rate": rate, "voices": names}).encode()]
     if asked:
         answers.append(speak(espeak, asked["voice"], asked["text"]))
     for answer in answers:

@@ -4,6 +4,7 @@ import re
 from pathlib import Path
 
 import pytest
+import requests
 from playwright.sync_api import Page, expect
 
 from proxy_app.jobs.forms import fields
@@ -146,6 +147,27 @@ def test_where_no_host_is_meant_for_it_the_form_leads_to_adding_one(page: Page, 
     page.goto(site.url("/install/magpie.install"))
     expect(page.get_by_text("No host is meant for this yet")).to_be_visible()
     expect(page.get_by_role("link", name="Add a Spark")).to_be_visible()
+
+
+def test_a_key_is_made_shown_once_and_revoked(page: Page, site: Site) -> None:
+    page.goto(site.url("/settings"))
+    page.get_by_label("Name of a new one").fill("<i>n8n</i>")
+    page.get_by_label("Requests a minute").fill("60")
+    page.get_by_role("button", name="Make a key").click()
+    made = page.locator("#made-key code")
+    expect(made).to_contain_text("sk-spark-")
+    key = made.inner_text()
+    headers = {"Authorization": f"Bearer {key}"}
+    assert requests.get(site.url("/v1/models"), headers=headers, timeout=60).ok
+    assert problems(page) == []
+    page.reload()
+    expect(page.get_by_text("60 a minute.")).to_be_visible()
+    assert key not in page.content()
+    page.get_by_role("button", name="Revoke <i>n8n</i>").click()
+    page.locator("#ask-yes").click()
+    expect(page.get_by_text("<i>n8n</i>")).to_have_count(0)
+    answer = requests.get(site.url("/v1/models"), headers=headers, timeout=60)
+    assert (answer.status_code, answer.json()["error"]["code"]) == (401, "invalid_api_key")
 
 
 def test_a_secret_is_written_and_never_shown(page: Page, site: Site, shoot: Shoot) -> None:
