@@ -168,6 +168,9 @@ class Project:
             "ANSIBLE_INVENTORY_ANY_UNPARSED_IS_FAILED": "True",
             "ANSIBLE_FORCE_COLOR": "1",
             "ANSIBLE_NOCOWS": "1",
+            # Not ansible.cfg's live_log: a job shows a build's log itself. Ansible takes no empty
+            # list, and passes over this one, as it has another one for its output.
+            "ANSIBLE_CALLBACKS_ENABLED": "ansible.builtin.minimal",
         }
 
     def _fingerprint(self) -> list[list[str | int]]:

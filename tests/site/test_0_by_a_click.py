@@ -161,7 +161,9 @@ def test_a_click_builds_whisperx_for_all_who_watch_and_who_cancels_can_go_on(
     done = page.locator(".job-title .pill")
     expect(done).to_have_text("Succeeded")
     shows_all(context, page, control)
-    assert any("check_image.py cpu" in line for line in control.log(job_id(page)))
+    log = control.log(job_id(page))
+    assert any(line.startswith("#") and "check_image.py cpu" in line for line in log)
+    assert not any(line.startswith("[spark1] #") for line in log), "a build's log is told once"
     shoot(page, "fleet-6-installed", whole=False)
 
 
