@@ -22,6 +22,7 @@ from proxy_app.api import (
     live,
     metrics,
     openai_llm,
+    openai_speech,
     openai_v1,
     openapi,
     services,
@@ -74,8 +75,8 @@ def create_app(environ: Mapping[str, str] | None = None) -> Flask:
     errors.init_app(app)
     uploads.init_app(app, config.max_upload_bytes)
     for module in (
-        audio, health, hosts, jobs, keys, live, login, metrics, openai_llm, openai_v1, openapi,
-        secrets_api, services, whisperx,
+        audio, health, hosts, jobs, keys, live, login, metrics, openai_llm, openai_speech,
+        openai_v1, openapi, secrets_api, services, whisperx,
     ):  # fmt: skip
         app.register_blueprint(module.bp)
     web.init_app(app)

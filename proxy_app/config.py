@@ -114,6 +114,31 @@ class Config:
         minimum=0,
         maximum=86_400,
     )
+    voice: bool = setting(
+        False,
+        "Whether eSpeak NG is registered, a voice that needs no server. `make up` sets it; what is "
+        "installed goes before it.",
+    )
+    voice_places: int = setting(
+        4,
+        "Requests for speech that one service works on at the same time; more wait.",
+        minimum=1,
+        maximum=256,
+    )
+    voice_language: str = setting(
+        "en-US",
+        "Language of the voices that clients name by OpenAI's names (alloy, echo), and of names "
+        "that fit voices of several languages.",
+    )
+    voice_most_characters: int = setting(
+        4096,
+        "Longest text for speech in characters; longer ones get 400.",
+        minimum=1,
+        maximum=1_000_000,
+    )
+    voice_reads_markup: bool = setting(
+        False, "Whether Markdown, addresses (URLs) and emoji are read aloud."
+    )
     time_limit_floor_s: float = setting(
         120.0,
         "Seconds that any request may take in a service, its wait there (SPEECH_QUEUE_DEADLINE_S) "

@@ -26,7 +26,7 @@ from proxy_app.services import (
     Suspects,
 )
 from proxy_app.telemetry import Metrics
-from proxy_app.upstreams import Client, OpenAI, Probe, SideBySide, WhisperX
+from proxy_app.upstreams import Client, OpenAI, Probe, SideBySide, Voices, WhisperX
 from proxy_app.watch.records import Records
 
 EXTENSION = "speech-gateway"
@@ -48,6 +48,7 @@ class Gateway:
     whisperx: WhisperX
     side_by_side: SideBySide
     llm: OpenAI
+    voices: Voices
     decode_limits: DecodeLimits
     metrics: Metrics
     room: Room
@@ -71,7 +72,8 @@ class Gateway:
         Raises:
             QueueFullError: none became free within SPEECH_QUEUE_DEADLINE_S.
         """
-        count = min(self.config.places, _MOST_PLACES.get(service.api, self.config.places))
+        most = self.config.voice_places if service.kind == "tts" else self.config.places
+        count = min(most, _MOST_PLACES.get(service.api, most))
         with ExitStack() as held:
             with self.metrics.waiting(service.name):
                 place = self.places.hold(service.name, count, self.config.queue_deadline_s)
@@ -99,6 +101,7 @@ def make_gateway(config: Config) -> Gateway:
         whisperx=WhisperX(client),
         side_by_side=SideBySide(client),
         llm=OpenAI(client),
+        voices=Voices(client),
         decode_limits=DecodeLimits(
             max_audio_s=config.max_audio_s, memory_bytes=config.decode_memory_bytes
         ),

@@ -29,7 +29,7 @@ from proxy_app.services import QueueFullError
 from proxy_app.store import SchemaError
 from proxy_app.upstreams import (
     MisconfiguredError,
-    RejectedAudioError,
+    RejectedContentError,
     RejectedError,
     TimeLimitError,
     UnavailableError,
@@ -189,7 +189,7 @@ def _of_upstream(error: UpstreamError) -> ApiError:
     if isinstance(error, RejectedError):
         if error.retry_after and error.retry_after.isdigit():
             headers["Retry-After"] = error.retry_after
-        if isinstance(error, RejectedAudioError):
+        if isinstance(error, RejectedContentError):
             headers |= DO_NOT_RETRY
         return ApiError(
             error.message,

@@ -48,9 +48,14 @@ def test_a_note_is_on_the_disk_before_it_takes_the_others_place(
     reports: Reports, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     done: list[str] = []
-    sync, replace = os.fsync, Path.replace
-    monkeypatch.setattr(os, "fsync", lambda file: (done.append("synced"), sync(file)))
-    monkeypatch.setattr(Path, "replace", lambda a, b: (done.append("replaced"), replace(a, b)))
+    replace = Path.replace
+
+    def replaced(new: Path, old: Path) -> Path:
+        done.append("replaced")
+        return replace(new, old)
+
+    monkeypatch.setattr(os, "fsync", lambda _file: done.append("synced"))
+    monkeypatch.setattr(Path, "replace", replaced)
     reports.tell("asr", Verdict("ready", "", refuses=False))
     assert done == ["synced", "replaced"]
 

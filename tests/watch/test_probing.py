@@ -171,6 +171,18 @@ def test_a_voice_has_to_be_heard(
     assert (found.found, found.heard) == (Found.BAD, "4.8 s of silence")
 
 
+def test_espeak_is_probed_as_all_voices_are(prober: Prober) -> None:
+    voice = Service("voice", "eSpeak NG", "tts", "espeak", "espeak-ng", "127.0.0.1")
+    found = prober(voice)
+    assert found.found is Found.GOOD
+    assert found.heard.endswith(" s of sound")
+
+
+def test_what_has_no_voice_by_its_api_is_refused(prober: Prober) -> None:
+    found = prober(Service("odd", "Odd", "tts", "parakeet", "http://127.0.0.1:1", "spark1"))
+    assert found.found is Found.REFUSED
+
+
 def _silent(wav: bytes) -> bytes:
     return wav[:44] + bytes(len(wav) - 44)
 

@@ -92,6 +92,8 @@ def _operation(
     if operation.passed_on:
         content = {_JSON: {"schema": {"type": "object"}}}
         shown["requestBody"] = {"required": True, "content": content}
+    if operation.json is not None:
+        shown["requestBody"] = {"required": True, "content": {_JSON: {"schema": operation.json}}}
     if operation.upload is not None:
         schema = {"type": "object", "properties": operation.upload, "required": ["file"]}
         content = {"multipart/form-data": {"schema": schema}}

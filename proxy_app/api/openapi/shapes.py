@@ -96,6 +96,34 @@ class KindList(TypedDict):
     kinds: list[KindAnswer]
 
 
+class VoiceAnswer(TypedDict):
+    """A voice; of OpenAI's names, which every service answers to, there is only the name."""
+
+    id: str
+    name: str
+    language: str | None
+    service: str | None
+
+
+class VoiceList(TypedDict):
+    """The voices that there are at this moment."""
+
+    voices: list[VoiceAnswer]
+
+
+class SpeechModel(TypedDict):
+    """What `model` may be for speech."""
+
+    id: str
+    name: str
+
+
+class SpeechModelList(TypedDict):
+    """All of them."""
+
+    models: list[SpeechModel]
+
+
 class WhisperXStatus(TypedDict):
     """Whether WhisperX is there, and its last install."""
 
