@@ -33,6 +33,7 @@ def look_for(page: Page, sshd: hosts.Sshd) -> None:
     page.get_by_label("User").fill(sshd.user)
     page.get_by_role("button", name="Look for it").click()
     expect(page.locator("#fingerprint")).to_have_text(sshd.fingerprint())
+    expect(page.locator("#who")).to_be_visible()  # our key is there, too
 
 
 def test_a_spark_is_added_with_our_key_and_whisperx_is_installed_there(

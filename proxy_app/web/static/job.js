@@ -43,8 +43,12 @@ function showLog() {
 }
 
 async function showHead() {
-  const response = await fetch(`/jobs/${id}/head`, { cache: "no-store" });
-  if (response.ok) morph(head, await response.text());
+  try {
+    const response = await fetch(`/jobs/${id}/head`, { cache: "no-store" });
+    if (response.ok) morph(head, await response.text());
+  } catch {
+    // The stream breaks off, too, and begins with the status when the gateway is there again.
+  }
 }
 
 function showStatus(job) {
