@@ -8,14 +8,16 @@ from __future__ import annotations
 import errno
 import logging
 import re
+import sqlite3
 from collections.abc import Callable, Mapping
+from http import HTTPStatus
 from typing import Any
 
 from flask import Flask, Response, jsonify, render_template, request
 from sqlalchemy.exc import SQLAlchemyError
 from werkzeug.exceptions import HTTPException
 
-from proxy_app.access import BusyError, TooManyTriesError
+from proxy_app.access import BrokenError, BusyError, TooManyTriesError
 from proxy_app.audio import AudioError
 from proxy_app.hosts.own import OwnHostsError
 from proxy_app.hosts.ssh import UnusableError
@@ -137,7 +139,7 @@ class ClientGoneError(ApiError):
 def init_app(app: Flask) -> None:
     """Answer every error below /v1 and /api, and of the probes, as JSON; others as a page."""
     app.register_error_handler(HTTPException, _of_http)
-    app.register_error_handler(Exception, lambda error: _respond(as_api_error(error)))
+    app.register_error_handler(Exception, _of_any)
 
 
 def as_api_error(error: Exception) -> ApiError:
@@ -151,6 +153,17 @@ def as_api_error(error: Exception) -> ApiError:
             return translate(error)
     log.error("unexpected error", exc_info=error)
     return ApiError("Something went wrong inside the gateway; its log has the details.")
+
+
+def _of_any(error: Exception) -> Response:
+    found = as_api_error(error)
+    is_page = not is_api(request.path) and request.method in ("GET", "HEAD")
+    # Only browsers ask for HTML: what our own scripts load, they read as it always was.
+    if not is_page or "text/html" not in request.headers.get("Accept", ""):
+        return _respond(found)
+    name = HTTPStatus(found.status).phrase if found.status in set(HTTPStatus) else "Error"
+    page = render_template("error.html", status=found.status, name=name, message=found.message)
+    return Response(page, status=found.status, headers=found.headers, mimetype="text/html")
 
 
 def _respond(error: ApiError) -> Response:
@@ -222,6 +235,8 @@ def _of_active_job(error: ActiveJobError) -> ApiError:
 
 
 def _of_database(error: Exception) -> ApiError:
+    if _is_full(getattr(error, "orig", None)):
+        return _of_full_disk()
     # Its text may have the statement, and with it what was sent.
     log.error("the database: %s", getattr(error, "orig", None) or type(error).__name__)
     return ApiError(
@@ -232,8 +247,14 @@ def _of_database(error: Exception) -> ApiError:
     )
 
 
+def _is_full(cause: BaseException | None) -> bool:
+    """Whether a database had no room: SQLite's file, or PostgreSQL's server (disk_full)."""
+    code = getattr(cause, "sqlite_errorcode", 0) & 0xFF
+    return code == sqlite3.SQLITE_FULL or getattr(cause, "sqlstate", None) == "53100"
+
+
 def _of_full_disk() -> ApiError:
-    log.error("the spool folder's disk is full")
+    log.error("the disk of the spool folder or of the database is full")
     return ApiError(
         "The server's disk is full. Try again later.",
         status=507,
@@ -263,6 +284,9 @@ _TRANSLATIONS: dict[type[Exception], Callable[[Any], ApiError]] = {
         status=429,
         code="too_many_tries",
         headers={"Retry-After": str(round(e.wait_s)), **DO_NOT_RETRY},
+    ),
+    BrokenError: lambda e: ApiError(
+        str(e), status=503, code="password_broken", headers=DO_NOT_RETRY
     ),
     BusyError: lambda _: ApiError(
         "Too many log in at the same time. Try again in a moment.",
