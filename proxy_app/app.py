@@ -18,8 +18,11 @@ from proxy_app.api import (
     health,
     hosts,
     jobs,
+    keys,
     live,
+    metrics,
     openai_llm,
+    openai_speech,
     openai_v1,
     openapi,
     services,
@@ -33,7 +36,9 @@ from proxy_app.api.connection import ConnectionCare
 from proxy_app.api.proxies import TrustedProxies
 from proxy_app.api.site import check_site
 from proxy_app.config import load_config
-from proxy_app.gateway import EXTENSION, make_gateway
+from proxy_app.gateway import EXTENSION, current, make_gateway
+from proxy_app.telemetry import Account
+from proxy_app.telemetry.account import KEY
 from proxy_app.web import login
 
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
@@ -70,8 +75,8 @@ def create_app(environ: Mapping[str, str] | None = None) -> Flask:
     errors.init_app(app)
     uploads.init_app(app, config.max_upload_bytes)
     for module in (
-        audio, health, hosts, jobs, live, login, openai_llm, openai_v1, openapi, secrets_api,
-        services, whisperx,
+        audio, health, hosts, jobs, keys, live, login, metrics, openai_llm, openai_speech,
+        openai_v1, openapi, secrets_api, services, whisperx,
     ):  # fmt: skip
         app.register_blueprint(module.bp)
     web.init_app(app)
@@ -85,14 +90,24 @@ def create_app(environ: Mapping[str, str] | None = None) -> Flask:
 
 def _name_request() -> None:
     """Take the client's x-request-id where it is harmless in a log, else make one."""
-    # The path as the access log shows it: without the query, and never more than one line.
-    request.environ["speech.path"] = quote(request.path)
-    sent = request.headers.get("x-request-id", "")
+    sent = request.headers.get("x-request-id") or request.headers.get("x-client-request-id", "")
     g.request_id = sent if _REQUEST_ID.fullmatch(sent) else secrets.token_hex(8)
+    request.environ[KEY] = Account(
+        current().metrics,
+        g.request_id,
+        request.method,
+        # Without the query, and never more than one line.
+        quote(request.path),
+        request.url_rule.rule if request.url_rule else "none",
+    )
 
 
 def _add_headers(response: Response) -> Response:
     response.headers["x-request-id"] = g.get("request_id", "")
+    if account := request.environ.get(KEY):
+        response.headers["Server-Timing"] = account.timing()
+        elapsed_ms = str(round(account.elapsed_s * 1000))
+        response.headers.setdefault("openai-processing-ms", elapsed_ms)
     for name, value in _HEADERS.items():
         response.headers.setdefault(name, value)
     if request.endpoint != "web.static":

@@ -38,6 +38,11 @@ class Config:
         "`python -m proxy_app control claim` prints.",
         secret=True,
     )
+    open_lists: bool = setting(
+        False,
+        "Answer GET /v1/models, /v1/audio/models and /v1/audio/voices to everybody, without a "
+        "key: Open WebUI sends none when it lists voices.",
+    )
     trusted_proxies: str = setting(
         "",
         "Addresses or networks of reverse proxies, separated by commas, whose X-Forwarded-For, "
@@ -112,6 +117,31 @@ class Config:
         "long.",
         minimum=0,
         maximum=86_400,
+    )
+    voice: bool = setting(
+        False,
+        "Whether eSpeak NG is registered, a voice that needs no server. `make up` sets it; what is "
+        "installed goes before it.",
+    )
+    voice_places: int = setting(
+        4,
+        "Requests for speech that one service works on at the same time; more wait.",
+        minimum=1,
+        maximum=256,
+    )
+    voice_language: str = setting(
+        "en-US",
+        "Language of the voices that clients name by OpenAI's names (alloy, echo), and of names "
+        "that fit voices of several languages.",
+    )
+    voice_most_characters: int = setting(
+        4096,
+        "Longest text for speech in characters; longer ones get 400.",
+        minimum=1,
+        maximum=1_000_000,
+    )
+    voice_reads_markup: bool = setting(
+        False, "Whether Markdown, addresses (URLs) and emoji are read aloud."
     )
     time_limit_floor_s: float = setting(
         120.0,

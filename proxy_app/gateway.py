@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from threading import BoundedSemaphore
 
 from flask import current_app
 
-from proxy_app.access import Password, Sessions, Throttle
+from proxy_app.access import Keys, Password, Rates, Sessions, Throttle
 from proxy_app.access.start import form_key, password_of
 from proxy_app.audio import DecodeLimits
 from proxy_app.config import Config
@@ -24,7 +25,8 @@ from proxy_app.services import (
     Spool,
     Suspects,
 )
-from proxy_app.upstreams import Client, OpenAI, Probe, SideBySide, WhisperX
+from proxy_app.telemetry import Metrics
+from proxy_app.upstreams import Client, OpenAI, Probe, SideBySide, Voices, WhisperX
 from proxy_app.watch.records import Records
 
 EXTENSION = "speech-gateway"
@@ -46,7 +48,9 @@ class Gateway:
     whisperx: WhisperX
     side_by_side: SideBySide
     llm: OpenAI
+    voices: Voices
     decode_limits: DecodeLimits
+    metrics: Metrics
     room: Room
     watches: Watches
     reports: Reports
@@ -56,17 +60,25 @@ class Gateway:
     password: Password
     sessions: Sessions
     throttle: Throttle
+    keys: Keys
+    rates: Rates
     form_key: bytes
     """What the tokens of pages and forms are made with."""
 
-    def place(self, service: Service) -> AbstractContextManager[None]:
+    @contextmanager
+    def place(self, service: Service) -> Iterator[None]:
         """Wait for a place in a service, and hold it.
 
         Raises:
             QueueFullError: none became free within SPEECH_QUEUE_DEADLINE_S.
         """
-        count = min(self.config.places, _MOST_PLACES.get(service.api, self.config.places))
-        return self.places.hold(service.name, count, self.config.queue_deadline_s)
+        most = self.config.voice_places if service.kind == "tts" else self.config.places
+        count = min(most, _MOST_PLACES.get(service.api, most))
+        with ExitStack() as held:
+            with self.metrics.waiting(service.name):
+                place = self.places.hold(service.name, count, self.config.queue_deadline_s)
+                held.enter_context(place)
+            yield
 
 
 def make_gateway(config: Config) -> Gateway:
@@ -89,9 +101,11 @@ def make_gateway(config: Config) -> Gateway:
         whisperx=WhisperX(client),
         side_by_side=SideBySide(client),
         llm=OpenAI(client),
+        voices=Voices(client),
         decode_limits=DecodeLimits(
             max_audio_s=config.max_audio_s, memory_bytes=config.decode_memory_bytes
         ),
+        metrics=Metrics(),
         room=room,
         watches=Watches(room.jobs),
         reports=reports,
@@ -101,6 +115,8 @@ def make_gateway(config: Config) -> Gateway:
         password=password_of(config),
         sessions=Sessions(room.store),
         throttle=Throttle(room.store),
+        keys=Keys(room.store),
+        rates=Rates(config.state_dir / "rates"),
         form_key=form_key(config),
     )
 

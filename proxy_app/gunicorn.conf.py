@@ -61,14 +61,15 @@ control_socket_disable = True
 proc_name = "spark-speech"
 loglevel = _config.log_level
 accesslog = "-"
-access_log_format = " ".join(
-    (
-        "%(t)s %(h)s",
-        '"%(m)s %({speech.path}e)s"',
-        "%(s)s %(B)sB %(M)sms",
-        "id=%({x-request-id}o)s by=%({x-served-by}o)s",
-    )
-)
+logger_class = "proxy_app.access_log.Logger"
+_metrics = _config.state_dir.resolve() / "metrics"
+os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(_metrics)
+
+
+def on_starting(_arbiter: object) -> None:
+    """Begin to count anew."""
+    for path in _metrics.glob("*_[0-9]*.db"):
+        path.unlink()
 
 
 def ssl_context(_gunicorn: object, make: Callable[[], ssl.SSLContext]) -> ssl.SSLContext:

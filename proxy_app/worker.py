@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import secrets
 import socket
 import ssl
+from pathlib import Path
 from types import FrameType
 from typing import Any
 
@@ -45,6 +47,13 @@ _NOT_THE_CLIENTS = (
 
 class Worker(GeventWorker):
     """Answers what is no usable HTTP, and never reaches the application, as JSON."""
+
+    def load_wsgi(self) -> None:
+        """As gunicorn, and count together with the other workers."""
+        from proxy_app.telemetry import shared  # noqa: PLC0415 - only once gevent has patched
+
+        shared.join(Path(os.environ["PROMETHEUS_MULTIPROC_DIR"]))
+        super().load_wsgi()
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """Streams of jobs have no end of their own that a stop could wait for."""

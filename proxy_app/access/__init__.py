@@ -1,5 +1,6 @@
-"""Who may use the gateway: its password, the sessions that it opens, and how often it is tried."""
+"""Who may use the gateway: its password, the sessions that it opens, and the keys of programs."""
 
+from proxy_app.access.keys import BadKeyError, Key, Keys, RateError, Rates
 from proxy_app.access.password import (
     BrokenError,
     BusyError,
@@ -10,10 +11,15 @@ from proxy_app.access.password import (
 from proxy_app.access.sessions import Sessions, Throttle, TooManyTriesError
 
 __all__ = [
+    "BadKeyError",
     "BrokenError",
     "BusyError",
+    "Key",
+    "Keys",
     "Password",
     "PasswordError",
+    "RateError",
+    "Rates",
     "Sessions",
     "Throttle",
     "TooManyTriesError",

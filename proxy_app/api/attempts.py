@@ -6,6 +6,7 @@ import hashlib
 import logging
 import os
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from proxy_app.audio import copy_canonical, to_wav
 from proxy_app.gateway import Gateway
 from proxy_app.services import Alone, Pair, Route, Service, longest_s
 from proxy_app.services.routes import PIECE_S
+from proxy_app.telemetry import Account
 from proxy_app.upstreams import (
     End,
     MisconfiguredError,
@@ -49,6 +51,7 @@ class Attempts:
         options: what the client asked for.
         wav: where the decoded recording may be written.
         release: lets the request's files go.
+        account: is told what it costs.
         speakers: whether the client wants to know who speaks.
     """
 
@@ -60,6 +63,7 @@ class Attempts:
         wav: Path,
         release: Callable[[], None],
         *,
+        account: Account,
         speakers: bool,
     ) -> None:
         self._gateway = gateway
@@ -67,6 +71,7 @@ class Attempts:
         self._options = options
         self._wav = wav
         self._release = release
+        self._account = account
         self._speakers = speakers
         self._content = ""
         self._told = False
@@ -87,6 +92,7 @@ class Attempts:
         # Where nobody can take it there is no need to decode it.
         self.by = next(in_turn(self._gateway, self._routes, 0.0)).name
         recording = Recording(self._wav, _decode(self._gateway, upload, self._wav))
+        self._account.audio_s = recording.duration_s
         failures: list[UpstreamError] = []
         for route in in_turn(self._gateway, self._routes, recording.duration_s):
             self.by = route.name
@@ -99,7 +105,7 @@ class Attempts:
                 log.warning("%s failed: %s", route.name, error)
             else:
                 for service in route.services:
-                    self._gateway.reports.answered(service.name)
+                    self._answered(service)
                 transcript = replace(end.transcript, duration=recording.duration_s)
                 return replace(end, transcript=transcript)
         rejections = [error for error in failures if isinstance(error, RejectedAudioError)]
@@ -108,12 +114,15 @@ class Attempts:
     def _try(self, route: Route, recording: Recording, tell: Tell | None) -> End:
         limit_s = self._gateway.config.time_limit_s(recording.duration_s)
         if isinstance(route, Alone):
-            with self._gateway.place(route.whisperx):
+            place = self._gateway.place(route.whisperx)
+            with self._account.at_service(route.name, place):
                 return self._ask(route.whisperx, limit_s, tell)
         terms = self._terms(route, limit_s)
-        return self._gateway.side_by_side.transcribe(
-            route, recording, self._options, terms, tell or (lambda _event: None)
-        )
+        # Their waits are beside one another's work: what is told of the two is one time.
+        with self._account.at_service(route.name, nullcontext()):
+            return self._gateway.side_by_side.transcribe(
+                route, recording, self._options, terms, tell or (lambda _event: None)
+            )
 
     def _ask(self, service: Service, limit_s: float, tell: Tell | None) -> End:
         """Let a WhisperX server do it."""
@@ -165,6 +174,13 @@ class Attempts:
             if self._gateway.suspects.is_to_blame(service.name, self._content):
                 return RejectedAudioError(service.name)
         return error
+
+    def _answered(self, service: Service) -> None:
+        """Tell the others of a good answer, which clears the recording of what it met before."""
+        self._gateway.reports.answered(service.name)
+        if self._gateway.suspects.has_any(service.name):
+            self._content = self._content or self._hash()
+            self._gateway.suspects.clear(service.name, self._content)
 
     def _hash(self) -> str:
         """SHA-256 of the decoded recording; in a thread, as a long one takes a second."""

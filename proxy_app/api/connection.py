@@ -41,6 +41,10 @@ class Body:
         self.complete = self._remaining == 0
         """All of it was read: the connection can take another request."""
         self._broken = False
+        self.received = 0
+        """Bytes."""
+        self.seconds = 0.0
+        """Spent waiting for them."""
         self._bytes_per_s = bytes_per_s
         self._due = time.monotonic() + timeout_s
 
@@ -53,11 +57,15 @@ class Body:
         """
         if self.complete or self._broken:
             return b""
+        began = time.monotonic()
         try:
             data = self._read(_PIECE if size < 0 else size)
         except ApiError:
             self._broken = True
             raise
+        finally:
+            self.seconds += time.monotonic() - began
+        self.received += len(data)
         self._due += len(data) / self._bytes_per_s
         if self._remaining is None:
             self.complete = not data

@@ -7,17 +7,18 @@ from __future__ import annotations
 
 import errno
 import logging
+import math
 import re
 import sqlite3
 from collections.abc import Callable, Mapping
-from http import HTTPStatus
+from http.client import responses
 from typing import Any
 
 from flask import Flask, Response, jsonify, render_template, request
 from sqlalchemy.exc import SQLAlchemyError
 from werkzeug.exceptions import HTTPException
 
-from proxy_app.access import BrokenError, BusyError, TooManyTriesError
+from proxy_app.access import BrokenError, BusyError, RateError, TooManyTriesError
 from proxy_app.audio import AudioError
 from proxy_app.hosts.own import OwnHostsError
 from proxy_app.hosts.ssh import UnusableError
@@ -29,7 +30,7 @@ from proxy_app.services import QueueFullError
 from proxy_app.store import SchemaError
 from proxy_app.upstreams import (
     MisconfiguredError,
-    RejectedAudioError,
+    RejectedContentError,
     RejectedError,
     TimeLimitError,
     UnavailableError,
@@ -53,7 +54,7 @@ _HTTP_CODES = {
 }
 
 
-_API_PATH = re.compile(r"/(v1|api)(/|$)")
+_API_PATH = re.compile(r"/(v1|api|metrics)(/|$)")
 
 
 def is_api(path: str) -> bool:
@@ -139,7 +140,7 @@ class ClientGoneError(ApiError):
 def init_app(app: Flask) -> None:
     """Answer every error below /v1 and /api, and of the probes, as JSON; others as a page."""
     app.register_error_handler(HTTPException, _of_http)
-    app.register_error_handler(Exception, _of_any)
+    app.register_error_handler(Exception, lambda error: _respond(as_api_error(error)))
 
 
 def as_api_error(error: Exception) -> ApiError:
@@ -155,22 +156,26 @@ def as_api_error(error: Exception) -> ApiError:
     return ApiError("Something went wrong inside the gateway; its log has the details.")
 
 
-def _of_any(error: Exception) -> Response:
-    found = as_api_error(error)
-    is_page = not is_api(request.path) and request.method in ("GET", "HEAD")
-    # Only browsers ask for HTML: what our own scripts load, they read as it always was.
-    if not is_page or "text/html" not in request.headers.get("Accept", ""):
-        return _respond(found)
-    name = HTTPStatus(found.status).phrase if found.status in set(HTTPStatus) else "Error"
-    page = render_template("error.html", status=found.status, name=name, message=found.message)
-    return Response(page, status=found.status, headers=found.headers, mimetype="text/html")
-
-
 def _respond(error: ApiError) -> Response:
-    response = jsonify(error=error.body)
-    response.status_code = error.status
+    if _is_page():
+        response = _page(error.status, responses.get(error.status, "Error"), error.message)
+    else:
+        response = jsonify(error=error.body)
+        response.status_code = error.status
     response.headers.update(error.headers)
     return response
+
+
+def _is_page() -> bool:
+    """Whether a person would read the answer in a browser."""
+    kinds = ["application/json", "text/html"]
+    wants_html = request.accept_mimetypes.best_match(kinds) == "text/html"
+    return wants_html and not is_api(request.path)
+
+
+def _page(status: int, name: str, message: str | None) -> Response:
+    page = render_template("error.html", status=status, name=name, message=message)
+    return Response(page, status=status, mimetype="text/html")
 
 
 def _of_queue(error: QueueFullError) -> ApiError:
@@ -185,7 +190,7 @@ def _of_upstream(error: UpstreamError) -> ApiError:
     if isinstance(error, RejectedError):
         if error.retry_after and error.retry_after.isdigit():
             headers["Retry-After"] = error.retry_after
-        if isinstance(error, RejectedAudioError):
+        if isinstance(error, RejectedContentError):
             headers |= DO_NOT_RETRY
         return ApiError(
             error.message,
@@ -213,8 +218,7 @@ def _of_http(error: HTTPException) -> Response:
     """Flask's and werkzeug's own errors: unknown paths, wrong methods, bodies over the limits."""
     status = error.code or 500
     if not is_api(request.path) and request.method in ("GET", "HEAD"):
-        page = render_template("error.html", status=status, name=error.name)
-        return Response(page, status=status, mimetype="text/html")
+        return _page(status, error.name, error.description)
     code, message = _HTTP_CODES.get(
         status, (error.name.lower().replace(" ", "_"), error.description)
     )
@@ -278,6 +282,12 @@ _TRANSLATIONS: dict[type[Exception], Callable[[Any], ApiError]] = {
         status=503,
         code="too_many_streams",
         headers=RETRY_SOON,
+    ),
+    RateError: lambda e: ApiError(
+        f"{e} Try again in a moment.",
+        status=429,
+        code="rate_limit_exceeded",
+        headers={"Retry-After": str(math.ceil(e.wait_s))},
     ),
     TooManyTriesError: lambda e: ApiError(
         "The password was tried too often from there.",

@@ -7,21 +7,33 @@ listed as open is closed, unknown addresses too.
 from __future__ import annotations
 
 import hmac
+from contextlib import ExitStack
 from urllib.parse import quote
 
 from flask import Flask, g, redirect, request
+from flask import Response as FlaskResponse
 from werkzeug.datastructures import Authorization
 from werkzeug.wrappers import Response
 
+from proxy_app.access import RateError
+from proxy_app.access.keys import PREFIX
 from proxy_app.api.errors import ApiError, is_api
 from proxy_app.api.proxies import FORWARDED
 from proxy_app.api.site import is_called_localhost
 from proxy_app.config import Config
 from proxy_app.gateway import current
+from proxy_app.services import QueueFullError
+from proxy_app.telemetry.account import KEY
 
 _OPEN = frozenset({"health.livez", "health.readyz", "login.login", "login.claim", "web.static"})
 _OWN_TOKEN = frozenset({"login.login", "login.claim", "login.logout"})
 """Forms, which bring their token as a field: the views look at it."""
+_FOR_KEYS = frozenset({"openai_v1", "openai_llm", "openai_speech", "audio", "metrics"})
+"""The blueprints that programs use with a key."""
+_LISTS = frozenset({"/v1/models", "/v1/models/<path:model>", "/v1/audio/models",
+                    "/v1/audio/voices"})  # fmt: skip
+"""What SPEECH_OPEN_LISTS opens."""
+_SOON_S = 1.0
 _CLAIM_LINK = "the link that `python -m proxy_app control claim` prints"
 _HARMLESS = frozenset({"GET", "HEAD", "OPTIONS"})
 
@@ -29,6 +41,7 @@ _HARMLESS = frozenset({"GET", "HEAD", "OPTIONS"})
 def init_app(app: Flask) -> None:
     """Guard every request; `csrf_token()` and `can_log_out()` are for the pages."""
     app.before_request(_check)
+    app.after_request(_let_go)
     app.context_processor(lambda: {"csrf_token": csrf_token, "can_log_out": can_log_out})
 
 
@@ -91,17 +104,73 @@ def _check() -> Response | None:
 def _is_open() -> bool:
     if request.endpoint == "health.readyz" and request.args:
         return False  # a list of all services is nobody else's business
+    rule = request.url_rule
+    if current().config.open_lists and rule is not None and rule.rule in _LISTS:
+        return request.method in ("GET", "HEAD")
     return request.endpoint in _OPEN
 
 
 def _is_admitted() -> bool:
     gateway = current()
+    if sent := _sent_key():
+        return _use_key(sent)
     fingerprint = gateway.password.fingerprint
     if fingerprint is None:
         return _is_local(gateway.config)
     token = session_token()
     g.by_session = bool(token) and gateway.sessions.is_open(token, fingerprint)
     return bool(g.by_session) or _has_password(request.authorization)
+
+
+def _sent_key() -> str | None:
+    """What looks like one of our keys: as OpenAI's clients send it, or as HTTP Basic's password."""
+    sent = request.authorization
+    given = sent and (sent.token if sent.type == "bearer" else sent.password)
+    return given if given and given.startswith(PREFIX) else None
+
+
+def _use_key(sent: str) -> bool:
+    """Whether a key opens this; what it may do at most is counted until the answer's end.
+
+    Raises:
+        ApiError: it is no key, or one that has been revoked (401), or it is over a limit (429).
+    """
+    gateway = current()
+    key = gateway.keys.find(sent)
+    if key is None:
+        raise ApiError(
+            "Incorrect API key provided: it is no key of this gateway, or was revoked.",
+            status=401,
+            code="invalid_api_key",
+            headers={"WWW-Authenticate": 'Bearer realm="Spark Speech"'},
+        )
+    request.environ[KEY].key = key.name
+    if not _is_for_keys():
+        return False
+    gateway.rates.take(key)
+    if key.max_in_flight is not None:
+        place = gateway.places.hold(f"key {key.id}", key.max_in_flight, 0)
+        try:
+            g.key_place = ExitStack()
+            g.key_place.enter_context(place)
+        except QueueFullError:
+            message = f"The key {key.name} has {key.max_in_flight} requests at the same time."
+            raise RateError(message, _SOON_S) from None
+    return True
+
+
+def _is_for_keys() -> bool:
+    """Whether programs may use it with a key: not what looks after the house."""
+    if request.endpoint is None:
+        return request.path.startswith("/v1/")  # there is nothing there, and they may know
+    return request.blueprint in _FOR_KEYS
+
+
+def _let_go(response: FlaskResponse) -> FlaskResponse:
+    """Hold a key's place until the answer has been sent."""
+    if "key_place" in g:
+        response.call_on_close(g.pop("key_place").close)
+    return response
 
 
 def _is_local(config: Config) -> bool:
@@ -118,7 +187,7 @@ def _has_password(sent: Authorization | None) -> bool:
     if sent is None:
         return False
     given = sent.password if sent.type == "basic" else None
-    if sent.type == "bearer" and request.blueprint in ("openai_v1", "openai_llm"):
+    if sent.type == "bearer" and _is_for_keys():
         given = sent.token
     if not given:
         return False

@@ -156,7 +156,7 @@ def shown(job: Job) -> dict[str, Any]:
         "over": State(job.state).is_over,
         "reason": job.reason,
         "phase": job.phases[-1]["name"] if job.phases else None,
-        "phases": [_phase(phase) for phase in job.phases],
+        "phases": [_phase(phase, job) for phase in job.phases],
         "by": job.by,
         "why": job.why,
         "variables": job.variables,
@@ -241,9 +241,11 @@ def _lines(reader: EventReader, *, colours: bool) -> Iterator[str]:
             yield (f"{text}\x1b[0m" if colours else plain(text)) + "\n"
 
 
-def _phase(phase: dict[str, Any]) -> dict[str, Any]:
+def _phase(phase: dict[str, Any], job: Job) -> dict[str, Any]:
+    # A process that was killed has not written down that its phase is over, too.
+    is_left = phase["state"] == State.RUNNING and State(job.state).is_over
     times = {name: time_text(phase[name]) for name in ("started_at", "finished_at")}
-    return {"name": phase["name"], "state": phase["state"], **times}
+    return {"name": phase["name"], "state": job.state if is_left else phase["state"], **times}
 
 
 def _url(job: Job) -> str:

@@ -28,6 +28,8 @@ from proxy_app.api.uploads import SpoolingRequest, spooled_json
 from proxy_app.gateway import Gateway, current
 from proxy_app.services import Service
 from proxy_app.services.health import READY, SUSPECT
+from proxy_app.telemetry import Account
+from proxy_app.telemetry.account import KEY
 from proxy_app.upstreams import (
     Limits,
     MisconfiguredError,
@@ -77,7 +79,9 @@ def pass_on(path: str) -> Response:
             headers=RETRY_IN_A_MINUTE,
         )
     body = spooled_json(gateway.config.llm_max_bytes)
-    exchange = _Exchange(gateway, services, _model(body), path, body, _headers())
+    exchange = _Exchange(
+        gateway, services, _model(body), path, body, _headers(), request.environ[KEY]
+    )
     relay: Relay[_Begun | bytes] = Relay(request.environ, exchange.run)
     try:
         begun = cast(_Begun, relay.get())
@@ -104,6 +108,7 @@ class _Exchange:
     path: str
     body: Path
     headers: Mapping[str, str]
+    account: Account
     begun: bool = False
     """Whether an answer has: from then on no other service can take over."""
 
@@ -129,10 +134,11 @@ class _Exchange:
         gateway, config = self.gateway, self.gateway.config
         limits = Limits(config.llm_first_byte_s, config.llm_idle_s)
         with (
-            gateway.place(service),
+            self.account.at_service(service.name, gateway.place(service)),
             gateway.llm.post(service, self.path, self.body, self.headers, limits) as answer,
         ):
             self.begun = True
+            self.account.answer_began()
             if answer.status < HTTPStatus.BAD_REQUEST:
                 gateway.reports.answered(service.name)
             put(_Begun(service.name, answer.status, answer.headers, answer.is_stream))

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import groupby
 
+from proxy_app.api.speaking import tts_models, voices
 from proxy_app.gateway import Gateway
 from proxy_app.services import Health, Registered, Service, routes
 
@@ -14,7 +15,6 @@ CREATED = 1_767_225_600
 OURS = "spark-speech"
 TRANSCRIBES = ("whisper-1", "gpt-4o-transcribe", "gpt-4o-mini-transcribe", "gpt-transcribe")
 TELLS_SPEAKERS = ("gpt-4o-transcribe-diarize",)
-SPEAKS = ("tts-1", "tts-1-hd", "gpt-4o-mini-tts")
 """The names that clients have built in: n8n and Speakr take no others."""
 
 
@@ -36,7 +36,7 @@ def models(gateway: Gateway) -> list[Model]:
     )
     found = [
         *_transcription(registered, healths),
-        *_speech(registered),
+        *_speech(gateway),
         *_language(registered, healths),
     ]
     return [_joined(same) for _id, same in groupby(sorted(found, key=_by_id), key=_by_id)]
@@ -64,12 +64,12 @@ def _transcription(registered: Registered, healths: dict[Service, Health]) -> It
                 yield Model(model, OURS, (route.name,))
 
 
-def _speech(registered: Registered) -> Iterator[Model]:
-    speaking = [service for service in registered.services if service.kind == "tts"]
-    served_by = tuple(service.name for service in speaking)
-    if speaking:
-        yield from (Model(name, OURS, served_by) for name in SPEAKS)
-    yield from (Model(it.model, OURS, (it.name,)) for it in speaking if it.model)
+def _speech(gateway: Gateway) -> Iterator[Model]:
+    for model in tts_models(gateway):
+        yield Model(model.id, OURS, tuple(service.name for service in model.services))
+    for service, voice in voices(gateway):
+        if service is not None and service.api == "magpie":  # others have hundreds
+            yield Model(voice.id, OURS, (service.name,))
 
 
 def _language(registered: Registered, healths: dict[Service, Health]) -> Iterator[Model]:

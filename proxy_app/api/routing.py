@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Sequence
+from typing import TypeVar
 
 from proxy_app.api.errors import DO_NOT_RETRY, RETRY_IN_A_MINUTE, ApiError
 from proxy_app.gateway import Gateway
-from proxy_app.services import Alone, Health, Route, Service, longest_s
+from proxy_app.services import Alone, Health, Pair, Service, Speaking, longest_s
 from proxy_app.services.health import GIVEN_UP, READY, SUSPECT
 
+R = TypeVar("R", bound=Alone | Pair | Speaking)
 REMEMBERED_S = 5.0
 """How old what a service said of itself may be; it is asked no more often for all requests."""
 
 
-def in_turn(gateway: Gateway, routes: tuple[Route, ...], duration_s: float) -> Iterator[Route]:
+def in_turn(gateway: Gateway, routes: tuple[R, ...], duration_s: float) -> Iterator[R]:
     """The routes that can take a recording now, the best first; the next one if that has failed.
 
     A WhisperX server that has no alternative is not asked how it is: it says so in its answer.
@@ -59,7 +61,11 @@ def health_of(gateway: Gateway, service: Service) -> Health:
     return gateway.health.of(service, at_most_s=REMEMBERED_S)
 
 
-def _too_long(gateway: Gateway, route: Route, duration_s: float) -> ApiError | None:
+def _too_long(
+    gateway: Gateway, route: Alone | Pair | Speaking, duration_s: float
+) -> ApiError | None:
+    if isinstance(route, Speaking):
+        return None
     if isinstance(route, Alone):
         service, limit_s = route.whisperx, longest_s(route.whisperx)
     else:

@@ -16,6 +16,7 @@ from proxy_app.api.uploads import SpoolingRequest
 from proxy_app.gateway import current
 from proxy_app.services import routes
 from proxy_app.speech import Transcript
+from proxy_app.telemetry.account import KEY
 from proxy_app.upstreams import Event, Options
 
 
@@ -78,4 +79,5 @@ def _attempts(options: Options, *, speakers: bool) -> Attempts:
         )
     spooled = cast(SpoolingRequest, request)
     wav, release = spooled.spool_path("audio.wav"), spooled.end
-    return Attempts(gateway, found, options, wav, release, speakers=speakers)
+    account = request.environ[KEY]
+    return Attempts(gateway, found, options, wav, release, account=account, speakers=speakers)

@@ -1,4 +1,6 @@
-"""The one form of audio that the services get: WAV, 16 kHz, mono, 16-bit PCM, a 44-byte header.
+"""The one form of audio that services get: WAV, 16 kHz, mono, 16-bit PCM, a 44-byte header.
+
+Voices give WAVs of other rates, which are read and written here too.
 
 Sources: the RIFF/WAVE layout (IBM and Microsoft, 1991). Sizes are little-endian 32-bit numbers.
 """
@@ -7,6 +9,7 @@ from __future__ import annotations
 
 import os
 import struct
+from array import array
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
@@ -17,9 +20,16 @@ HEADER_BYTES = 44
 MINIMUM_SAMPLES = RATE
 """Shorter recordings are padded with silence to one second: some models fail below that."""
 
-_FORMAT = struct.pack("<HHIIHH", 1, 1, RATE, RATE * SAMPLE_BYTES, SAMPLE_BYTES, 16)
+
+def _format(rate: int) -> bytes:
+    return struct.pack("<HHIIHH", 1, 1, rate, rate * SAMPLE_BYTES, SAMPLE_BYTES, 16)
+
+
+_FORMAT = _format(RATE)
 _CHUNK = struct.Struct("<4sI")
 _MAXIMUM_CHUNKS = 32
+_PCM = (1, 0xFFFE)
+"""Plain samples, and the longer header that says so as well."""
 
 
 class Pcm(NamedTuple):
@@ -30,7 +40,7 @@ class Pcm(NamedTuple):
     file_size: int
 
 
-def header(data_bytes: int) -> bytes:
+def header(data_bytes: int, rate: int = RATE) -> bytes:
     """The 44 bytes before `data_bytes` bytes of samples."""
     return struct.pack(
         "<4sI4s4sI16s4sI",
@@ -39,7 +49,7 @@ def header(data_bytes: int) -> bytes:
         b"WAVE",
         b"fmt ",
         len(_FORMAT),
-        _FORMAT,
+        _format(rate),
         b"data",
         data_bytes,
     )
@@ -56,6 +66,39 @@ def find_canonical(path: Path) -> Pcm | None:
         if riff[:4] != b"RIFF" or riff[8:12] != b"WAVE":
             return None
         return _find_data(file, file_size)
+
+
+def parse(data: bytes) -> tuple[int, bytes]:
+    """The rate and the samples of a WAV in memory, of 16 bits, of several channels the first.
+
+    Sizes are not believed: who streams a WAV cannot know them.
+
+    Raises:
+        ValueError: it is something else.
+    """
+    if data[:4] != b"RIFF" or data[8:12] != b"WAVE":
+        raise ValueError("no WAV")
+    offset, found = 12, None
+    while offset + _CHUNK.size <= len(data):
+        name, size = _CHUNK.unpack_from(data, offset)
+        offset += _CHUNK.size
+        if name == b"fmt " and min(size, len(data) - offset) >= len(_FORMAT):
+            found = struct.unpack_from("<HHIIHH", data, offset)
+        if name == b"data" and found is not None:
+            kind, channels, rate, _bytes_per_s, block, bits = found
+            if kind not in _PCM or bits != 8 * SAMPLE_BYTES or not channels or not _is_rate(rate):
+                break
+            samples = data[offset : offset + size]
+            samples = samples[: len(samples) - len(samples) % block]
+            if channels == 1:
+                return rate, samples
+            return rate, array("h", samples)[::channels].tobytes()
+        offset += size + size % 2
+    raise ValueError("no WAV of 16-bit samples")
+
+
+def _is_rate(rate: int) -> bool:
+    return 4000 <= rate <= 192_000  # noqa: PLR2004 - what there is
 
 
 def _find_data(file: BinaryIO, file_size: int) -> Pcm | None:

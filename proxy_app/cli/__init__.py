@@ -25,7 +25,7 @@ def main(arguments: list[str]) -> int:
     send = commands.add_parser("demo", help="print who said what in a recording")
     send.add_argument("file", nargs="?", type=Path, help="the recording; a telephone call if none")
     commands.add_parser("settings", help="print docs/settings.md")
-    control.add_commands(commands.add_parser("control", help="the password's link; backups"))
+    control.add_commands(commands.add_parser("control", help="the password's link; keys; backups"))
     options = parser.parse_args(arguments)
     # What listens on a port of this machine is not asked for a certificate.
     warnings.simplefilter("ignore", InsecureRequestWarning)

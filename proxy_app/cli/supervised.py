@@ -188,6 +188,8 @@ def child_environment(config: Config, environ: Mapping[str, str]) -> dict[str, s
     # A compiled copy of torch's modules halves the engine's next start.
     children.pop("PYTHONDONTWRITEBYTECODE", None)
     children["PYTHONUNBUFFERED"] = "1"
+    if not is_set("SPEECH_VOICE", environ):
+        children["SPEECH_VOICE"] = "true"
     if not embeds_engine(config):
         return children
     for name in ("ENGINE_HOST", "ENGINE_PORT"):

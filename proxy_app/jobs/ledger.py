@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import ColumnElement, and_, delete, false, or_, select, update
+from sqlalchemy import ColumnElement, and_, delete, false, func, or_, select, update
 from sqlalchemy.engine import CursorResult
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
@@ -159,6 +159,12 @@ class Jobs:
             chosen = chosen.where(Job.number < before)
         with self._store.session() as session:
             return session.scalars(chosen).all()
+
+    def counts(self) -> dict[str, int]:
+        """How many jobs are kept, by their states."""
+        chosen = select(Job.state, func.count()).group_by(Job.state)
+        with self._store.session() as session:
+            return {row[0]: row[1] for row in session.execute(chosen)}
 
     def last(self, *where: ColumnElement[bool]) -> Job | None:
         """The newest of these jobs."""

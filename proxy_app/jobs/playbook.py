@@ -142,9 +142,10 @@ class Playbook:
         if kind in ("playbook_on_task_start", "playbook_on_handler_task_start"):
             if match := _PHASE.match(data.get("task") or ""):
                 self._phases.begin(match[1])
-        elif kind == "runner_retry" and "stdout" in result:
-            # Each try of a build brings the new part of its log.
-            self._events.log(str(result["stdout"]))
+        elif kind == "runner_retry":
+            # Each try of a build brings the new part of its log. Ansible's own line says FAILED.
+            tries = f"try {result.get('attempts')} of {result.get('retries')}"
+            self._events.log(str(result.get("stdout", f"waiting: [{data.get('host')}] ({tries})")))
             return
         elif kind == "runner_on_unreachable":
             said = _UNREACHABLE.format(host=data.get("host"), said=_said(result))

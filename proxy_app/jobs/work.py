@@ -61,13 +61,15 @@ class Phases:
         """The job is over: one that did not succeed has a phase in which it ended."""
         if not self._all:
             return
+        if state is State.CANCELED:  # what failed before was rescued, as it went on
+            self._end("canceled")
+            return
         last = self._all[-1]
-        word = "canceled" if state is State.CANCELED else "failed"
         culprit = None if state is State.SUCCEEDED else self._failed or last
-        self._end(word if culprit is last else "succeeded")
+        self._end("failed" if culprit is last else "succeeded")
         if culprit is not None and culprit is not last:
-            culprit["state"] = word
-            self._events.phase(culprit["name"], word)
+            culprit["state"] = "failed"
+            self._events.phase(culprit["name"], "failed")
 
     def _end(self, state: str) -> None:
         if self._all and self._all[-1]["finished_at"] is None:

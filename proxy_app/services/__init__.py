@@ -5,7 +5,7 @@ from proxy_app.services.places import Places, QueueFullError
 from proxy_app.services.registry import ENVIRONMENT, Malformed, Registered, Registry, Service
 from proxy_app.services.removed import Removed, digest
 from proxy_app.services.reports import Failure, Reports, Verdict
-from proxy_app.services.routes import Alone, Pair, Route, longest_s, routes
+from proxy_app.services.routes import Alone, Pair, Route, Speaking, longest_s, routes
 from proxy_app.services.spool import Spool
 from proxy_app.services.suspects import Suspects
 
@@ -25,6 +25,7 @@ __all__ = [
     "Reports",
     "Route",
     "Service",
+    "Speaking",
     "Spool",
     "Suspects",
     "Verdict",

@@ -23,6 +23,8 @@ from proxy_app.settings import SettingError
 
 KINDS = ("speakers", "asr", "diarize", "tts", "llm")
 APIS = ("whisperx", "parakeet", "sortformer", "riva", "magpie", "openai")
+ESPEAK = "espeak"
+"""The API of the voice that needs no server; no file can register it."""
 ENVIRONMENT = "environment"
 _NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
 _CONTAINER = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]{0,127}")
@@ -81,6 +83,13 @@ class Registered:
     def all(self, kind: str, api: str) -> tuple[Service, ...]:
         """All services that do this by this API, by name."""
         return tuple(it for it in self.services if (it.kind, it.api) == (kind, api))
+
+    def speaking(self) -> tuple[Service, ...]:
+        """All voices, the environment's before the files'; that without a server is the last."""
+        found = (service for service in self.services if service.kind == "tts")
+        return tuple(
+            sorted(found, key=lambda it: (it.api == ESPEAK, it.source != ENVIRONMENT, it.name))
+        )
 
     def first(self, kind: str, api: str) -> Service | None:
         """The first service that does this by this API: the environment's before the files'.
@@ -231,6 +240,9 @@ def _of_environment(config: Config) -> list[Service]:
             ) from None
         service = Service(name, title, kind, api, base_url, host, api_key=keys.get(name))
         services.append(_whisperx(service, config) if name == "whisperx" else service)
+    if config.voice:
+        voice = Service("voice", "eSpeak NG", "tts", ESPEAK, "espeak-ng", "127.0.0.1")
+        services.append(replace(voice, auto_restart=False))
     return services
 
 

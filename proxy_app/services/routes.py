@@ -50,6 +50,23 @@ class Pair:
         return f"{self.parakeet.name}+{self.sortformer.name}"
 
 
+@dataclass(frozen=True, slots=True)
+class Speaking:
+    """A service that has voices."""
+
+    service: Service
+
+    @property
+    def services(self) -> tuple[Service, ...]:
+        """All that take part."""
+        return (self.service,)
+
+    @property
+    def name(self) -> str:
+        """What clients are told in x-served-by."""
+        return self.service.name
+
+
 Route = Alone | Pair
 
 

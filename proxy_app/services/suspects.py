@@ -50,6 +50,15 @@ class Suspects:
             os.utime(note, (now, now))
         return False
 
+    def has_any(self, service: str) -> bool:
+        """Whether a recording is remembered that met a 500 of the service."""
+        return next(self._folder.glob(f"{service}.*"), None) is not None
+
+    def clear(self, service: str, content: str) -> None:
+        """Forget a recording: the service has answered it well."""
+        with at_best():
+            (self._folder / f"{service}.{content}").unlink(missing_ok=True)
+
     def _make_room(self, now: float) -> None:
         """Remove what is too old, or of another time's clock, and the oldest of too many."""
         dated = sorted((met, note) for note in self._folder.iterdir() if (met := _dated(note)))

@@ -2,6 +2,7 @@
 
 from proxy_app.store.engine import SchemaError, Store
 from proxy_app.store.models import (
+    ApiKey,
     Base,
     HostState,
     Job,
@@ -13,6 +14,7 @@ from proxy_app.store.models import (
 )
 
 __all__ = [
+    "ApiKey",
     "Base",
     "HostState",
     "Job",

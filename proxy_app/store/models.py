@@ -130,6 +130,22 @@ class ServiceSetting(Base):
     """The digest of the registration that is hidden; another registration is shown again."""
 
 
+class ApiKey(Base):
+    """A key of a program's. Times are Unix s."""
+
+    __tablename__ = "api_keys"
+
+    id: Mapped[str] = mapped_column(String(16), primary_key=True)
+    """The part of it that is no secret."""
+    name: Mapped[str] = mapped_column(String(64), unique=True)
+    hash: Mapped[str] = mapped_column(String(64))
+    """SHA-256 of the part that is."""
+    created_at: Mapped[float]
+    used_at: Mapped[float | None]
+    max_in_flight: Mapped[int | None]
+    per_minute: Mapped[int | None]
+
+
 class LoginSession(Base):
     """Somebody who has given the password. Times are Unix s."""
 

@@ -3,7 +3,9 @@
 from proxy_app.upstreams.errors import (
     MisconfiguredError,
     RejectedAudioError,
+    RejectedContentError,
     RejectedError,
+    RejectedTextError,
     TimeLimitError,
     UnavailableError,
     UpstreamError,
@@ -13,6 +15,7 @@ from proxy_app.upstreams.http import Client
 from proxy_app.upstreams.openai import Answer, Limits, OpenAI
 from proxy_app.upstreams.probe import Probe
 from proxy_app.upstreams.side_by_side import Recording, SideBySide, Tell, Terms
+from proxy_app.upstreams.voices import Speaks, Voices
 from proxy_app.upstreams.whisperx import Options, WhisperX
 
 __all__ = [
@@ -30,12 +33,16 @@ __all__ = [
     "Progress",
     "Recording",
     "RejectedAudioError",
+    "RejectedContentError",
     "RejectedError",
+    "RejectedTextError",
     "SideBySide",
+    "Speaks",
     "Tell",
     "Terms",
     "TimeLimitError",
     "UnavailableError",
     "UpstreamError",
+    "Voices",
     "WhisperX",
 ]

@@ -41,8 +41,23 @@ class RejectedError(UpstreamError):
         self.code = code
 
 
-class RejectedAudioError(RejectedError):
-    """The service failed on this recording more than once, and on nothing else."""
+class RejectedContentError(RejectedError):
+    """The service failed on what this request brought more than once, and on nothing else."""
+
+
+class RejectedTextError(RejectedContentError):
+    """The same of a text that was to be spoken."""
+
+    def __init__(self, service: str) -> None:
+        message = (
+            "This text made the speech service fail, twice, although it works for others. "
+            "Take out what is unusual in it, or split it."
+        )
+        super().__init__(service, 422, message, param="input", code="upstream_rejected_text")
+
+
+class RejectedAudioError(RejectedContentError):
+    """The same of a recording."""
 
     def __init__(self, service: str) -> None:
         message = (

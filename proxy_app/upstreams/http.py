@@ -146,13 +146,34 @@ class Client:
             UpstreamError: as post_file.
         """
         body = MultipartEncoder(list(fields))
+        return self._post_body(service, path, body, body.content_type, limit_s)
+
+    def post_json(
+        self, service: Service, path: str, question: Mapping[str, Any], *, limit_s: float
+    ) -> bytes:
+        """Send a JSON object; return the answer as it is, which is no JSON.
+
+        Raises:
+            UpstreamError: as post_file.
+        """
+        body = json.dumps(question).encode()
+        return self._post_body(service, path, body, "application/json", limit_s)
+
+    def _post_body(
+        self,
+        service: Service,
+        path: str,
+        body: Any,  # noqa: ANN401 - bytes, or an encoder that has no types
+        content_type: str,
+        limit_s: float,
+    ) -> bytes:
         with (
             time_limit(service, limit_s),
             _failures(service),
             self._session.post(
                 service.base_url + path,
                 data=body,
-                headers={"Content-Type": body.content_type, "Accept": "*/*", **_key(service)},
+                headers={"Content-Type": content_type, "Accept": "*/*", **_key(service)},
                 timeout=(CONNECT_S, limit_s),
                 allow_redirects=False,
                 stream=True,
@@ -250,7 +271,7 @@ def time_limit(
 ) -> Iterator[None]:
     """End the block after so many seconds, whatever drips in meanwhile."""
     timer = gevent.Timeout.start_new(limit_s)
-    message = f"{service.title} {late} {limit_s:g} s."
+    message = f"{service.title} {late} {limit_s:.0f} s."
     try:
         yield
     except gevent.Timeout as timeout:

@@ -23,6 +23,8 @@ SILENT_S = 5.0
 """How long nobody may listen where somebody did; what ended may be started again meanwhile."""
 DEAF_S = 15.0
 """The same of what runs: `docker stop` gives it 10 s to finish what it has."""
+SETTLED_S = 60.0
+"""After a job that was cut off: a stop that it has ordered may still be under way."""
 _FIRST_S, _MOST_S = 2.0, 30.0
 """Between two questions to its host, at first and in the end."""
 
@@ -49,18 +51,30 @@ class Absence:
         self._silent_since: float | None = None
         self._ask_at = condition.time()
         self._every_s = _FIRST_S
+        self._worked_on_at = condition.time()
         self._new_life = ("", condition.time())
         """A life in which it has not been ready yet, and when that was seen first."""
 
     def is_over(self) -> None:
         """It answers."""
+        known = self._condition.row.known
+        if "left_undone" in known and self._condition.time() - self._worked_on_at > SETTLED_S:
+            self._condition.row.known = {key: known[key] for key in known if key != "left_undone"}
         self._silent_since = None
         self._every_s = _FIRST_S
         self._ask_at = self._condition.time()
 
-    def job_is_over(self) -> None:
-        """Somebody has worked on it: its host has news, and what changed was not Docker's doing."""
-        self._condition.row.known = {}
+    def job_is_over(self, *, left_undone: bool) -> None:
+        """Somebody has worked on it: its host has news, and what changed was not Docker's doing.
+
+        Args:
+            left_undone: the job was to start it, and did not come to its end. Where it is stopped
+                now nobody wanted that, and where it runs it may be the old one that runs.
+        """
+        known = self._condition.row.known
+        kept = {"ready_in": known["ready_in"]} if "ready_in" in known else {}
+        self._condition.row.known = kept | {"left_undone": True} if left_undone else {}
+        self._worked_on_at = self._condition.time()
         self._ask_at = self._condition.time()
         self._new_life = ("", self._condition.time())
 
@@ -88,6 +102,8 @@ class Absence:
             case At.STOPPED if condition.state == GIVEN_UP and condition.row.known.get("stopped"):
                 if self._records.left(condition.service.name):
                     self._healer.heal("It was stopped, as it had ended again and again.")
+            case At.STOPPED if condition.row.known.get("left_undone"):
+                self._healer.heal("The job that was to start it did not come to its end.")
             case At.STOPPED:
                 condition.row.known = {}
                 condition.set(STOPPED, standing.detail)

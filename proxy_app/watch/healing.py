@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from typing import Protocol
 
 from proxy_app.jobs import ActiveJobError
@@ -35,17 +36,24 @@ class Hands(Protocol):
 class Healer:
     """Orders the jobs of the watch process."""
 
-    def __init__(self, condition: Condition, hands: Hands, records: Records) -> None:
+    def __init__(
+        self,
+        condition: Condition,
+        hands: Hands,
+        records: Records,
+        names: Callable[[], list[str]],
+    ) -> None:
         self._condition = condition
         self._service = condition.service
         self._hands = hands
         self._records = records
-        self._is_counted = False
-        """A restart is counted for which no job could be made: the database was away."""
+        self._names = names
+        self._counted: list[str] = []
+        """Whose budgets have a restart for which no job could be made: the database was away."""
 
     def job_is_over(self) -> None:
         """One is there, whatever was heard when it was ordered."""
-        self._is_counted = False
+        self._counted = []
 
     def heal(self, reason: str) -> None:
         """Restart it, if that is allowed and the budget has room."""
@@ -56,13 +64,13 @@ class Healer:
             said = f"{reason} It is not restarted: automatic restarts are off."
             condition.set(SUSPECT, said)
             return
-        if self._is_counted:
-            self._take_back()
+        self._take_back()
         if not self._records.left(name):
             self.give_up(reason)
             return
-        self._records.add_restart(name, by="watch")
-        self._is_counted = True
+        names = self._names()
+        self._records.add_restart(*names, by="watch")
+        self._counted = names
         try:
             job = self._hands.switch("restart", self._service, by=WATCH, why=reason)
         except ActiveJobError:
@@ -73,13 +81,13 @@ class Healer:
             condition.due = condition.time() + AGAIN_S
             condition.set(SUSPECT, f"{reason} It cannot be restarted: {error}")
         else:
-            self._is_counted = False
+            self._counted = []
             log.warning("%s: job %d restarts it: %s", name, job.number, reason)
             condition.set(RESTARTING, reason)
 
     def _take_back(self) -> None:
-        self._records.take_back(self._service.name)
-        self._is_counted = False
+        self._records.take_back(*self._counted)
+        self._counted = []
 
     def give_up(self, reason: str, *, stop: bool = False) -> None:
         """Let it be until there is room again, or a person acts; `stop` it where Docker goes on."""

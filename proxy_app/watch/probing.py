@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import tempfile
 import time
 from array import array
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
 from math import sqrt
-from pathlib import Path
 
-from proxy_app.audio import AudioError, Piece, to_wav
-from proxy_app.audio.wav import HEADER_BYTES, RATE, SAMPLE_BYTES
+from proxy_app.audio import Piece
+from proxy_app.audio.wav import HEADER_BYTES, SAMPLE_BYTES
 from proxy_app.services import Service
 from proxy_app.upstreams import (
     Client,
@@ -22,6 +20,7 @@ from proxy_app.upstreams import (
     TimeLimitError,
     UnavailableError,
     UpstreamError,
+    Voices,
     WhisperX,
 )
 from proxy_app.upstreams.parakeet import Parakeet
@@ -87,6 +86,7 @@ class Prober:
 
     def __init__(self, client: Client, limit_s: float) -> None:
         self._client = client
+        self._voices = Voices(client)
         self._limit_s = limit_s
 
     def __call__(self, service: Service) -> Check:
@@ -100,7 +100,7 @@ class Prober:
         except _WrongError as error:
             found, detail, heard = Found.BAD, str(error), error.heard
         except UpstreamError as error:
-            found, detail = _meaning(error), error.message
+            found, detail = _meaning(error), _told(error)
         took_s = round(time.monotonic() - began, 3)
         return Check(found, detail, took_s, heard[:_LONGEST_HEARD], expected)
 
@@ -141,22 +141,14 @@ class Prober:
         return heard
 
     def _speech(self, service: Service) -> str:
-        fields = [
-            ("text", SPOKEN),
-            ("language", "en-US"),
-            ("sample_rate_hz", "22050"),
-            ("encoding", "LINEAR_PCM"),
-        ]
-        path = "/v1/audio/synthesize"
-        spoken = self._client.post_fields(service, path, fields, limit_s=self._limit_s)
-        with tempfile.TemporaryDirectory() as folder:
-            received, wav = Path(folder, "received"), Path(folder, "speech.wav")
-            received.write_bytes(spoken)
-            try:
-                duration_s = to_wav(received, wav).duration_s
-            except AudioError as error:
-                raise _WrongError(f"What it gave is no speech: {error.message}", "") from None
-            loud = _loudness(wav)
+        adapter = self._voices.by(service)
+        if adapter is None:
+            raise MisconfiguredError(service.name, f"{service.api} is no API of a voice.")
+        voice = adapter.find(service, "alloy", "en-US")
+        if voice is None:
+            raise _WrongError("It has no voice.", "")
+        sound = adapter.speak(service, SPOKEN, voice, limit_s=self._limit_s)
+        duration_s, loud = sound.duration_s, _loudness(sound.samples)
         heard = f"{duration_s:.1f} s of {'sound' if loud >= _QUIET else 'silence'}"
         if not _SHORTEST_S <= duration_s <= _LONGEST_S or loud < _QUIET:
             raise _WrongError(f"It gave {heard} for three sentences.", heard)
@@ -190,10 +182,14 @@ def _meaning(error: UpstreamError) -> Found:
     return Found.BAD
 
 
-def _loudness(wav: Path) -> float:
-    """The root of the mean square of a plain WAV's samples, of 32768."""
-    samples = array("h")
-    with wav.open("rb") as file:
-        file.seek(HEADER_BYTES)
-        samples.frombytes(file.read(int(_LONGEST_S * RATE) * SAMPLE_BYTES))
+def _told(error: UpstreamError) -> str:
+    """What a card says; the error's own words are for the client of a request."""
+    if isinstance(error, UnavailableError) and error.status is not None:
+        return f"It answered a deep probe with status {error.status}."
+    return error.message
+
+
+def _loudness(sound: bytes) -> float:
+    """The root of the mean square of 16-bit samples, of 32768."""
+    samples = array("h", sound)
     return sqrt(sum(sample * sample for sample in samples) / max(1, len(samples)))

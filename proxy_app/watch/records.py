@@ -70,26 +70,27 @@ class Records:
         """How many restarts one service has left."""
         return self.restarts_left().get(name, RESTARTS)
 
-    def add_restart(self, name: str, *, by: str) -> None:
-        """Count a restart; those that count no more are forgotten."""
+    def add_restart(self, *names: str, by: str) -> None:
+        """Count a restart of all these at once; those that count no more are forgotten."""
         now = self._now()
+        moment = {"at": now.wall, "boot_id": now.boot_id, "monotonic": now.monotonic, "by": by}
         with self._store.session() as session:
-            session.add(
-                ServiceRestart(
-                    service=name, at=now.wall, boot_id=now.boot_id, monotonic=now.monotonic, by=by
-                )
-            )
+            session.add_all(ServiceRestart(service=name, **moment) for name in names)
             for restart in session.scalars(select(ServiceRestart)):
                 if elapsed_s(_moment(restart), now) >= WITHIN_S:
                     session.delete(restart)
 
-    def take_back(self, name: str) -> None:
+    def take_back(self, *names: str) -> None:
         """The restart that was counted last was not made."""
-        newest = select(func.max(ServiceRestart.number)).where(ServiceRestart.service == name)
+        newest = (
+            select(func.max(ServiceRestart.number))
+            .where(ServiceRestart.service.in_(names))
+            .group_by(ServiceRestart.service)
+        )
+        if not names:
+            return
         with self._store.session() as session:
-            session.execute(
-                delete(ServiceRestart).where(ServiceRestart.number == newest.scalar_subquery())
-            )
+            session.execute(delete(ServiceRestart).where(ServiceRestart.number.in_(newest)))
 
     def forgive(self, name: str) -> None:
         """A person has taken the matter in hand: the budget is whole again."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from functools import partial
 
 import gevent
@@ -15,9 +15,12 @@ from proxy_app.config import Config
 from proxy_app.hosts.metrics import Collector
 from proxy_app.jobs.desk import Room
 from proxy_app.services import Places, Registry, Removed, Reports, Service
+from proxy_app.telemetry import Metrics, shared
+from proxy_app.telemetry.of_watch import CountedProber, CountedRecords
 from proxy_app.upstreams import Client, Probe
 from proxy_app.watch import clocks
-from proxy_app.watch.probing import PROBE_HEADERS, Prober
+from proxy_app.watch.device import computes
+from proxy_app.watch.probing import PROBE_HEADERS, Check, Prober
 from proxy_app.watch.records import Records
 from proxy_app.watch.standing import Hosts
 from proxy_app.watch.watcher import Senses, Terms, Watcher
@@ -38,11 +41,12 @@ class Watch:
         self._registry = Registry(config)
         self._reports = Reports(config.state_dir / "reports")
         self._places = Places(config.state_dir / "places")
-        self._records = Records(self._room.store)
+        self._records: Records = Records(self._room.store)
         self._removed = Removed(config.state_dir)
         client = Client(PROBE_HEADERS)
         self._probe = Probe(client)
-        self._check = Prober(client, config.probe_limit_s)
+        self._prober = Prober(client, config.probe_limit_s)
+        self._check: Callable[[Service], Check] = self._prober
         self._hosts = Hosts(self._room)
         self._terms = Terms(config.probe_every_s, config.stuck_s, config.load_limit_s)
         self._ends = Event()
@@ -53,6 +57,13 @@ class Watch:
         # A signal comes in the hub, where nothing may wait.
         gevent.get_hub().loop.run_callback(self._ends.set)
 
+    def _count(self) -> None:
+        """Keep the metrics of what is found and done from now on."""
+        shared.join(self._room.config.state_dir / "metrics", "watch")
+        metrics = Metrics()
+        self._check = CountedProber(self._prober, metrics)
+        self._records = CountedRecords(self._room.store, metrics)
+
     def run(self) -> None:
         """Watch until `stop`. Another watch process ends first."""
         no_more_hosts = threading.Event()
@@ -60,6 +71,8 @@ class Watch:
             if is_ours:
                 self._reports.withdraw()  # what the one before has left
             hosts = gevent.spawn(Collector(self._room).run, no_more_hosts) if is_ours else None
+            if is_ours:
+                self._count()
             while is_ours and not self._ends.wait(_REGISTRY_S):
                 self._follow_registry()
             no_more_hosts.set()
@@ -87,15 +100,20 @@ class Watch:
         watcher: Watcher | None = None
         while True:
             try:
+                names = partial(in_one_container, service, self._greenlets)
                 watcher = watcher or Watcher(
                     service,
                     senses=Senses(
                         health=partial(self._probe, service),
                         check=partial(self._check, service),
                         standing=partial(self._hosts.standing, service),
-                        in_use_s=partial(used_s, service, self._greenlets, self._places),
+                        in_use_s=partial(used_s, names, self._places),
+                        computes=partial(
+                            computes, self._room.store, self._room.config.hosts_every_s, service
+                        ),
                     ),
                     hands=self._room.desk,
+                    names=names,
                     records=self._records,
                     reports=self._reports,
                     terms=self._terms,
@@ -120,13 +138,17 @@ class Watch:
         gevent.sleep(_AFTER_ERROR_S)
 
 
-def used_s(service: Service, services: Iterable[Service], places: Places) -> float | None:
-    """For how long a request of ours has been in a service, or in another of its container."""
-    names = [
+def in_one_container(service: Service, services: Iterable[Service]) -> list[str]:
+    """The names of a service, and of those that are restarted with it."""
+    return [
         it.name for it in services
         if it == service or (it.container and _place(it) == _place(service))
     ]  # fmt: skip
-    held = [seconds for name in names if (seconds := places.held_s(name)) is not None]
+
+
+def used_s(names: Callable[[], list[str]], places: Places) -> float | None:
+    """For how long a request of ours has been in one of some services."""
+    held = [seconds for name in names() if (seconds := places.held_s(name)) is not None]
     return max(held, default=None)
 
 

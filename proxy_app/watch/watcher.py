@@ -51,6 +51,8 @@ class Senses:
     """What a deep probe finds."""
     standing: Callable[[], Standing]
     """What its host says."""
+    computes: Callable[[], bool]
+    """Whether its device is at work, for whomever."""
     in_use_s: Callable[[], float | None]
     """For how long a request of the gateway has been there, which ends it at its time limit."""
 
@@ -65,7 +67,18 @@ class Terms:
 
 
 class Watcher:
-    """Watches one service as it is registered."""
+    """Watches one service as it is registered.
+
+    Args:
+        service: which one.
+        senses: how it is looked at.
+        hands: what can be done.
+        names: those of all services that are restarted with it, its own among them.
+        records: the database.
+        reports: what the gateway met.
+        terms: the settings.
+        now: the clock.
+    """
 
     def __init__(
         self,
@@ -73,6 +86,7 @@ class Watcher:
         *,
         senses: Senses,
         hands: Hands,
+        names: Callable[[], list[str]],
         records: Records,
         reports: Reports,
         terms: Terms,
@@ -85,7 +99,7 @@ class Watcher:
         self._reports = reports
         self._terms = terms
         self._condition = condition = Condition(service, records, reports, now)
-        self._healer = Healer(condition, hands, records)
+        self._healer = Healer(condition, hands, records, names)
         self._absence = Absence(
             condition,
             self._healer,
@@ -115,6 +129,7 @@ class Watcher:
         self._job_seen: int | None = None
         """The number of the newest job that is over; none, while that cannot be known."""
         self._health: Health | None = None
+        self._was_restarting_since = row.since if row.state == RESTARTING else None
         if row.state == RESTARTING:
             row.state, row.known = WARMING, {}
         condition.save()
@@ -184,7 +199,7 @@ class Watcher:
             return False  # no job can be on what has no container
         is_over = job is not None and job.state not in ACTIVE
         if self._job_seen is None:  # what was over before we could look is no news
-            self._job_seen = job.number - (not is_over) if job else 0
+            self._job_seen = job.number - (not is_over or self._is_awaited(job)) if job else 0
         if job is None or job.number <= self._job_seen:
             return False
         if is_over:
@@ -196,10 +211,16 @@ class Watcher:
             self._condition.set(RESTARTING, f"Job {job.number} is at work on it.")
         return True
 
+    def _is_awaited(self, job: Job) -> bool:
+        """Whether it was at work when the last watch process ended."""
+        since, ended = self._was_restarting_since, job.finished_at
+        return since is not None and ended is not None and ended >= since
+
     def _after(self, job: Job) -> None:
         """A job on it is over, however it ended."""
         condition, is_stop = self._condition, job.kind == "service.stop"
-        self._absence.job_is_over()
+        left_undone = not is_stop and job.state != State.SUCCEEDED
+        self._absence.job_is_over(left_undone=left_undone)
         self._healer.job_is_over()
         self._work.is_well()
         condition.due = condition.time()
@@ -209,8 +230,9 @@ class Watcher:
             return
         if job.by != WATCH and job.state == State.SUCCEEDED:
             self._records.forgive(self.service.name)
-        condition.probe_failed = False
-        condition.set(STOPPED if is_stop else WARMING, job.reason)
+        # Of a restart of ours that did not come to its end a probe has to tell what it did.
+        condition.probe_failed = left_undone and job.by == WATCH
+        condition.set(STOPPED if is_stop else SUSPECT if left_undone else WARMING, job.reason)
 
     # Looks.
 
@@ -354,6 +376,8 @@ class Watcher:
             condition.due = condition.time() + AGAIN_S
         elif self._work.is_in_use():
             self._work.is_late()  # the next one waits until that is over
+        elif self._work.was_late and self._work.may_be_others(self._senses.computes):
+            condition.due = condition.time() + AGAIN_S
         elif self._work.was_late:
             self._fails(check.detail)
         else:

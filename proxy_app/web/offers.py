@@ -31,7 +31,7 @@ def offers(
 
 
 def _whisperx(gateway: Gateway, services: Sequence[Data]) -> dict[str, Any] | None:
-    its = [service for service in services if service["api"] == "whisperx"]
+    its = [it for it in services if it["api"] == "whisperx" and it["state"] != "absent"]
     if any(service["state"] == "ready" for service in its):
         return None
     job = _last(gateway, _INSTALL)

@@ -9,6 +9,7 @@ from flask import Blueprint, abort, render_template, request
 
 from proxy_app import __version__
 from proxy_app.api import jobs as jobs_api
+from proxy_app.api import keys as keys_api
 from proxy_app.gateway import current
 from proxy_app.jobs import NoJobError
 from proxy_app.web.live import collected, parts
@@ -85,11 +86,13 @@ def edit_host(name: str) -> str:
 
 @bp.get("/settings")
 def settings() -> str:
-    """What is set for all: the secrets."""
-    kept = current().room.secrets
+    """What is set for all: the keys of programs, and the secrets."""
+    gateway = current()
+    kept = gateway.room.secrets
     return render_template(
         "settings.html",
         here="/settings",
+        keys=[keys_api.shown(key) for key in gateway.keys.all()],
         secrets=[
             {
                 "name": name,

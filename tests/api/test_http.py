@@ -50,6 +50,20 @@ def test_an_unknown_page_is_html(gateway: Gateway) -> None:
     assert response.headers["Content-Type"].startswith("text/html")
 
 
+@pytest.mark.parametrize("path", ["/jobs?before=x", "/jobs?before=0"])
+def test_what_is_wrong_with_a_page_is_a_page_for_a_browser_and_json_for_a_program(
+    gateway: Gateway, path: str
+) -> None:
+    browser = gateway.get(path, Accept="text/html,application/xhtml+xml,*/*;q=0.8")
+    assert (browser.status_code, browser.headers["Content-Type"].split(";")[0]) == (
+        400, "text/html",
+    )  # fmt: skip
+    assert "`before`: expected 1 to" in browser.text
+    assert gateway.get(path).json()["error"]["param"] == "before"
+    api = gateway.get("/api/jobs?before=x", Accept="text/html")
+    assert api.json()["error"]["param"] == "before"
+
+
 def test_a_requests_id_comes_back(gateway: Gateway) -> None:
     assert gateway.get("/livez", **{"x-request-id": "a.b-c_9"}).headers["x-request-id"] == "a.b-c_9"
 
@@ -62,7 +76,7 @@ def test_a_harmful_or_missing_id_is_replaced(gateway: Gateway, sent: str) -> Non
 
 def test_the_id_is_in_the_access_log(gateway: Gateway) -> None:
     gateway.get("/livez", **{"x-request-id": "find-me-again"})
-    assert eventually(lambda: "id=find-me-again" in gateway.log.read_text())
+    assert eventually(lambda: '"request_id": "find-me-again"' in gateway.log.read_text())
 
 
 def test_a_path_cannot_forge_a_line_of_the_log(gateway: Gateway) -> None:

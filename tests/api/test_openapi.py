@@ -51,8 +51,12 @@ the answer of /api/jobs/kinds says."""
 
 @pytest.fixture(scope="module")
 def web(engine: StandIn, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Web]:
-    """A gateway with an inventory, WhisperX and an LLM; nobody starts its jobs."""
-    upstream = {"WHISPERX_HOST": "127.0.0.1", "WHISPERX_PORT": str(engine.port)}
+    """A gateway with an inventory, WhisperX, an LLM and eSpeak NG; nobody starts its jobs."""
+    upstream = {
+        "WHISPERX_HOST": "127.0.0.1",
+        "WHISPERX_PORT": str(engine.port),
+        "SPEECH_VOICE": "true",
+    }
     with StandInLLM() as llm:
         upstream |= {"LLM_HOST": "127.0.0.1", "LLM_PORT": str(llm.port)}
         house = House(house_settings(tmp_path_factory.mktemp("openapi"), **upstream))
@@ -159,7 +163,8 @@ def refuse_undeclared(document: dict[str, Any], method: str, path: str, answer: 
     [
         *("/api/services", "/api/services/{name}", "/api/jobs", "/api/jobs/kinds", "/api/secrets"),
         *("/api/jobs/{job_id}", "/api/whisperx/install/{job_id}", "/api/whisperx/status"),
-        *("/api/hosts", "/api/openapi.json", "/v1/models", "/v1/models/{model}"),
+        *("/api/hosts", "/api/openapi.json", "/v1/audio/voices", "/v1/audio/models"),
+        *("/v1/models", "/v1/models/{model}"),
     ],
 )
 def test_answers_have_nothing_that_is_not_declared(

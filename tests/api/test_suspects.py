@@ -63,6 +63,18 @@ def test_a_good_probe_counts_as_an_answer(gateway: Gateway, standin: StandIn) ->
     is_to_blame(gateway.transcribe(BAD))
 
 
+@pytest.mark.parametrize("path", [PATH, OPENAI])
+def test_a_recording_that_was_answered_well_since_is_cleared(
+    gateway: Gateway, standin: StandIn, path: str
+) -> None:
+    standin.behave("500", FAULT)
+    met_a_500(gateway.transcribe(BAD, path))
+    standin.behave("ok")
+    assert gateway.transcribe(BAD, path).status_code == 200
+    standin.behave("500", FAULT)
+    met_a_500(gateway.transcribe(BAD, path))
+
+
 def test_a_recording_is_known_by_its_sound_and_not_by_its_file(
     gateway: Gateway, standin: StandIn
 ) -> None:

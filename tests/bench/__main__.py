@@ -13,6 +13,7 @@ BENCHMARKS = (
     ("merge", "bench"),
     ("engine", "dev"),
     ("gateway", "dev"),
+    ("voices", "dev"),
     ("jobs", "dev"),
     ("page", "dev"),
     ("healing", "dev"),

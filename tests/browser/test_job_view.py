@@ -1,13 +1,16 @@
 """The view of a job, in a browser: real playbooks, and jobs that a test tells."""
 
 import re
+import time
 from collections.abc import Iterator
 
 import pytest
 from playwright.sync_api import BrowserContext, Page, expect
 
 from proxy_app.jobs.states import State
+from tests.browser.axe import problems
 from tests.browser.conftest import PHONE, Shoot, Site
+from tests.browser.relay import relayed
 from tests.jobs.told import Told
 from tests.jobs.web import free_port, serving
 
@@ -298,3 +301,132 @@ def test_a_job_that_is_not_there_is_a_page_that_says_so(page: Page, site: Site) 
     assert response is not None
     assert response.status == 404
     expect(page.get_by_role("link", name="To the services")).to_be_visible()
+
+
+def test_every_phase_has_its_state_and_time_and_the_job_counts_on(
+    page: Page, site: Site, told: Told
+) -> None:
+    begun = time.time() - 125
+    phases = [
+        {"name": "Preflight", "state": "succeeded", "started_at": begun, "finished_at": begun + 5},
+        {"name": "Build", "state": "running", "started_at": begun + 5, "finished_at": None},
+    ]
+    site.house.change(told.job, started_at=begun)
+    site.house.room.jobs.note(told.job.id, phases)
+    page.clock.install()
+    open_job(page, site, told.job.id)
+    shown = page.locator(".job-phases li")
+    expect(shown).to_have_text([re.compile(r"Preflight, Succeeded\s+5 s"),
+                                re.compile(r"Build, Running\s+\d min .* s")])  # fmt: skip
+    expect(page.locator(".job-facts")).to_contain_text(re.compile(r"for \d min .* s"))
+    page.clock.fast_forward("01:00:00")
+    expect(shown.last).to_have_text(re.compile(r"Build, Running\s+1 h"))
+    expect(page.locator(".job-facts")).to_contain_text("for 1 h")
+    told.end(State.LOST, "Nothing runs it any more.")
+    expect(shown.last).to_have_attribute("data-state", "lost")
+    assert page.locator(".turns").count() == 0, "nothing turns in a job that is over"
+    outcome, log = page.locator(".outcome").bounding_box(), page.locator("#log").bounding_box()
+    assert outcome
+    assert log
+    assert outcome["y"] + outcome["height"] <= log["y"], "the reason is above the log"
+
+
+def test_a_laptop_that_slept_goes_on_where_it_was(page: Page, site: Site, told: Told) -> None:
+    put(told, 1, 5)
+    with relayed(site.web.port) as relay:
+        page.clock.install()
+        page.goto(f"http://127.0.0.1:{relay.port}/jobs/{told.job.id}")
+        expect(page.locator(".line")).to_have_count(5)
+        relay.forget()  # as a router does: both ends believe that they are connected
+        put(told, 6, 9)
+        page.clock.fast_forward("08:00:00")
+        expect(page.locator(".line")).to_have_count(9)
+        assert lines(page) == [f"line {number}" for number in range(1, 10)]
+
+
+def test_a_hidden_tab_gives_its_connection_back_and_goes_on(
+    page: Page, site: Site, told: Told
+) -> None:
+    put(told, 1, 5)
+    hide = (
+        "value => { Object.defineProperty(document, 'hidden', {value, configurable: true});"
+        " document.dispatchEvent(new Event('visibilitychange')); }"
+    )
+    with relayed(site.web.port) as relay:
+        page.clock.install()
+        page.goto(f"http://127.0.0.1:{relay.port}/jobs/{told.job.id}")
+        expect(page.locator(".line")).to_have_count(5)
+        streams = relay.asked_for("/stream")
+        page.evaluate(hide, True)
+        page.clock.fast_forward(35_000)
+        put(told, 6, 9)
+        page.clock.fast_forward(60_000)
+        assert relay.asked_for("/stream") == streams, "it asked again while it was hidden"
+        expect(page.locator(".line")).to_have_count(5)
+        page.evaluate(hide, False)
+        expect(page.locator(".line")).to_have_count(9)
+        assert relay.asked_for("/stream") == streams + 1
+
+
+def test_the_log_is_downloaded_in_colours_too(page: Page, site: Site, told: Told) -> None:
+    told.events.log("\x1b[32mgreen\x1b[0m")
+    open_job(page, site, told.job.id)
+    page.locator("summary", has_text="Download").click()
+    with page.expect_download() as download:
+        page.get_by_role("link", name="With colours (ANSI)").click()
+    assert "\x1b[32mgreen\x1b[0m" in download.value.path().read_text()
+
+
+def tab_to(page: Page, name: str) -> None:
+    """Press Tab until this has the focus, which is to be seen."""
+    for _ in range(60):
+        page.keyboard.press("Tab")
+        focused = page.evaluate(
+            "() => { const it = document.activeElement;"
+            " const name = it.labels?.[0]?.textContent ?? it.textContent;"
+            " return [name.trim(), getComputedStyle(it).outlineStyle]; }"
+        )
+        if focused[0] == name:
+            assert focused[1] == "solid", f"nobody sees that {name} has the focus"
+            return
+    pytest.fail(f"{name} cannot be reached by the Tab key")
+
+
+def test_a_job_is_canceled_forced_and_run_again_by_keyboard(
+    page: Page, site: Site, told: Told
+) -> None:
+    put(told, 1, 300)
+    open_job(page, site, told.job.id)
+    tab_to(page, "Skip to the content")
+    page.keyboard.press("Enter")
+    tab_to(page, "Cancel the job")
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("button", name="Not now")).to_be_focused()
+    page.keyboard.press("Tab")
+    page.keyboard.press("Enter")
+    expect(page.locator(".job-title .pill")).to_have_text("Canceling")
+    # The button is gone, and what comes next is not the log's three hundred lines further on.
+    tab_to(page, "Force stop")
+    page.keyboard.press("Escape")
+    told.end(State.CANCELED, "Canceled by a test.")
+    expect(page.locator(".job-title .pill")).to_have_text("Canceled")
+    focused = page.evaluate("() => document.activeElement.closest('.job-head') !== null")
+    assert focused, "the focus went with the button"
+    assert page.evaluate("() => document.activeElement.tagName") != "BUTTON", "Enter would do it"
+    tab_to(page, "Run again")
+    tab_to(page, "Search the log")
+    page.keyboard.type("line 150")
+    page.keyboard.press("Enter")
+    expect(page).to_have_url(re.compile("#L150$"))
+    assert problems(page) == []
+
+
+def test_who_wants_no_motion_has_none(page: Page, site: Site, told: Told) -> None:
+    phase = {"name": "Build", "state": "running", "started_at": 1.0, "finished_at": None}
+    site.house.room.jobs.note(told.job.id, [phase])
+    open_job(page, site, told.job.id)
+    count = "() => document.getAnimations().length"
+    expect(page.locator(".job-phases .turns")).to_have_count(1)
+    assert page.evaluate(count) > 0
+    page.emulate_media(reduced_motion="reduce")
+    assert page.evaluate(count) == 0

@@ -9,20 +9,21 @@ import sys
 from pathlib import Path
 
 import pytest
+import requests
 
+from proxy_app.watch.clip import SPOKEN
+from proxy_app.watch.words import ENOUGH, likeness
 from tests.e2e.conftest import ROOT, Installation
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
-COMMANDS = [
-    line
-    for block in re.findall(r"^```sh\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
-    for line in block.splitlines()
-]
+SPEECH = (ROOT / "docs/text-to-speech.md").read_text(encoding="utf-8")
 
 
-def commands(start: str) -> list[str]:
-    found = [line for line in COMMANDS if line.startswith(start)]
-    assert found, f"the README has no command that starts with {start}"
+def commands(start: str, page: str = README) -> list[str]:
+    blocks = re.findall(r"^```sh\n(.*?)^```", page, re.MULTILINE | re.DOTALL)
+    lines = [line for block in blocks for line in block.splitlines()]
+    found = [line for line in lines if line.startswith(start)]
+    assert found, f"the page has no command that starts with {start}"
     return found
 
 
@@ -42,7 +43,7 @@ def test_every_command_is_one_of_those_tested_here() -> None:
         "WHISPERX_MODEL=",
         ".venv/ansible/",
     )
-    assert [line for line in COMMANDS if not line.startswith(known)] == []
+    assert [line for line in commands("") if not line.startswith(known)] == []
 
 
 def test_every_make_goal_of_the_documents_exists() -> None:
@@ -71,6 +72,36 @@ def test_a_curl_command_works(
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert "This is Diane" in done.stdout.replace("\n", " ")
+
+
+@pytest.mark.parametrize("command", commands("curl ", SPEECH))
+def test_a_curl_command_of_text_to_speech_works(
+    command: str, installation: Installation, tmp_path: Path
+) -> None:
+    here = command.replace("http://127.0.0.1:8080", installation.url)
+    done = subprocess.run(
+        [*shlex.split(here), "--silent", "--show-error", "--fail"],
+        cwd=tmp_path, capture_output=True, text=True, check=False, timeout=120,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    made = [path.stat().st_size for path in tmp_path.iterdir()]
+    assert all(size > 5000 for size in made)
+    assert made or "alloy" in done.stdout
+
+
+def test_what_is_spoken_is_heard(installation: Installation) -> None:
+    spoken = requests.post(
+        f"{installation.url}/v1/audio/speech",
+        json={"model": "tts-1", "voice": "en-US", "input": SPOKEN},
+        timeout=120,
+    )
+    assert spoken.headers["x-served-by"] == "voice"
+    heard = requests.post(
+        f"{installation.url}/v1/audio/transcriptions",
+        files={"file": ("speech.mp3", spoken.content)},
+        timeout=120,
+    )
+    assert likeness(SPOKEN, heard.json()["text"]) > ENOUGH, heard.text
 
 
 def test_the_merge_command_works(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from tests.fleet.engine import Engine, MissingError, running_engine
 from tests.fleet.fleet import Fleet, running_fleet
-from tests.fleet.playbooks import Playbooks
+from tests.fleet.playbooks import Playbooks, warm
 from tests.fleet.spark import Spark
 
 
@@ -53,6 +53,7 @@ def spark2(fleet: Fleet) -> Spark:
 
 
 @pytest.fixture(scope="session")
-def playbook(fleet: Fleet) -> Playbooks:
+def playbook(fleet: Fleet) -> Iterator[Playbooks]:
     """Runs a playbook on the fleet: `playbook("whisperx", whisperx_state="absent")`."""
-    return Playbooks(inventory=fleet.inventory(), folder=fleet.folder)
+    with warm(Playbooks(inventory=fleet.inventory(), folder=fleet.folder)) as playbooks:
+        yield playbooks

@@ -8,10 +8,13 @@ import re
 import secrets
 import subprocess
 import time
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
+
+from tests.fleet.warm import warm_ansible
 
 ROOT = Path(__file__).resolve().parents[2]
 RECAP = re.compile(
@@ -45,6 +48,8 @@ class Playbooks:
     folder: Path
     """Holds HOME, connections (cp) and files of variables; a folder for one test run."""
     working_folder: Path = ROOT
+    warm: Sequence[str] = ()
+    """What stands for the command ansible-playbook where it runs as it does by default."""
 
     def __call__(
         self,
@@ -60,10 +65,9 @@ class Playbooks:
         A variable {"__ansible_unsafe": "{{ x }}"} is passed on as that text, not as a template.
         """
         began = time.monotonic()
-        process = self.start(
-            name, *arguments, inventory=inventory, environment=environment, **extra
-        )
-        with process:
+        warm = self.warm if self.working_folder == ROOT and not environment else ()
+        command = self._command(name, *arguments, inventory=inventory, by=warm, **extra)
+        with self._started(command, environment) as process:
             try:
                 out, _ = process.communicate(timeout=timeout)
             except subprocess.TimeoutExpired:
@@ -84,19 +88,37 @@ class Playbooks:
         name: str | Path,
         *arguments: str,
         inventory: Path | None = None,
-        environment: Mapping[str, str] | None = None,
         **extra: Any,  # noqa: ANN401
     ) -> subprocess.Popen[str]:
         """Start a playbook and return at once; its output is a pipe."""
+        return self._started(self._command(name, *arguments, inventory=inventory, **extra), {})
+
+    def _command(
+        self,
+        name: str | Path,
+        *arguments: str,
+        inventory: Path | None,
+        by: Sequence[str] = (),
+        **extra: Any,  # noqa: ANN401
+    ) -> list[str]:
         playbook = name if isinstance(name, Path) else ROOT / "playbooks" / f"{name}.yml"
-        command = [str(ansible("ansible-playbook")), "-i", str(inventory or self.inventory)]
+        command = [
+            *(by or [str(ansible("ansible-playbook"))]),
+            "-i",
+            str(inventory or self.inventory),
+        ]
         if extra:
             file = self.folder / f"extra-{secrets.token_hex(4)}.json"
             file.touch(mode=0o600)
             file.write_text(json.dumps(extra))
             command += ["-e", f"@{file}"]
+        return [*command, *arguments, str(playbook)]
+
+    def _started(
+        self, command: Sequence[str], environment: Mapping[str, str] | None
+    ) -> subprocess.Popen[str]:
         return subprocess.Popen(
-            [*command, *arguments, str(playbook)],
+            command,
             cwd=self.working_folder,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
@@ -120,6 +142,18 @@ class Playbooks:
             "ANSIBLE_HOST_KEY_CHECKING": "True",
             "ANSIBLE_SSH_CONTROL_PATH_DIR": str(self.folder / "cp"),
         }
+
+
+@contextmanager
+def warm(playbooks: Playbooks) -> Iterator[Playbooks]:
+    """The same, of which most runs need no start of Ansible."""
+    python = ansible("ansible-playbook").with_name("python")
+    if not python.exists():
+        yield playbooks  # SPEECH_ANSIBLE_BIN is no virtual environment
+        return
+    place = (playbooks.folder / "warm.sock", playbooks.environment(), playbooks.working_folder)
+    with warm_ansible(python, *place) as command:
+        yield replace(playbooks, warm=command)
 
 
 def ansible(command: str) -> Path:

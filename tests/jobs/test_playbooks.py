@@ -109,7 +109,12 @@ def test_the_log_of_a_build_is_told_try_by_try_and_the_last_part_too(played: Pla
     lines = [line for line in played.text("building").splitlines() if line.startswith("#")]
     expected = [(f"#{n} [cpu {n}/5] RUN make", f"#{n} DONE") for n in range(1, 6)]
     assert lines == [line for pair in expected for line in pair]
-    assert "RETRYING" not in played.text("building")
+
+
+def test_what_is_waited_for_is_no_failure_in_the_log(played: Played) -> None:
+    told = [line for line in played.text("building").splitlines() if line.startswith("waiting")]
+    assert told == [f"waiting: [building] (try {number} of 10)" for number in (1, 2)]
+    assert "FAILED" not in played.text("building")
 
 
 def test_a_host_that_cannot_be_reached_fails_the_job_and_says_so(played: Played) -> None:

@@ -247,6 +247,7 @@ def test_a_server_that_answers_500_until_it_is_restarted_is_probed_and_restarted
     refused = control.transcribe(CLIP)
     assert (refused.status_code, refused.headers["Retry-After"]) == (503, "60")
     expect(state(page)).to_have_text("Restarting")
+    expect(card(page)).to_contain_text("It answered a deep probe with status 500.")
     expect(card(page).locator(".doing")).to_be_visible()
     shoot(page, "fleet-12-wedged")
     expect(state(page)).to_have_text("Ready")
@@ -297,12 +298,13 @@ def test_a_server_that_stays_wedged_is_given_up_after_three_restarts_and_clients
     assert "client" not in control.uploads(), "it is not even asked"
 
 
-def test_a_container_that_is_gone_is_said_to_be_absent(
+def test_a_container_that_is_gone_is_absent_and_whisperx_is_offered_again(
     page: Page, control: Control, spark1: Spark, shoot: Shoot
 ) -> None:
     open_speech(page, control.url)
     spark1.docker("rm", "--force", CONTAINER)
     expect(state(page)).to_have_text("Absent")
     expect(card(page)).to_contain_text(re.compile(f"no container {CONTAINER} on spark1"))
+    expect(offer(page)).to_be_visible()
     shoot(page, "fleet-15-absent")
     assert control.transcribe(CLIP).status_code == 503

@@ -112,13 +112,13 @@ class Received:
     def __init__(self, path: str, headers: dict[str, str], body: bytes) -> None:
         self.path = path
         self.headers = headers
-        self._body = body
+        self.body = body
 
     def form(self) -> tuple[MultiDict[str, str], bytes]:
         """The text fields and the file."""
         boundary = self.headers["content-type"].partition("boundary=")[2].strip('"')
         parser = MultiPartParser(stream_factory=lambda *_about, **_more: BytesIO())
-        fields, files = parser.parse(BytesIO(self._body), boundary.encode(), len(self._body))
+        fields, files = parser.parse(BytesIO(self.body), boundary.encode(), len(self.body))
         return fields, files["file"].read()
 
 
@@ -142,6 +142,8 @@ class StandIn:
         self.headers: dict[str, str] = {}
         """More headers of every answer."""
         self.health: tuple[int, Any] = (200, dict(self.healthy))
+        self.lists: dict[str, tuple[int, Any]] = {}
+        """What else it answers when it is asked, by path."""
         self.asked = 0
         """How often it was asked for its health."""
         self.health_takes_s = 0.0
@@ -159,7 +161,8 @@ class StandIn:
         """Bytes that a flood could get rid of."""
 
     def behave(self, behaviour: str, answer: Any = None) -> None:  # noqa: ANN401 - any JSON
-        """From now on: ok, hang, drip, half, reset, torn, early, or a status such as "500".
+        """From now on: ok, hang, drip, half, reset, torn, early, or a status such as "500"; or
+        one_by_one: each answer waits for a release of `steps`.
 
         Streams besides: stepwise, cut, flood, endless. The answer of a stream is a list of lines,
         objects or bytes.
@@ -173,7 +176,7 @@ class StandIn:
             return transcription()
         if received.path == "/v1/audio/translations":
             return transcription() | {"task": "translate"}
-        return conversation(words=b'name="words"' in received._body[:4096])
+        return conversation(words=b'name="words"' in received.body[:4096])
 
     def __enter__(self) -> Self:
         self._thread.start()
@@ -215,6 +218,9 @@ class _Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         """Tell how it is."""
         standin = self.server.standin
+        if self.path in standin.lists:
+            self._send(*standin.lists[self.path])
+            return
         time.sleep(standin.health_takes_s)
         standin.asked += 1
         status, answer = standin.health
@@ -250,8 +256,11 @@ class _Handler(BaseHTTPRequestHandler):
         time.sleep(standin.takes_s)
         if standin.behaviour == "ok" and b'name="stream"' in body[:4096]:
             self._stream(self._lines())
-        elif standin.behaviour == "ok":
-            self._send(200, standin.answer or standin.answer_to(received))
+        elif standin.behaviour in ("ok", "one_by_one"):
+            answer = standin.answer or standin.answer_to(received)
+            if standin.behaviour == "one_by_one":
+                standin.steps.acquire()
+            self._send(200, answer)
         elif standin.behaviour.isdecimal():
             self._send(int(standin.behaviour), standin.answer)
         else:

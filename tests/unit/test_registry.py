@@ -29,6 +29,14 @@ def test_a_missing_folder_registers_nothing(tmp_path: Path) -> None:
     assert read(tmp_path / "none") == Registered((), ())
 
 
+def test_the_voice_without_a_server_comes_after_all_others(tmp_path: Path) -> None:
+    kokoro = {"kind": "tts", "api": "openai", "base_url": "http://spark:8880"}
+    register(tmp_path, "zoe.json", kokoro)
+    found = read(tmp_path, SPEECH_VOICE="true", MAGPIE_HOST="spark1")
+    assert [service.name for service in found.speaking()] == ["magpie", "zoe", "voice"]
+    assert read(tmp_path / "none").speaking() == ()
+
+
 def test_a_file_registers_the_service_that_it_is_named_after(tmp_path: Path) -> None:
     register(tmp_path, "whisperx.json", GOOD | {"model": "medium"})
     (service,) = read(tmp_path).services

@@ -194,6 +194,18 @@ def _as_loud(wav: bytes, loudest: int) -> bytes:
     return wav[:44] + array("h", (sample * loudest // most for sample in samples)).tobytes()
 
 
+def test_espeak_is_probed_as_all_voices_are(prober: Prober) -> None:
+    voice = Service("voice", "eSpeak NG", "tts", "espeak", "espeak-ng", "127.0.0.1")
+    found = prober(voice)
+    assert found.found is Found.GOOD
+    assert found.heard.endswith(" s of sound")
+
+
+def test_what_has_no_voice_by_its_api_is_refused(prober: Prober) -> None:
+    found = prober(Service("odd", "Odd", "tts", "parakeet", "http://127.0.0.1:1", "spark1"))
+    assert found.found is Found.REFUSED
+
+
 def test_a_language_model_has_to_list_its_models(prober: Prober, whisperx: StandIn) -> None:
     whisperx.health_path = "/v1/models"
     whisperx.health = (200, {"data": [{"id": "llama"}]})

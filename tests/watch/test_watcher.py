@@ -79,6 +79,15 @@ def test_a_probe_that_nobody_asked_for_needs_a_second_one_to_restart(world: Worl
     assert (world.state, world.restarts) == ("restarting", 1)
 
 
+def test_a_probe_waits_behind_work_that_advances_but_not_for_ever(world: World) -> None:
+    world.works = True
+    world.go(2 * TERMS.probe_every_s)
+    assert world.probes == []
+    world.go(2 * TERMS.probe_every_s)
+    assert len(world.probes) == 1
+    assert world.restarts == 0
+
+
 def test_a_service_that_fails_every_other_probe_is_not_restarted(world: World) -> None:
     world.checks = [BAD, GOOD] * 10 + [GOOD]
     world.go(10 * TERMS.probe_every_s)

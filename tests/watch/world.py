@@ -58,6 +58,10 @@ class World:
     checks: Check | list[Check] = GOOD
     """What the next probes find; of a list the last one for ever."""
     standing: Standing = RUNNING
+    names: list[str] = field(default_factory=lambda: [SERVICE.name])
+    """Of the services of its container."""
+    computes: bool = False
+    """Whether its device is at work."""
     in_use: bool = False
     """Whether a request has been there since time began."""
     in_use_since: float | None = None
@@ -84,8 +88,11 @@ class World:
         """A watch process begins; the one before may have been killed at any moment."""
         self.watcher = Watcher(
             self.service,
-            senses=Senses(self.says, self.check, self.host_says, self.used_s),
+            senses=Senses(
+                self.says, self.check, self.host_says, lambda: self.computes, self.used_s
+            ),
             hands=self,
+            names=lambda: self.names,
             records=self.records,
             reports=self.reports,
             terms=TERMS,
@@ -144,6 +151,7 @@ class World:
         job = self.jobs[-1]
         job.state = state
         job.reason = f"It {state}."
+        job.finished_at = self.clock.wall
         if state is State.SUCCEEDED and job.kind in ("service.restart", "service.start"):
             self.new_life()
             if self.restart_helps:

@@ -16,7 +16,7 @@ from proxy_app.api.openapi import shapes
 from proxy_app.api.openapi.operations import OPERATIONS, Fields, Operation, Schema
 
 _VARIABLE = re.compile(r"<(?:(\w+)(?:\(([^)]*)\))?:)?(\w+)>")
-_PAGES = re.compile(r"/(api|v1|livez|readyz)(/|$)")
+_PAGES = re.compile(r"/(api|v1|livez|readyz|metrics)(/|$)")
 _TYPES: dict[type, str] = {
     str: "string", bool: "boolean", int: "integer", dict: "object", list: "array"
 }  # fmt: skip
@@ -44,9 +44,16 @@ def document(app: Flask) -> dict[str, Any]:
         "paths": paths,
         "components": {
             "schemas": components,
-            "securitySchemes": {"password": {"type": "http", "scheme": "basic"}},
+            "securitySchemes": {
+                "password": {"type": "http", "scheme": "basic"},
+                "key": {"type": "http", "scheme": "bearer"},
+            },
         },
-        "security": [{}, {"password": []}],  # on loopback, until one is set, it needs none
+        "security": [
+            {},
+            {"password": []},
+            {"key": []},
+        ],  # on loopback, until one is set, it needs none
     }
 
 
@@ -85,6 +92,8 @@ def _operation(
     if operation.passed_on:
         content = {_JSON: {"schema": {"type": "object"}}}
         shown["requestBody"] = {"required": True, "content": content}
+    if operation.json is not None:
+        shown["requestBody"] = {"required": True, "content": {_JSON: {"schema": operation.json}}}
     if operation.upload is not None:
         schema = {"type": "object", "properties": operation.upload, "required": ["file"]}
         content = {"multipart/form-data": {"schema": schema}}

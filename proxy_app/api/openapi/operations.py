@@ -9,8 +9,9 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from proxy_app.api import hosts, jobs, secrets, services
+from proxy_app.api import hosts, jobs, keys, openai_speech, secrets, services
 from proxy_app.api.openapi import shapes
+from proxy_app.audio.encode import FORMATS
 
 Schema = dict[str, Any]
 Fields = Mapping[str, type]
@@ -52,6 +53,40 @@ _TRANSLATION: dict[str, Schema] = {
 }
 
 
+_SPEECH: Schema = {
+    "type": "object",
+    "properties": {
+        "input": {**_TEXT, "minLength": 1, "description": "The text."},
+        "voice": {
+            "anyOf": [
+                {**_TEXT, "minLength": 1},
+                {
+                    "type": "object",
+                    "properties": {"id": {**_TEXT, "minLength": 1}},
+                    "required": ["id"],
+                },
+            ]
+        },
+        "model": {"type": ["string", "null"], "description": "GET /v1/audio/models lists them."},
+        "instructions": {
+            "type": ["string", "null"], "maxLength": openai_speech.LONGEST_INSTRUCTIONS
+        },
+        "response_format": {"enum": [*FORMATS, None], "default": "mp3"},
+        "speed": {
+            "type": ["number", "null"],
+            "minimum": openai_speech.SPEEDS[0],
+            "maximum": openai_speech.SPEEDS[1],
+        },
+        "stream_format": {"enum": [*openai_speech.STREAM_FORMATS, None], "default": "audio"},
+    },
+    "required": ["input", "voice"],
+}  # fmt: skip
+_SOUND: dict[str, Schema] = {
+    made.content_type.partition(";")[0]: {"type": "string", "format": "binary"}
+    for made in FORMATS.values()
+}
+
+
 def _events(*names: str) -> dict[str, Schema]:
     """A stream of events, of which the schema shows one; `data` is JSON."""
     parts = {"data": _TEXT} | ({"event": {"enum": list(names)}, "id": _TEXT} if names else {})
@@ -79,6 +114,8 @@ class Operation:
     """The fields of its form, `file` among them."""
     passed_on: bool = False
     """Whether it takes any JSON object, which somebody else looks at."""
+    json: Schema | None = None
+    """The JSON that it takes, where that is more than `body` can tell."""
 
 
 _ACCEPTED = Operation(shapes.JobAccepted, 202, body={})
@@ -91,6 +128,7 @@ OPERATIONS: dict[str, Operation] = {
     "GET /readyz": Operation(
         also={"text/plain": _TEXT}, other_status=503, query={"verbose": _TEXT}
     ),
+    "GET /metrics": Operation(also={"text/plain": _TEXT}),
     "GET /api/openapi.json": Operation(dict[str, Any]),
     "POST /api/audio/transcribe-with-speakers": Operation(
         shapes.Conversation, also={"application/x-ndjson": _TEXT}, upload=_UPLOAD
@@ -111,6 +149,9 @@ OPERATIONS: dict[str, Operation] = {
     "POST /v1/responses": _PASSED_ON,
     "GET /v1/models": Operation(shapes.ModelList),
     "GET /v1/models/{model}": Operation(shapes.ModelAnswer),
+    "POST /v1/audio/speech": Operation(also={**_events(), **_SOUND}, json=_SPEECH),
+    "GET /v1/audio/voices": Operation(shapes.VoiceList),
+    "GET /v1/audio/models": Operation(shapes.SpeechModelList),
     "GET /api/whisperx/status": Operation(shapes.WhisperXStatus),
     "POST /api/whisperx/install": Operation(
         shapes.JobAccepted, 202, body=jobs.INSTALL, optional=jobs.INSTALL
@@ -149,6 +190,9 @@ OPERATIONS: dict[str, Operation] = {
         shapes.HostAnswer, body=hosts.CHANGE, optional=hosts.CHANGE
     ),
     "DELETE /api/hosts/{name}": Operation(status=204),
+    "GET /api/keys": Operation(shapes.KeyList),
+    "POST /api/keys": Operation(shapes.MadeKey, 201, body=keys.MAKE, optional=keys.OPTIONAL),
+    "DELETE /api/keys/{key_id}": Operation(status=204),
     "GET /api/secrets": Operation(dict[str, shapes.SecretAnswer]),
     "PUT /api/secrets/{name}": Operation(
         shapes.SecretAnswer, body=secrets.VALUE

@@ -96,6 +96,34 @@ class KindList(TypedDict):
     kinds: list[KindAnswer]
 
 
+class VoiceAnswer(TypedDict):
+    """A voice; of OpenAI's names, which every service answers to, there is only the name."""
+
+    id: str
+    name: str
+    language: str | None
+    service: str | None
+
+
+class VoiceList(TypedDict):
+    """The voices that there are at this moment."""
+
+    voices: list[VoiceAnswer]
+
+
+class SpeechModel(TypedDict):
+    """What `model` may be for speech."""
+
+    id: str
+    name: str
+
+
+class SpeechModelList(TypedDict):
+    """All of them."""
+
+    models: list[SpeechModel]
+
+
 class WhisperXStatus(TypedDict):
     """Whether WhisperX is there, and its last install."""
 
@@ -200,6 +228,29 @@ class Transcription(TypedDict):
     segments: NotRequired[list[dict[str, Any]]]
     words: NotRequired[list[dict[str, Any]]]
     usage: NotRequired[dict[str, Any]]
+
+
+class KeyAnswer(TypedDict):
+    """A key of a program's, without its secret."""
+
+    id: str
+    name: str
+    created_at: str
+    used_at: str | None
+    max_in_flight: int | None
+    per_minute: int | None
+
+
+class MadeKey(KeyAnswer):
+    """A key that was just made, which nobody is told again."""
+
+    key: str
+
+
+class KeyList(TypedDict):
+    """All keys."""
+
+    keys: list[KeyAnswer]
 
 
 class ModelAnswer(TypedDict):

@@ -4,7 +4,7 @@
 import "./actions.js";
 import { send } from "./api.js";
 import { busy, clearWrongs, missing, showWrong } from "./forms.js";
-import { keyOf } from "./keys.js";
+import { keyOf } from "./host_key.js";
 
 const byId = (id) => document.getElementById(id);
 const [where, who, what] = ["where", "who", "what"].map(byId);
@@ -13,13 +13,14 @@ let key = null; // the one whose fingerprint a person compares
 
 const login = () => ({
   address: where.elements.address.value.trim(),
-  port: Number(where.elements.port.value || 22),
+  port: Number(where.elements.port.value),
   user: where.elements.user.value.trim(),
 });
 
 function open(step) {
   step.hidden = false;
-  step.scrollIntoView({ block: "nearest", behavior: "smooth" });
+  const isCalm = matchMedia("(prefers-reduced-motion: reduce)").matches;
+  step.scrollIntoView({ block: "nearest", behavior: isCalm ? "instant" : "smooth" });
   byId("said").textContent = step.querySelector("h2").textContent.slice(1);
   step.querySelector("input, button").focus({ preventScroll: true });
 }
@@ -41,7 +42,7 @@ function step(form, work) {
 }
 
 step(where, async () => {
-  if (missing(where, ["address", "user"])) return;
+  if (missing(where, ["address", "user", "port"])) return;
   key = await keyOf(login());
   byId("key-type").textContent = `${key.type} of ${key.address}`;
   byId("fingerprint").textContent = key.fingerprint;

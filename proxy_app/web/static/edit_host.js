@@ -4,7 +4,7 @@ import "./actions.js";
 import { send } from "./api.js";
 import { complain } from "./dialogs.js";
 import { busy, clearWrongs, missing, showWrong } from "./forms.js";
-import { keyOf } from "./keys.js";
+import { keyOf } from "./host_key.js";
 
 const byId = (id) => document.getElementById(id);
 const form = byId("host");

@@ -1,4 +1,5 @@
-// A form of variables becomes an order. What is left at its default is left out: the role knows it.
+// A form of variables becomes an order. What is left alone is left out: the role knows it, or the
+// inventory, whose value may be another one than the role's default that is shown.
 
 import "./actions.js";
 import { send } from "./api.js";
@@ -6,6 +7,7 @@ import { complain } from "./dialogs.js";
 import { busy, clearWrongs, showWrong } from "./forms.js";
 
 const form = document.getElementById("order");
+const chosen = new Set();
 
 const READ = {
   bool: (input) => input.checked,
@@ -19,6 +21,22 @@ const READ = {
   ),
 };
 
+// What is typed and cannot be read would else be sent as if nothing was there.
+function unreadable(input, type) {
+  if (input.validity.badInput) return "A whole number is expected.";
+  const line = type === "dict" && input.value.split("\n").find((each) => each.trim() && !/^\s*[^=\s]+\s*=/.test(each));
+  return line ? `NAME=value is expected on each line, not: ${line.trim()}` : null;
+}
+
+function refuses() {
+  for (const field of form.querySelectorAll(".field[data-type]")) {
+    const input = field.querySelector("[name]");
+    const message = unreadable(input, field.dataset.type);
+    if (message) return showWrong(form, { param: input.name, message });
+  }
+  return false;
+}
+
 const isEmpty = (value) => value === "" || (typeof value === "object" && Object.keys(value).length === 0);
 
 function variables() {
@@ -26,15 +44,18 @@ function variables() {
   for (const field of form.querySelectorAll(".field[data-type]")) {
     const input = field.querySelector("[name]");
     const value = (READ[field.dataset.type] ?? (({ value: text }) => text.trim()))(input);
-    const isDefault = JSON.stringify(value) === field.dataset.default;
-    if (!isEmpty(value) && (!isDefault || field.dataset.required === "yes")) found[input.name] = value;
+    const isAlone = JSON.stringify(value) === field.dataset.default && !chosen.has(input);
+    if (!isEmpty(value) && (!isAlone || field.dataset.required === "yes")) found[input.name] = value;
   }
   return found;
 }
 
+form?.addEventListener("change", ({ target }) => chosen.add(target));
+
 form?.addEventListener("submit", (event) => {
   event.preventDefault();
   clearWrongs(form);
+  if (refuses()) return;
   const preview = event.submitter?.value === "preview";
   const order = { kind: form.dataset.kind, host: form.elements.host.value, variables: variables(), preview };
   busy(event.submitter ?? form.querySelector(".primary"), async () => {

@@ -116,18 +116,24 @@ byId("follow").addEventListener("click", () => log.follow(!log.following));
 byId("to-end").addEventListener("click", () => { log.follow(true); byId("log").focus(); });
 
 let typing = null;
+function search() {
+  clearTimeout(typing);
+  typing = null;
+  log.search(byId("search").value);
+}
 byId("search").addEventListener("input", () => {
   clearTimeout(typing);
-  typing = setTimeout(() => log.search(byId("search").value), 150);
+  typing = setTimeout(search, 150);
 });
 function step(by) {
-  log.step(by);
+  if (typing === null) log.step(by);
+  else search(); // Enter came before what was typed was looked for
   if (log.match >= 0) point(log.matches[log.match].number);
 }
 byId("search").addEventListener("keydown", (event) => {
   if (event.key === "Escape") {
     byId("search").value = "";
-    log.search("");
+    search();
   }
   if (event.key !== "Enter") return;
   event.preventDefault();

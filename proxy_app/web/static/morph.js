@@ -11,8 +11,25 @@ const keyOf = (node) => node.dataset?.key ?? (node.id || null);
 
 export function morph(element, html) {
   const fresh = new DOMParser().parseFromString(html, "text/html").body;
+  const focused = around(document.activeElement, element);
   putChildren(element, fresh);
+  keepFocus(focused);
   showTimes(element);
+}
+
+// An element and what is around it, up to `top`; nothing where it is not in there.
+function around(node, top) {
+  const found = [];
+  for (let at = node; top.contains(at); at = at.parentElement) found.push(at);
+  return found;
+}
+
+// What had the focus may be gone: then whoever uses the keyboard goes on from what is around it.
+function keepFocus(focused) {
+  if (!focused.length || focused[0].isConnected) return;
+  const left = focused.find((node) => node.isConnected);
+  left.tabIndex = -1;
+  left.focus({ preventScroll: true });
 }
 
 function putChildren(old, fresh) {

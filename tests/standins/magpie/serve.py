@@ -17,9 +17,15 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 RATE = 22_050
 SECONDS_PER_CHARACTER = 0.06
+LONGEST_S = 20.0
+"""Where the NIM ends, without a word about it."""
 VOICES = {
     "en-US,es-US,de-DE": {
-        "voices": ["Magpie-Multilingual.EN-US.Mia", "Magpie-Multilingual.DE-DE.Aria"]
+        "voices": [
+            "Magpie-Multilingual.EN-US.Mia",
+            "Magpie-Multilingual.EN-US.Mia.Calm",
+            "Magpie-Multilingual.DE-DE.Aria",
+        ]
     }
 }
 
@@ -58,15 +64,17 @@ class Handler(BaseHTTPRequestHandler):
 
 
 def tone(seconds: float) -> bytes:
-    """A WAV of 220 Hz."""
-    count = round(seconds * RATE)
-    samples = (round(8000 * math.sin(2 * math.pi * 220 * i / RATE)) for i in range(count))
+    """A WAV of 220 Hz, no longer than the NIM's."""
+    count = round(min(seconds, LONGEST_S) * RATE)
+    # A second has whole periods: it follows itself without a jump.
+    second = [round(8000 * math.sin(2 * math.pi * 220 * i / RATE)) for i in range(min(count, RATE))]
+    samples = (second * (int(LONGEST_S) + 1))[:count]
     file = io.BytesIO()
     with wave.open(file, "wb") as recording:
         recording.setnchannels(1)
         recording.setsampwidth(2)
         recording.setframerate(RATE)
-        recording.writeframes(b"".join(struct.pack("<h", sample) for sample in samples))
+        recording.writeframes(struct.pack(f"<{count}h", *samples))
     return file.getvalue()
 
 

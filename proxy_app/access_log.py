@@ -1,0 +1,45 @@
+"""gunicorn's access log as JSON, a line for each request, and the metrics of the same numbers."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import MutableMapping
+from datetime import timedelta
+from typing import Any
+
+from gunicorn.glogging import Logger as GunicornLogger
+
+# Nothing else: gunicorn imports this file before gevent has patched the standard library.
+
+
+class Logger(GunicornLogger):
+    """As gunicorn's, but for the access log."""
+
+    def access(
+        self,
+        resp: Any,  # noqa: ANN401 - gunicorn's response, whose types do not say what it has
+        req: object,  # noqa: ARG002 - gunicorn's signature
+        environ: MutableMapping[str, Any],
+        request_time: timedelta,
+    ) -> None:
+        """Write a request's line, and count the request."""
+        from proxy_app.telemetry.account import KEY, End  # noqa: PLC0415 - as above
+
+        account = environ.get(KEY)
+        if account is None:
+            return  # the application never saw it
+        headers = {str(name).lower(): str(value) for name, value in resp.headers}
+        body = environ["wsgi.input"]
+        end = End(
+            status=int(str(resp.status).split()[0]),
+            service=headers.get("x-served-by", ""),
+            total_s=request_time.total_seconds(),
+            upload_s=getattr(body, "seconds", 0.0),
+            bytes_in=getattr(body, "received", 0),
+            bytes_out=resp.sent or 0,
+        )
+        line = account.settle(end)
+        if self.access_log_enabled:
+            self.access_log.info(
+                "%s", json.dumps({**line, "client": environ.get("REMOTE_ADDR", "")})
+            )

@@ -1,0 +1,340 @@
+"""Text to speech: which services can do it, and one text's way through them to sound."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import BinaryIO, Protocol
+
+from proxy_app.api.errors import RETRY_IN_A_MINUTE, ApiError, BadRequestError
+from proxy_app.api.routing import health_of, in_turn
+from proxy_app.audio import wav
+from proxy_app.audio.encode import Format, Sound, encoded, silence, smooth
+from proxy_app.gateway import Gateway
+from proxy_app.services import Service, Speaking
+from proxy_app.services.health import READY
+from proxy_app.services.registry import ESPEAK
+from proxy_app.speech.aloud import is_speech
+from proxy_app.speech.pieces import Piece, pieces
+from proxy_app.speech.voices import OPENAI_VOICES, Voice
+from proxy_app.telemetry import Account
+from proxy_app.upstreams import (
+    MisconfiguredError,
+    RejectedTextError,
+    Speaks,
+    TimeLimitError,
+    UnavailableError,
+    UpstreamError,
+)
+
+log = logging.getLogger(__name__)
+
+MODELS = ("tts-1", "tts-1-hd", "gpt-4o-mini-tts", "gpt-4o-mini-tts-2025-12-15")
+"""OpenAI's, which clients have built in: any service answers to them, the best that is ready."""
+_PIECE_S = 12.0
+"""As the estimate goes: Magpie's slowest voices take not more than its 20 s for it."""
+_NOTHING_S = 0.25
+"""The silence for a text in which there is nothing to say."""
+_SILENT_RATE = 24_000
+_MOST_NAMED = 40
+"""Voices that an error lists."""
+_INTERNAL_ERROR = 500
+
+
+@dataclass(frozen=True, slots=True)
+class TtsModel:
+    """A name that `model` may have, and where it goes."""
+
+    id: str
+    services: tuple[Service, ...]
+    """The best first."""
+    is_voice: bool = False
+    """Whether it is a voice's name, which are in the list of models, too."""
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What a client asks for."""
+
+    text: str
+    """What is to be said, of `plain`'s."""
+    model: str
+    voice: str
+    instructions: str
+    format: Format
+    speed: float
+
+
+class Sink(Protocol):
+    """Where sound goes."""
+
+    told: bool
+    """Whether the client has heard something of it, so that nobody else can begin anew."""
+
+    def begin(self, rate: int) -> None:
+        """A service begins to speak, perhaps after another one has failed."""
+
+    def write(self, data: bytes) -> object:
+        """Take what comes next."""
+
+    def replace(self, file: bytes, /) -> None:
+        """Take a whole WAV instead."""
+
+
+class WavFile:
+    """A WAV on disk, with true sizes once it is complete."""
+
+    told = False
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+        self._rate = 0
+
+    def begin(self, rate: int) -> None:
+        """Forget what was there."""
+        self._rate = rate
+        self._file.seek(wav.HEADER_BYTES)
+        self._file.truncate()
+
+    def write(self, data: bytes) -> object:
+        """Append samples."""
+        return self._file.write(data)
+
+    def replace(self, file: bytes) -> None:
+        """Be another file."""
+        self._rate = 0
+        self._file.seek(0)
+        self._file.truncate()
+        self._file.write(file)
+
+    def complete(self) -> None:
+        """Write the header, unless it is there."""
+        if self._rate:
+            size = self._file.tell() - wav.HEADER_BYTES
+            self._file.seek(0)
+            self._file.write(wav.header(size, self._rate))
+
+
+def tts_models(gateway: Gateway) -> list[TtsModel]:
+    """The names that `model` may have, OpenAI's first; none without a service that speaks."""
+    services = tuple(
+        service
+        for service in gateway.registry.read().speaking()
+        if gateway.voices.by(service) is not None
+    )
+    own = {
+        name: tuple(it for it in services if name in (it.name, it.model))
+        for service in services
+        for name in (service.model, service.name)
+        if name
+    }
+    both = dict.fromkeys(MODELS, services) | own if services else {}
+    return [TtsModel(name, found) for name, found in both.items()]
+
+
+def voices(gateway: Gateway) -> list[tuple[Service | None, Voice]]:
+    """All voices of the services that can tell theirs now, and OpenAI's names, of any service."""
+    found: list[tuple[Service | None, Voice]] = []
+    services = [it for it in gateway.registry.read().speaking() if gateway.voices.by(it)]
+    for service in services:
+        adapter = gateway.voices.by(service)
+        if adapter is None or health_of(gateway, service).state != READY:
+            continue
+        try:
+            found += [(service, voice) for voice in adapter.voices(service)]
+        except UpstreamError as error:
+            log.warning("%s", error)
+    named = {voice.id for _, voice in found}
+    missing = [name for name in OPENAI_VOICES if name not in named] if services else []
+    return [*found, *((None, Voice(name, name, "")) for name in missing)]
+
+
+class Speech:
+    """What is done for one request.
+
+    Args:
+        gateway: its parts.
+        wanted: what the client asks for.
+        account: is told what it costs.
+
+    Raises:
+        ApiError: no service has such a model.
+    """
+
+    def __init__(self, gateway: Gateway, wanted: Wanted, account: Account) -> None:
+        self._gateway = gateway
+        self._account = account
+        self._wanted = wanted
+        self._account = account
+        self._model = _model(gateway, wanted.model)
+        self.by = self._model.services[0].name
+        """The service that is at work, or was the last to be."""
+
+    def run(self, sink: Sink) -> None:
+        """Say it.
+
+        Args:
+            sink: is given the sound as it is made, in the wanted format; of a wav its samples.
+
+        Raises:
+            ApiError, ChildError, QueueFullError, UpstreamError: each carries what the client gets.
+        """
+        parts = [it for it in pieces(self._wanted.text, _PIECE_S) if is_speech(it.text)]
+        if not parts:
+            self._hand_on(sink, iter([silence(_SILENT_RATE, _NOTHING_S)]))
+            return
+        failures: list[UpstreamError] = []
+        without: list[Service] = []
+        for route in in_turn(self._gateway, self._routes(), 0.0):
+            self.by = route.name
+            try:
+                if self._try(route.service, parts, sink):
+                    self._gateway.reports.answered(route.name)
+                    return
+                without.append(route.service)
+            except (UnavailableError, MisconfiguredError, TimeLimitError) as error:
+                failures.append(self._noted(error, route.service))
+                log.warning("%s failed: %s", route.name, error)
+                if sink.told or isinstance(error, TimeLimitError):
+                    break
+        rejections = [error for error in failures if isinstance(error, RejectedTextError)]
+        raise (rejections or failures or [self._no_voice(without)])[-1]
+
+    def _routes(self) -> tuple[Speaking, ...]:
+        """All that may be asked.
+
+        Who has better voices does not want to hear eSpeak NG's for a minute, and clients keep what
+        they once got: it is asked where nothing else is there, or where its own voice is wanted.
+        """
+        services = self._model.services
+        if self._wanted.voice.lower() in OPENAI_VOICES:
+            services = tuple(it for it in services if it.api != ESPEAK) or services
+        return tuple(map(Speaking, services))
+
+    def _try(self, service: Service, parts: list[Piece], sink: Sink) -> bool:
+        """Let a service say it; whether it has the voice."""
+        adapter = self._gateway.voices.by(service)
+        assert adapter is not None, "it was chosen for having one"
+        wanted, language = self._wanted, self._gateway.config.voice_language
+        is_general = wanted.voice.lower() in OPENAI_VOICES
+        name = wanted.model if self._model.is_voice and is_general else wanted.voice
+        voice = adapter.find(service, name, language)
+        if voice is None:
+            return False
+        with self._account.at_service(service.name, self._gateway.place(service)):
+            sounds = self._sounds(adapter, service, voice, parts)
+            if len(parts) == 1 and (wanted.format.name, wanted.speed) == ("wav", 1):
+                sound = next(sounds)
+                if sound.wav:
+                    sink.replace(_true(sound))
+                    return True
+                sounds = iter([sound])
+            said = zip(sounds, parts, strict=True)
+            self._hand_on(sink, (smooth(sound, part.pause_s) for sound, part in said))
+        return True
+
+    def _sounds(
+        self, adapter: Speaks, service: Service, voice: Voice, parts: list[Piece]
+    ) -> Iterator[Sound]:
+        rate = 0
+        for part in parts:
+            sound = adapter.speak(
+                service,
+                part.text,
+                voice,
+                instructions=self._wanted.instructions,
+                limit_s=self._gateway.config.time_limit_floor_s,
+            )
+            if not sound.samples or sound.rate != (rate := rate or sound.rate):
+                raise UnavailableError(service.name, f"{service.title} gave no usable sound.")
+            self._account.audio_s = (self._account.audio_s or 0.0) + sound.duration_s
+            yield sound
+
+    def _hand_on(self, sink: Sink, sounds: Iterator[Sound]) -> None:
+        def begun() -> Iterator[Sound]:
+            for number, sound in enumerate(sounds):
+                if number == 0:
+                    sink.begin(sound.rate)
+                yield sound
+
+        for data in encoded(begun(), wanted=self._wanted.format, speed=self._wanted.speed):
+            if self._account.first_byte_s is None:
+                self._account.answer_began()
+            sink.write(data)
+
+    def _noted(
+        self, error: UnavailableError | MisconfiguredError | TimeLimitError, service: Service
+    ) -> UpstreamError:
+        """Tell the others of a failure; the error for the client, whose text may be to blame."""
+        self._gateway.health.forget(service)
+        if isinstance(error, MisconfiguredError):
+            return error
+        status = error.status if isinstance(error, UnavailableError) else None
+        self._gateway.reports.failed(service.name, status=status, reason=error.message)
+        if status == _INTERNAL_ERROR:
+            content = f"{self._wanted.voice}\n{self._wanted.text}".encode()
+            digest = hashlib.sha256(content).hexdigest()
+            if self._gateway.suspects.is_to_blame(service.name, digest):
+                return RejectedTextError(service.name)
+        return error
+
+    def _no_voice(self, asked: list[Service]) -> ApiError:
+        """The error for a voice that nobody has, with those that there are."""
+        known = [voice.id for it, voice in voices(self._gateway) if it in asked]
+        names = [*OPENAI_VOICES, *known[:_MOST_NAMED]]
+        listed = ", ".join(f"'{name}'" for name in names)
+        more = ", and more at GET /v1/audio/voices" if len(known) > _MOST_NAMED else ""
+        return BadRequestError(
+            f"Invalid value: '{self._wanted.voice[:100]}'. Supported values are: {listed}{more}.",
+            param="voice",
+        )
+
+
+def _model(gateway: Gateway, model: str) -> TtsModel:
+    """What a client means by a model's name, the service with the fewest requests first."""
+    models = tts_models(gateway)
+    if not models:
+        raise ApiError(
+            "No service that speaks is registered. The gateway's page says how to register one.",
+            status=503,
+            code="no_service",
+            headers=RETRY_IN_A_MINUTE,
+        )
+    wanted = model or MODELS[0]
+    found = next((it for it in models if it.id.lower() == wanted.lower()), None)
+    if found is None:
+        named = [it for it, voice in voices(gateway) if it and voice.id.lower() == wanted.lower()]
+        found = TtsModel(wanted, tuple(named), is_voice=True) if named else None
+    if found is None:
+        listed = ", ".join(f"'{it.id}'" for it in models)
+        raise ApiError(
+            f"The model '{model[:100]}' does not exist. Models that speak are: {listed}.",
+            status=404,
+            code="model_not_found",
+            param="model",
+        )
+    held = gateway.places.held
+    services = sorted(found.services, key=lambda it: (it.api == ESPEAK, held(it.name)))
+    return replace(found, services=tuple(services))
+
+
+def _true(sound: Sound) -> bytes:
+    """A service's own WAV, if what it says of its length is so; else the same samples in ours."""
+    if int.from_bytes(sound.wav[4:8], "little") == len(sound.wav) - 8:
+        return sound.wav
+    return wav.header(len(sound.samples), sound.rate) + sound.samples
+
+
+def wav_file(speech: Speech, path: Path) -> None:
+    """Say it into a file.
+
+    Raises:
+        Exception: as Speech.run.
+    """
+    with path.open("xb+") as file:
+        made = WavFile(file)
+        speech.run(made)
+        made.complete()

@@ -1,0 +1,45 @@
+"""Text to speech by any service that has it, each in the way of its API."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from proxy_app.audio.encode import Sound
+from proxy_app.services import Service
+from proxy_app.speech.voices import Voice
+from proxy_app.upstreams.espeak import Espeak
+from proxy_app.upstreams.http import Client
+from proxy_app.upstreams.magpie import Magpie
+from proxy_app.upstreams.openai_speech import OpenAISpeech
+
+
+class Speaks(Protocol):
+    """What every adapter of a voice has."""
+
+    def voices(self, service: Service) -> tuple[Voice, ...]:
+        """The voices of a service; raises UpstreamError."""
+
+    def find(self, service: Service, wanted: str, language: str) -> Voice | None:
+        """The voice that a client means; raises UpstreamError."""
+
+    def speak(
+        self, service: Service, text: str, voice: Voice, *, instructions: str = "", limit_s: float
+    ) -> Sound:
+        """Say a piece of text; raises UpstreamError."""
+
+
+class Voices:
+    """Knows the adapters. One for the whole process; greenlets may share it."""
+
+    def __init__(self, client: Client) -> None:
+        magpie = Magpie(client)
+        self._adapters: dict[str, Speaks] = {
+            "magpie": magpie,
+            "riva": magpie,
+            "openai": OpenAISpeech(client),
+            "espeak": Espeak(),
+        }
+
+    def by(self, service: Service) -> Speaks | None:
+        """The adapter of a service; none where its API has no speech."""
+        return self._adapters.get(service.api)

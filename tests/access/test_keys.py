@@ -1,0 +1,334 @@
+"""API keys: what they open, what they may do at most, and how they come and go."""
+
+import base64
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from flask import Flask
+from flask.testing import FlaskClient
+
+from proxy_app.access import BadKeyError, Key, Keys, RateError, Rates
+from proxy_app.access.keys import PREFIX
+from proxy_app.cli import main
+from proxy_app.gateway import EXTENSION, Gateway
+from proxy_app.services import QueueFullError
+from proxy_app.store import Store
+from tests.access.conftest import PASSWORD, application, know_password, log_in, settings
+
+ELSEWHERE = "http://192.0.2.7:8080"
+LOCAL = "http://localhost:8080"
+FOR_KEYS = ["/v1/models", "/metrics", "/v1/models/x/y"]
+
+
+@pytest.fixture
+def gateway(locked: Flask) -> Gateway:
+    found: Gateway = locked.extensions[EXTENSION]
+    for key in found.keys.all():
+        found.keys.revoke(key.id)
+    return found
+
+
+@pytest.fixture
+def client(locked: Flask) -> FlaskClient:
+    return locked.test_client()
+
+
+def bearer(key: str) -> dict[str, str]:
+    return {"Authorization": f"Bearer {key}"}
+
+
+def basic(key: str, user: str = "speakr") -> dict[str, str]:
+    return {"Authorization": "Basic " + base64.b64encode(f"{user}:{key}".encode()).decode()}
+
+
+class Clock:
+    """Seconds that pass when they are told to."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+# What they open.
+
+
+@pytest.mark.parametrize("way", [bearer, basic])
+@pytest.mark.parametrize("path", FOR_KEYS)
+def test_a_key_opens_what_programs_use_as_bearer_and_as_basics_password(
+    gateway: Gateway, client: FlaskClient, way: Callable[[str], dict[str, str]], path: str
+) -> None:
+    key, _ = gateway.keys.make("openwebui")
+    answer = client.get(path, headers=way(key), base_url=ELSEWHERE)
+    assert answer.status_code in (200, 404)
+    assert client.get(path, base_url=ELSEWHERE).status_code == 401
+
+
+@pytest.mark.parametrize("path", ["/", "/settings", "/api/jobs", "/api/keys", "/api/services"])
+def test_a_key_opens_nothing_else(gateway: Gateway, client: FlaskClient, path: str) -> None:
+    key, _ = gateway.keys.make("openwebui")
+    for headers in (bearer(key), basic(key)):
+        answer = client.get(path, headers=headers, base_url=ELSEWHERE)
+        assert answer.status_code in (303, 401), path
+    assert client.post("/api/keys", json={"name": "more"}, headers=bearer(key)).status_code == 401
+
+
+@pytest.mark.parametrize(
+    "spelling",
+    [
+        *("/v1/models/", "//v1/models", "/v1//models", "/V1/models", "/v1/./models", "/v1"),
+        *("/v1/%6dodels", "/v1/models%2F", "/v1/nothing", "/v1/../v1/models", "/metrics/"),
+    ],
+)
+def test_every_spelling_of_a_path_is_guarded(
+    gateway: Gateway, client: FlaskClient, spelling: str
+) -> None:
+    for sent in ({}, bearer(f"{PREFIX}00000000-x"), bearer("sk-proj-somebody-elses")):
+        answer = client.get(spelling, headers=sent, base_url=ELSEWHERE)
+        assert answer.status_code in (303, 401, 429), (spelling, sent)
+        assert "served_by" not in answer.text
+        gateway.throttle.forgive("127.0.0.1")
+
+
+@pytest.mark.parametrize("damage", ["", "x", "-1", "last", "id", "prefix", "comma"])
+def test_what_is_nearly_a_key_opens_nothing(
+    gateway: Gateway, client: FlaskClient, damage: str
+) -> None:
+    key, known = gateway.keys.make("one")
+    other, _ = gateway.keys.make("other")
+    sent = {
+        "": f"{PREFIX}{known.id}-",
+        "x": f"{key}x",
+        "-1": key[:-1],
+        "last": key[:-1] + ("A" if key[-1] != "A" else "B"),
+        "id": f"{PREFIX}{known.id}-{other.removeprefix(PREFIX).partition('-')[2]}",
+        "prefix": key.removeprefix(PREFIX),
+        "comma": f"{key},Bearer {key}",
+    }[damage]
+    answer = client.get("/v1/models", headers=bearer(sent), base_url=ELSEWHERE)
+    assert answer.status_code == 401
+    error = answer.get_json()["error"]
+    assert error["code"] == ("login_needed" if damage == "prefix" else "invalid_api_key")
+    assert error["type"] == "invalid_request_error"
+    assert "WWW-Authenticate" in answer.headers
+    gateway.throttle.forgive("127.0.0.1")
+
+
+def test_a_key_in_the_query_or_a_cookie_opens_nothing(
+    gateway: Gateway, client: FlaskClient
+) -> None:
+    key, _ = gateway.keys.make("one")
+    assert client.get(f"/v1/models?api_key={key}&key={key}").status_code == 401
+    client.set_cookie("speech-8080", key)
+    assert client.get("/v1/models").status_code == 401
+
+
+def test_on_loopback_none_is_needed_but_one_that_is_ours_must_be_right(app: Flask) -> None:
+    client, keys = app.test_client(), app.extensions[EXTENSION].keys
+    for sent in ({}, bearer("none"), bearer("sk-anything")):
+        assert client.get("/v1/models", headers=sent, base_url=LOCAL).status_code == 200
+    key, known = keys.make("one")
+    assert client.get("/v1/models", headers=bearer(key), base_url=LOCAL).status_code == 200
+    keys.revoke(known.id)
+    answer = client.get("/v1/models", headers=bearer(key), base_url=LOCAL)
+    assert (answer.status_code, answer.get_json()["error"]["code"]) == (401, "invalid_api_key")
+
+
+def test_a_key_serves_where_no_password_is_set_yet(app: Flask) -> None:
+    key, _ = app.extensions[EXTENSION].keys.make("one")
+    proxied = {"Via": "1.1 somebody"}
+    client = app.test_client()
+    assert client.get("/v1/models", headers=proxied, base_url=LOCAL).status_code == 403
+    answer = client.get("/v1/models", headers=proxied | bearer(key), base_url=LOCAL)
+    assert answer.status_code == 200
+
+
+def test_one_setting_opens_the_lists_alone(tmp_path: Path) -> None:
+    know_password(tmp_path / "state")
+    app = application(
+        tmp_path, SPEECH_HOST="0.0.0.0", SPEECH_ADMIN_PASSWORD=PASSWORD, SPEECH_OPEN_LISTS="true"
+    )
+    client = app.test_client()
+    assert client.get("/v1/models", base_url=ELSEWHERE).status_code == 200
+    assert client.get("/v1/models/a/b", base_url=ELSEWHERE).status_code == 404
+    for path in ("/v1/chat/completions", "/v1/audio/transcriptions"):
+        assert client.post(path, base_url=ELSEWHERE).status_code == 401
+    for path in ("/metrics", "/v1/nothing", "//v1/models", "/v1/models/"):
+        assert client.get(path, base_url=ELSEWHERE).status_code in (401, 303), path
+    assert client.post("/v1/models", base_url=ELSEWHERE).status_code == 401
+
+
+# What each may do at most.
+
+
+def a_key(per_minute: int | None) -> Key:
+    return Key("0a0b0c0d", "one", "", 0.0, None, None, per_minute)
+
+
+def test_a_minutes_requests_may_come_at_once_and_then_one_by_one(tmp_path: Path) -> None:
+    clock = Clock()
+    rates, key = Rates(tmp_path, clock), a_key(6)
+    for _ in range(6):
+        rates.take(key)
+    for _ in range(3):
+        with pytest.raises(RateError) as raised:
+            rates.take(key)
+        assert raised.value.wait_s == pytest.approx(10.0)
+    clock.now += 10.0
+    Rates(tmp_path, clock).take(key)  # another worker
+    with pytest.raises(RateError):
+        rates.take(key)
+    clock.now += 1e6
+    for _ in range(6):
+        rates.take(key)
+    with pytest.raises(RateError):
+        rates.take(key)
+
+
+def test_a_rate_survives_neither_a_reboot_nor_a_torn_file(tmp_path: Path) -> None:
+    clock = Clock()
+    rates, key = Rates(tmp_path, clock), a_key(1)
+    rates.take(key)
+    clock.now = 5.0
+    rates.take(key)
+    (tmp_path / key.id).write_bytes(b"\0\0")
+    rates.take(key)
+    rates.take(a_key(None))
+
+
+def test_too_many_a_minute_is_429_with_the_time_to_come_back(
+    gateway: Gateway, client: FlaskClient
+) -> None:
+    key, _ = gateway.keys.make("slow", per_minute=2)
+    answers = [client.get("/v1/models", headers=bearer(key)) for _ in range(3)]
+    assert [answer.status_code for answer in answers] == [200, 200, 429]
+    error = answers[-1].get_json()["error"]
+    assert (error["code"], error["type"]) == ("rate_limit_exceeded", "rate_limit_error")
+    assert 1 <= int(answers[-1].headers["Retry-After"]) <= 30
+
+
+def test_too_many_at_once_is_429_and_a_place_is_held_until_the_answers_end(
+    gateway: Gateway, client: FlaskClient
+) -> None:
+    key, known = gateway.keys.make("narrow", max_in_flight=1)
+    answer = client.get("/v1/models", headers=bearer(key), buffered=False)
+    with pytest.raises(QueueFullError), gateway.places.hold(f"key {known.id}", 1, 0):
+        pass
+    refused = client.get("/v1/models", headers=bearer(key))
+    assert (refused.status_code, refused.headers["Retry-After"]) == (429, "1")
+    answer.close()
+    for _ in range(3):
+        with client.get("/v1/models/nothing", headers=bearer(key)) as again:
+            assert again.status_code == 404
+
+
+# How they come and go.
+
+
+def test_the_database_has_no_secret_and_a_revoked_key_opens_nothing(store: Store) -> None:
+    keys = Keys(store)
+    secret, made = keys.make("one", max_in_flight=3)
+    assert keys.find(secret) is not None
+    assert secret.partition("-")[2] not in str(keys.all())
+    assert secret.rpartition("-")[2] not in str([key.hash for key in keys.all()])
+    (listed,) = keys.all()
+    assert (listed.id, listed.name, listed.max_in_flight) == (made.id, "one", 3)
+    assert keys.revoke("one")
+    assert not keys.revoke("one")
+    assert keys.find(secret) is None
+
+
+def test_another_worker_knows_within_a_second(store: Store) -> None:
+    mine, others = Keys(store), Keys(store)
+    secret, _ = mine.make("one")
+    assert others.find(secret) is not None
+    mine.revoke("one")
+    others._until = 0.0  # the second is over
+    assert others.find(secret) is None
+
+
+def test_its_use_is_noted_once_an_hour(store: Store) -> None:
+    clock = Clock()
+    keys = Keys(store, clock)
+    secret, _ = keys.make("one")
+    for at, noted in ((1000.0, 1000.0), (2000.0, 1000.0), (4600.0, 4600.0)):
+        clock.now = at
+        keys.find(secret)
+        assert keys.all()[0].used_at == noted
+
+
+@pytest.mark.parametrize("name", ["", " a", "a\n", "x" * 65, "\x00"])
+def test_what_is_no_name_is_refused(store: Store, name: str) -> None:
+    with pytest.raises(BadKeyError, match="name"):
+        Keys(store).make(name)
+
+
+def test_a_name_is_taken_once_and_limits_are_bounded(store: Store) -> None:
+    keys = Keys(store)
+    keys.make("one")
+    with pytest.raises(BadKeyError, match="already"):
+        keys.make("one")
+    for wrong in ({"max_in_flight": 0}, {"per_minute": -1}, {"max_in_flight": 10_000}):
+        with pytest.raises(BadKeyError, match="expected"):
+            keys.make("two", **wrong)
+
+
+def test_the_api_makes_lists_and_revokes_them(gateway: Gateway, locked: Flask) -> None:
+    client = locked.test_client()
+    headers = {"x-csrf-token": log_in(client)}
+    made = client.post("/api/keys", json={"name": "n8n", "per_minute": 60}, headers=headers)
+    assert made.status_code == 201
+    key = made.get_json()["key"]
+    assert locked.test_client().get("/v1/models", headers=bearer(key)).status_code == 200
+    listed = client.get("/api/keys")
+    assert key not in listed.text
+    (one,) = listed.get_json()["keys"]
+    assert (one["name"], one["per_minute"], one["max_in_flight"]) == ("n8n", 60, None)
+    assert one["used_at"] is not None
+    for wrong in ({}, {"name": "n8n"}, {"name": ""}, {"name": "b", "per_minute": 0}):
+        refused = client.post("/api/keys", json=wrong, headers=headers)
+        assert refused.status_code == 400, wrong
+    assert client.post("/api/keys", json={"name": "no token"}).status_code == 403
+    path = f"/api/keys/{one['id']}"
+    assert client.delete(path, headers=headers).status_code == 204
+    assert client.delete(path, headers=headers).status_code == 404
+    assert locked.test_client().get("/v1/models", headers=bearer(key)).status_code == 401
+
+
+def test_the_page_lists_them_and_never_their_secrets(gateway: Gateway, locked: Flask) -> None:
+    client = locked.test_client()
+    log_in(client)
+    key, known = gateway.keys.make("<b>n8n</b>", per_minute=60)
+    page = client.get("/settings").text
+    assert "&lt;b&gt;n8n" in page
+    assert known.id in page
+    assert key.rpartition("-")[2] not in page
+
+
+def test_the_command_line_makes_lists_and_revokes_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in [name for name in os.environ if name.startswith("SPEECH_")]:
+        monkeypatch.delenv(name)
+    for name, value in settings(tmp_path).items():
+        monkeypatch.setenv(name, value)
+
+    def control(*arguments: str) -> tuple[int, str]:
+        status = main(["control", "keys", *arguments])
+        return status, capsys.readouterr().out.strip()
+
+    status, key = control("add", "prometheus", "--in-flight", "2")
+    assert (status, key.startswith(PREFIX)) == (0, True)
+    assert control("add", "prometheus") == (1, "")
+    assert control("add", "other", "--per-minute", "0") == (1, "")
+    found = application(tmp_path).extensions[EXTENSION].keys.find(key)
+    assert (found.name, found.max_in_flight) == ("prometheus", 2)
+    listed = control("list")[1]
+    assert "prometheus" in listed
+    assert key not in listed
+    assert control("revoke", "prometheus") == (0, "")
+    assert control("revoke", "prometheus") == (1, "")
+    assert control("list") == (0, "")

@@ -1,0 +1,547 @@
+"""Text to speech through the gateway: Magpie and Kokoro as stand-ins, eSpeak NG as it is."""
+
+from __future__ import annotations
+
+import base64
+import http.client
+import io
+import json
+import wave
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from itertools import count
+from typing import Any
+
+import av
+import openai
+import pytest
+import requests
+
+from tests.api.conftest import Gateway, eventually, free_port, running
+from tests.api.openai_document import problems
+from tests.standins.magpie.serve import tone
+from tests.standins.upstream_speech import ARIA, CALM, MIA, Kokoro, Magpie
+
+FORMATS = {
+    "mp3": "audio/mpeg",
+    "opus": "audio/opus",
+    "aac": "audio/aac",
+    "flac": "audio/flac",
+    "wav": "audio/wav",
+    "pcm": "audio/pcm",
+}
+SENTENCE = "This is a sentence with some words in it."
+TEN = " ".join(f"Here comes sentence {name}, with some words in it." for name in "abcdefghij")
+JSON = {"Content-Type": "application/json"}
+_numbers = count()
+
+
+@dataclass
+class Speaking:
+    """The gateway and the voices behind it; that without a server is always there."""
+
+    gateway: Gateway
+    magpie: Magpie
+    kokoro: Kokoro
+
+    def register(self, name: str, port: int | None = None, **fields: object) -> None:
+        """As a playbook does; with a number, so that nothing is remembered of one before."""
+        standin, api = {"magpie": (self.magpie, "magpie"), "kokoro": (self.kokoro, "openai")}[name]
+        registration = {
+            "kind": "tts",
+            "api": api,
+            "base_url": f"http://127.0.0.1:{port or standin.port}",
+            "host": f"spark{next(_numbers)}",
+            **fields,
+        }
+        folder = self.gateway.state / "services.d"
+        folder.mkdir(exist_ok=True)
+        (folder / f"{name}.new").write_text(json.dumps(registration))
+        (folder / f"{name}.new").replace(folder / f"{name}.json")
+
+    def reset(self) -> None:
+        for standin in (self.magpie, self.kokoro):
+            standin.reset()
+        for file in (self.gateway.state / "services.d").glob("*.json"):
+            file.unlink()
+        for note in (self.gateway.state / "suspects").iterdir():
+            note.unlink()
+        self.register("magpie")
+
+    def post(self, *, stream: bool = False, **asked: Any) -> requests.Response:  # noqa: ANN401 - JSON
+        body = {"model": "tts-1", "voice": "alloy", "input": SENTENCE} | asked
+        url = f"{self.gateway.url}/v1/audio/speech"
+        return requests.post(url, json=body, timeout=60, stream=stream)
+
+    def refused(self, **asked: Any) -> dict[str, Any]:  # noqa: ANN401 - JSON
+        answer = self.post(**asked)
+        assert answer.status_code == 400, answer.text
+        error: dict[str, Any] = answer.json()["error"]
+        assert error["type"] == "invalid_request_error"
+        return error
+
+
+@pytest.fixture(scope="module")
+def module_speaking(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Speaking]:
+    state = tmp_path_factory.mktemp("speaking")
+    settings = {"WHISPERX_HOST": "", "SPEECH_VOICE": "true", "SPEECH_WORKERS": "1"}
+    with (
+        Magpie() as magpie,
+        Kokoro() as kokoro,
+        running(state, 1, **settings) as gateway,
+    ):
+        yield Speaking(gateway, magpie, kokoro)
+
+
+@pytest.fixture
+def speaking(module_speaking: Speaking) -> Iterator[Speaking]:
+    """Magpie is registered; every test leaves the spool empty and no child process."""
+    module_speaking.reset()
+    yield module_speaking
+    for standin in (module_speaking.magpie, module_speaking.kokoro):
+        standin.release.set()
+    left = module_speaking.gateway.files
+    assert eventually(lambda: not left()), left()
+    (worker,) = module_speaking.gateway.workers()
+    with open(f"/proc/{worker}/task/{worker}/children") as children:  # noqa: PTH123
+        assert eventually(lambda: children.seek(0) == 0 and not children.read())
+
+
+@pytest.fixture(scope="module")
+def client(module_speaking: Speaking) -> Iterator[openai.OpenAI]:
+    url = f"{module_speaking.gateway.url}/v1"
+    with openai.OpenAI(base_url=url, api_key="none", max_retries=0, timeout=60) as made:
+        yield made
+
+
+def probed(data: bytes) -> tuple[str, float]:
+    """What FFmpeg finds in a file: its container, and its length in seconds."""
+    with av.open(io.BytesIO(data), "r") as file:
+        samples = sum(frame.samples for frame in file.decode(audio=0))
+        return file.format.name, samples / file.streams.audio[0].codec_context.sample_rate
+
+
+# What comes out.
+
+
+@pytest.mark.parametrize(("name", "kind"), FORMATS.items())
+def test_every_format_is_what_it_says(speaking: Speaking, name: str, kind: str) -> None:
+    answer = speaking.post(response_format=name)
+    assert answer.status_code == 200, answer.text
+    assert answer.headers["Content-Type"].partition(";")[0] == kind
+    assert answer.headers["x-served-by"] == "magpie"
+    seconds = len(SENTENCE) * speaking.magpie.seconds_per_character
+    if name == "pcm":
+        assert answer.headers["Content-Type"] == "audio/pcm;rate=24000;channels=1"
+        assert len(answer.content) / 2 / 24_000 == pytest.approx(seconds, abs=0.05)
+        return
+    container, found = probed(answer.content)
+    assert container == {"opus": "ogg"}.get(name, name)
+    assert found == pytest.approx(seconds, abs=0.15)
+
+
+def test_mp3_is_what_comes_without_a_word_about_it(speaking: Speaking) -> None:
+    answer = speaking.post(response_format=None)
+    assert answer.headers["Content-Type"] == "audio/mpeg"
+    assert probed(answer.content)[0] == "mp3"
+
+
+def test_a_wav_of_one_piece_is_magpies_own(speaking: Speaking) -> None:
+    answer = speaking.post(response_format="wav", voice=MIA)
+    assert answer.content == tone(len(SENTENCE) * speaking.magpie.seconds_per_character)
+    assert speaking.magpie.asked_for == [
+        {
+            "text": SENTENCE,
+            "language": "en-US",
+            "voice": MIA,
+            "sample_rate_hz": "22050",
+            "encoding": "LINEAR_PCM",
+        }
+    ]
+
+
+def test_a_wav_of_many_pieces_has_true_sizes(speaking: Speaking) -> None:
+    answer = speaking.post(response_format="wav", input=TEN)
+    assert int(answer.headers["Content-Length"]) == len(answer.content)
+    assert len(speaking.magpie.texts) > 2
+    with wave.open(io.BytesIO(answer.content)) as file:
+        seconds = file.getnframes() / file.getframerate()
+        assert file.readframes(file.getnframes() + 1) == answer.content[44:]
+    assert seconds > 0.06 * (len(TEN) - 10)
+
+
+def test_speed_is_heard_in_the_length(speaking: Speaking) -> None:
+    seconds = len(SENTENCE) * speaking.magpie.seconds_per_character
+    answer = speaking.post(response_format="wav", speed=2)
+    assert probed(answer.content)[1] == pytest.approx(seconds / 2, rel=0.1)
+
+
+def test_the_first_bytes_come_before_the_last_sentence_is_made(speaking: Speaking) -> None:
+    speaking.magpie.behave("one_by_one")
+    speaking.magpie.steps.release()
+    with speaking.post(input=TEN, stream=True) as answer:
+        sound = answer.iter_content(None)
+        first = next(sound)
+        assert len(first) > 1000
+        assert len(speaking.magpie.texts) == 1
+        speaking.magpie.behave("ok")
+        for _ in range(20):
+            speaking.magpie.steps.release()
+        rest = b"".join(sound)
+    assert probed(first + rest)[1] > 0.06 * (len(TEN) - 10)
+    assert speaking.magpie.texts[0] == "Here comes sentence a, with some words in it."
+    assert " ".join(speaking.magpie.texts) == TEN
+
+
+@pytest.mark.parametrize("name", ["mp3", "wav"])
+def test_events_carry_the_same_sound(speaking: Speaking, name: str) -> None:
+    plain = speaking.post(input=TEN, response_format=name).content
+    answer = speaking.post(input=TEN, response_format=name, stream_format="sse")
+    assert answer.headers["Content-Type"].startswith("text/event-stream")
+    events = [json.loads(line[6:]) for line in answer.text.split("\n\n") if line[:6] == "data: "]
+    assert {event["type"] for event in events[:-1]} == {"speech.audio.delta"}
+    assert events[-1]["type"] == "speech.audio.done"
+    assert set(events[-1]["usage"]) == {"input_tokens", "output_tokens", "total_tokens"}
+    assert b"".join(base64.b64decode(event["audio"]) for event in events[:-1]) == plain
+
+
+def test_events_are_as_openais_document_has_them(
+    speaking: Speaking, schema: dict[str, Any]
+) -> None:
+    answer = speaking.post(stream_format="sse")
+    for line in answer.text.split("\n\n")[:-1]:
+        event = json.loads(line[6:])
+        name = "SpeechAudioDeltaEvent" if "audio" in event else "SpeechAudioDoneEvent"
+        assert list(problems(schema, name, event)) == []
+
+
+# What goes in.
+
+
+def test_markdown_addresses_and_emoji_are_not_said(speaking: Speaking) -> None:
+    speaking.post(
+        input="# So\nThis **is** [it](https://a.b/c) \U0001f600, at https://d.e/f or not."
+    )
+    assert speaking.magpie.texts == ["So. This is it, at or not."]
+
+
+def test_a_text_of_pictures_is_a_short_silence(speaking: Speaking) -> None:
+    answer = speaking.post(input="\U0001f44d", response_format="wav")
+    assert probed(answer.content)[1] == 0.25
+    assert speaking.magpie.texts == []
+
+
+@pytest.mark.parametrize(
+    ("voice", "found", "language"),
+    [
+        ("alloy", CALM, "en-US"),
+        ("nova", MIA, "en-US"),
+        ({"id": ARIA}, ARIA, "de-DE"),
+        ("aria", ARIA, "de-DE"),
+    ],
+)
+def test_voices_go_by_many_names(
+    speaking: Speaking, voice: object, found: str, language: str
+) -> None:
+    assert speaking.post(voice=voice, response_format="pcm").ok
+    (asked,) = speaking.magpie.asked_for
+    assert (asked["voice"], asked["language"]) == (found, language)
+
+
+def test_fields_that_nobody_knows_are_passed_over(speaking: Speaking) -> None:
+    assert speaking.post(backend="openai", lang_code="e", response_format="wav").ok
+
+
+# What a voice does wrong.
+
+
+def test_a_piece_that_was_cut_short_is_made_again_once(speaking: Speaking) -> None:
+    speaking.magpie.cut_short = 1
+    answer = speaking.post(response_format="wav")
+    assert speaking.magpie.texts == [SENTENCE] * 2
+    assert probed(answer.content)[1] == pytest.approx(0.06 * len(SENTENCE), abs=0.01)
+    speaking.magpie.cut_short = 9
+    assert speaking.post(response_format="wav").ok
+    assert len(speaking.magpie.texts) == 4
+
+
+def test_a_voice_too_slow_for_its_twenty_seconds_is_given_less_at_once(speaking: Speaking) -> None:
+    speaking.magpie.seconds_per_character = 0.15
+    long = "We went up the long hill, and down on the other side, and on through the village, " * 2
+    answer = speaking.post(response_format="wav", input=long)
+    assert probed(answer.content)[1] > 0.15 * (len(long) - 20)
+    texts = speaking.magpie.texts
+    assert len(texts[0]) > len(texts[1])
+
+
+def test_a_failure_is_a_503_that_says_when_to_come_back(speaking: Speaking) -> None:
+    speaking.magpie.behave("500", {"error": "CUDA error: device-side assert"})
+    answer = speaking.post(model="magpie")
+    assert answer.status_code == 503
+    assert answer.headers["Retry-After"] == "60"
+    assert answer.headers["x-served-by"] == "magpie"
+    assert "CUDA" not in answer.text
+    failure = speaking.gateway.reports.last_failure("magpie")
+    assert failure is not None
+    assert failure.status == 500
+
+
+def test_another_voice_takes_over_before_the_first_byte(speaking: Speaking) -> None:
+    speaking.register("kokoro")
+    speaking.register("magpie", free_port())
+    assert speaking.post().headers["x-served-by"] == "kokoro"
+    speaking.kokoro.behave("500")
+    answer = speaking.post()
+    assert answer.status_code == 503
+    assert answer.headers["x-served-by"] in ("kokoro", "magpie")
+
+
+def test_what_breaks_in_the_middle_breaks_the_connection(speaking: Speaking) -> None:
+    speaking.magpie.behave("one_by_one")
+    speaking.magpie.steps.release()
+    with speaking.post(input=TEN, stream=True) as answer:
+        parts = answer.iter_content(None)
+        next(parts)
+        speaking.magpie.behave("500")
+        speaking.magpie.steps.release()
+        with pytest.raises(requests.exceptions.ChunkedEncodingError):
+            list(parts)
+    speaking.magpie.behave("one_by_one")
+    speaking.magpie.steps.release()
+    with speaking.post(input=TEN, stream=True, stream_format="sse") as events:
+        lines = events.iter_lines()
+        assert b"speech.audio.delta" in next(lines)
+        speaking.magpie.behave("500")
+        speaking.magpie.steps.release()
+        *_, last = filter(None, lines)
+    assert json.loads(last[6:])["error"]["code"] == "upstream_unavailable"
+
+
+def test_a_text_that_fails_twice_is_to_blame(speaking: Speaking) -> None:
+    speaking.magpie.behave("500")
+    assert speaking.post(model="magpie").status_code == 503
+    speaking.magpie.behave("ok")
+    assert speaking.post(model="magpie", input="Another text, which is fine.").ok
+    speaking.magpie.behave("500")
+    answer = speaking.post(model="magpie")
+    assert answer.status_code == 422
+    assert answer.json()["error"]["code"] == "upstream_rejected_text"
+    assert answer.headers["x-should-retry"] == "false"
+
+
+def test_nonsense_for_a_sound_is_no_answer(speaking: Speaking) -> None:
+    speaking.magpie.answer = b"<html>"
+    answer = speaking.post(model="magpie")
+    assert answer.status_code == 503
+    assert answer.json()["error"]["code"] == "upstream_unavailable"
+
+
+def test_a_client_that_leaves_ends_the_work(speaking: Speaking) -> None:
+    speaking.magpie.behave("hang")
+    connection = http.client.HTTPConnection("127.0.0.1", speaking.gateway.port, timeout=30)
+    body = json.dumps({"input": TEN, "voice": "alloy"})
+    connection.request("POST", "/v1/audio/speech", body, JSON)
+    assert speaking.magpie.started.wait(30)
+    connection.close()
+    assert speaking.magpie.hung_up.wait(30)
+
+
+def test_four_are_worked_on_at_once_and_more_wait(speaking: Speaking) -> None:
+    speaking.magpie.behave("hang")
+    with ThreadPoolExecutor(6) as pool:
+        answers = [pool.submit(speaking.post, response_format="wav") for _ in range(6)]
+        assert eventually(lambda: speaking.magpie.working == 4, within_s=30)
+        speaking.magpie.release.set()
+        assert [answer.result().status_code for answer in answers] == [200] * 6
+    assert speaking.magpie.most_at_once == 4
+
+
+# Other services.
+
+
+def test_a_server_with_openais_api_speaks_as_well(speaking: Speaking) -> None:
+    speaking.register("kokoro", model="kokoro-v1")
+    answer = speaking.post(
+        model="kokoro", voice="af_bella", response_format="wav", instructions="Whisper."
+    )
+    assert answer.headers["x-served-by"] == "kokoro"
+    assert probed(answer.content)[1] == pytest.approx(0.06 * len(SENTENCE), abs=0.01)
+    (asked,) = speaking.kokoro.asked_for
+    assert asked == {
+        "model": "kokoro-v1",
+        "input": SENTENCE,
+        "voice": "af_bella",
+        "response_format": "wav",
+        "instructions": "Whisper.",
+    }
+
+
+def test_a_voice_that_only_one_service_has_goes_there(speaking: Speaking) -> None:
+    speaking.register("kokoro")
+    assert speaking.post(voice="bm_george").headers["x-served-by"] == "kokoro"
+    assert speaking.post(voice=MIA, response_format="wav").headers["x-served-by"] == "magpie"
+    assert speaking.post(voice="de+f3", response_format="wav").headers["x-served-by"] == "voice"
+
+
+def test_a_server_without_a_list_is_asked_for_any_voice(speaking: Speaking) -> None:
+    speaking.kokoro.lists.clear()
+    speaking.register("kokoro")
+    assert speaking.post(model="kokoro", voice="my_own", response_format="pcm").ok
+    assert speaking.kokoro.asked_for[0]["voice"] == "my_own"
+
+
+def test_without_any_server_espeak_speaks(speaking: Speaking) -> None:
+    (speaking.gateway.state / "services.d/magpie.json").unlink()
+    lengths = []
+    for voice, speed in (("en-GB", 1), ("fr", 2), ("alloy", 1)):
+        answer = speaking.post(voice=voice, speed=speed, response_format="wav")
+        assert answer.status_code == 200, answer.text
+        assert answer.headers["x-served-by"] == "voice"
+        lengths.append(probed(answer.content)[1])
+    assert lengths[0] > lengths[1] > 0.5
+
+
+# What there is.
+
+
+def test_voices_are_listed_as_clients_read_them(speaking: Speaking) -> None:
+    speaking.register("kokoro")
+    listed = speaking.gateway.get("/v1/audio/voices").json()["voices"]
+    by_id = {voice["id"]: voice for voice in listed}
+    assert len(by_id) == len(listed)
+    assert by_id[CALM] == {
+        "id": CALM, "name": "Mia, calm (en-US)", "language": "en-US", "service": "magpie"
+    }  # fmt: skip
+    assert by_id["af_bella"]["service"] == "kokoro"
+    assert by_id["de"]["name"] == "German"
+    assert {"alloy", "shimmer"} <= by_id.keys()
+    assert listed[0]["service"] != "voice"
+
+
+def test_a_service_that_does_not_answer_hides_no_other_voices(speaking: Speaking) -> None:
+    speaking.register("kokoro", free_port())
+    ids = {voice["id"] for voice in speaking.gateway.get("/v1/audio/voices").json()["voices"]}
+    assert MIA in ids
+    assert "af_bella" not in ids
+
+
+def test_models_are_listed_as_clients_read_them(speaking: Speaking) -> None:
+    speaking.register("magpie", model="magpie-tts-multilingual")
+    listed = [model["id"] for model in speaking.gateway.get("/v1/audio/models").json()["models"]]
+    assert listed[:2] == ["tts-1", "tts-1-hd"]
+    assert {"magpie", "magpie-tts-multilingual", "voice"} <= set(listed)
+    assert speaking.post(model="magpie-tts-multilingual", response_format="pcm").ok
+
+
+# What is wrong with a request.
+
+
+@pytest.mark.parametrize(
+    ("asked", "param", "code", "says"),
+    [
+        ({"input": ""}, "input", "empty_string", "empty string"),
+        ({"input": " \n"}, "input", "empty_string", "empty string"),
+        ({"input": None}, "input", "missing_required_parameter", "Missing required"),
+        ({"input": 5}, "input", "invalid_type", "expected a string, but got an integer"),
+        (
+            {"input": "x" * 5000}, "input", "string_above_max_length",
+            "maximum length 4096, but got a string with length 5000",
+        ),
+        ({"voice": None}, "voice", "missing_required_parameter", "Missing required"),
+        ({"voice": {}}, "voice.id", "missing_required_parameter", "Missing required"),
+        ({"voice": "bob"}, "voice", "invalid_value", f"'shimmer', 'verse', '{ARIA}', '{MIA}'"),
+        ({"speed": 9}, "speed", "decimal_above_max_value", "Expected a value <= 4, but got 9"),
+        ({"speed": 0.1}, "speed", "decimal_below_min_value", "Expected a value >= 0.25"),
+        ({"speed": "fast"}, "speed", "invalid_type", "expected a decimal"),
+        ({"speed": True}, "speed", "invalid_type", "got a boolean"),
+        ({"response_format": "ogg"}, "response_format", "invalid_value", "'mp3', 'opus', 'aac'"),
+        ({"stream_format": "ndjson"}, "stream_format", "invalid_value", "'audio', 'sse'"),
+        ({"instructions": 1}, "instructions", "invalid_type", "expected a string"),
+    ],
+)  # fmt: skip
+def test_what_is_wrong_is_said_in_openais_words(
+    speaking: Speaking, asked: dict[str, Any], param: str, code: str, says: str
+) -> None:
+    error = speaking.refused(**asked)
+    assert (error["param"], error["code"]) == (param, code)
+    assert says in error["message"]
+    assert speaking.magpie.texts == []
+
+
+def test_an_unknown_model_is_told_which_there_are(speaking: Speaking) -> None:
+    answer = speaking.post(model="tts-9")
+    assert answer.status_code == 404
+    error = answer.json()["error"]
+    assert (error["param"], error["code"]) == ("model", "model_not_found")
+    assert "'tts-1', 'tts-1-hd'" in error["message"]
+    assert "'magpie'" in error["message"]
+
+
+@pytest.mark.parametrize(
+    ("how", "status", "code"),
+    [
+        ({"files": {"input": (None, "Hi.")}}, 415, "unsupported_content_type"),
+        ({"data": {"input": "Hi."}}, 415, "unsupported_content_type"),
+        ({"data": b"{", "headers": {"Content-Type": "application/json"}}, 400, "invalid_json"),
+        (
+            {"data": b"[" * 9999, "headers": {"Content-Type": "application/json"}},
+            400,
+            "invalid_json",
+        ),
+        ({"json": ["Hi."]}, 400, "invalid_json"),
+        ({"json": {"input": "x" * 400_000}}, 413, "request_entity_too_large"),
+    ],
+)
+def test_what_is_no_json_object_is_refused(
+    speaking: Speaking, how: dict[str, Any], status: int, code: str
+) -> None:
+    answer = requests.post(f"{speaking.gateway.url}/v1/audio/speech", timeout=30, **how)
+    assert (answer.status_code, answer.json()["error"]["code"]) == (status, code)
+
+
+# OpenAI's own client.
+
+
+def test_openais_client_gets_a_file(
+    speaking: Speaking,
+    client: openai.OpenAI,
+    tmp_path: Any,  # noqa: ANN401
+) -> None:
+    answer = client.audio.speech.create(model="tts-1", voice="coral", input=SENTENCE)
+    assert probed(answer.content)[0] == "mp3"
+    with client.audio.speech.with_streaming_response.create(
+        model="gpt-4o-mini-tts", voice="sage", input=TEN, response_format="wav", speed=1.25,
+        instructions="Speak slowly.",
+    ) as streamed:  # fmt: skip
+        streamed.stream_to_file(tmp_path / "speech.wav")
+    assert probed((tmp_path / "speech.wav").read_bytes())[1] > 10
+
+
+def test_openais_client_hears_the_beginning_before_the_end(
+    speaking: Speaking, client: openai.OpenAI
+) -> None:
+    speaking.magpie.behave("one_by_one")
+    speaking.magpie.steps.release()
+    with client.audio.speech.with_streaming_response.create(
+        model="tts-1", voice="alloy", input=TEN, response_format="pcm"
+    ) as streamed:
+        pieces = streamed.iter_bytes()
+        assert next(pieces)
+        assert len(speaking.magpie.texts) == 1
+        speaking.magpie.behave("ok")
+        for _ in range(20):
+            speaking.magpie.steps.release()
+        assert len(b"".join(pieces)) > 24_000
+
+
+def test_openais_client_raises_what_is_wrong(speaking: Speaking, client: openai.OpenAI) -> None:
+    with pytest.raises(openai.BadRequestError, match="Supported values are") as raised:
+        client.audio.speech.create(model="tts-1", voice="bob", input=SENTENCE)
+    assert (raised.value.param, raised.value.code) == ("voice", "invalid_value")
+    with pytest.raises(openai.NotFoundError, match="does not exist"):
+        client.audio.speech.create(model="tts-9", voice="alloy", input=SENTENCE)
+    speaking.magpie.behave("500")
+    with pytest.raises(openai.InternalServerError) as failed:
+        client.audio.speech.create(model="magpie", voice="alloy", input=SENTENCE)
+    assert failed.value.status_code == 503
