@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import ipaddress
 import re
+import socket
 import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -14,6 +16,8 @@ from proxy_app.settings import SettingError, load, setting
 PREFIX = "SPEECH_"
 _MODELS = ("tiny", "base", "small", "medium", "large-v3")
 _DATABASES = ("postgresql://", "sqlite:///")
+_ALL_ADDRESSES = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - names
+"""And what each is called from this machine."""
 _HOST_NAME = re.compile(
     r"(?=.{1,253}\Z)[a-zA-Z0-9_]([a-zA-Z0-9_-]*[a-zA-Z0-9])?(\.[a-zA-Z0-9_-]+)*"
 )
@@ -325,9 +329,20 @@ class Config:
     @property
     def url(self) -> str:
         """Where the gateway is found from this machine."""
-        host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(self.host, self.host)  # noqa: S104 - a name
+        host = _ALL_ADDRESSES.get(self.host, self.host)
         scheme = "https" if self.tls_cert_path else "http"
         return f"{scheme}://{bracketed(host)}:{self.port}"
+
+    @property
+    def urls_elsewhere(self) -> list[str]:
+        """Where other machines find it, if it listens on all addresses: under allowed names too."""
+        if self.host not in _ALL_ADDRESSES:
+            return []
+        address = own_address(self.host)
+        named = (name for name in sorted(self.names) if not is_loopback(name))
+        hosts = dict.fromkeys([*named, *([address] if address else [])])
+        here, _, port = self.url.rpartition(":")
+        return [f"{here.partition('://')[0]}://{bracketed(host)}:{port}" for host in hosts]
 
     @property
     def public(self) -> bool:
@@ -401,6 +416,22 @@ def check_certificate(config: Config) -> None:
             f" SPEECH_TLS_KEY_PATH={str(config.tls_key_path)!r} cannot be used as a certificate"
             f" and its key: {getattr(error, 'reason', None) or error.strerror or error}"
         ) from None
+
+
+def own_address(host: str) -> str | None:
+    """This machine's address on the network that leads elsewhere; None without one.
+
+    Args:
+        host: 0.0.0.0 or ::, as it is listened on.
+    """
+    families = (socket.AF_INET,) if host == "0.0.0.0" else (socket.AF_INET6, socket.AF_INET)  # noqa: S104 - a name
+    for family in families:
+        with contextlib.suppress(OSError), socket.socket(family, socket.SOCK_DGRAM) as route:
+            # Nothing is sent; these addresses are for documentation (RFC 5737, RFC 3849).
+            route.connect(("192.0.2.1" if family == socket.AF_INET else "2001:db8::1", 9))
+            address: str = route.getsockname()[0]
+            return address
+    return None
 
 
 def is_loopback(host: str) -> bool:

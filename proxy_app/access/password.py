@@ -11,16 +11,17 @@ import hashlib
 import hmac
 import json
 import os
+import re
 import secrets
 import subprocess
 import sys
 import threading
-from contextlib import suppress
 from pathlib import Path
 
 _CHILD = Path(__file__).with_name("scrypt.py")
 _SHORTEST, _LONGEST = 10, 200
 _FEWEST_CHARACTERS = 5
+_HASH = re.compile(r"scrypt:\d{1,9}:\d{1,3}:\d{1,3}\$([0-9a-f]{2})+\$([0-9a-f]{2})+")
 _AT_ONCE = 2
 _WITHIN_S = 60.0
 
@@ -35,6 +36,17 @@ class UnclaimedError(Exception):
 
 class BusyError(Exception):
     """Too many passwords are being checked."""
+
+
+class BrokenError(Exception):
+    """The password's file holds none: nobody gets in until somebody has mended it."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "The password's file is broken: restore access/password of SPEECH_STATE_DIR from a"
+            " backup, or set SPEECH_ADMIN_PASSWORD_FILE, or remove the file and set a password by"
+            " the link that `python -m proxy_app control claim` prints. Then start again."
+        )
 
 
 def refuse_weak(password: str) -> None:
@@ -69,21 +81,25 @@ class Password:
 
     @property
     def fingerprint(self) -> str | None:
-        """Tells this password from the next one; None where there is none."""
-        stored = _text(self._file)
+        """Tells this password from the next one; None where there is none.
+
+        Raises:
+            BrokenError: it cannot be told.
+        """
+        stored = self._stored()
         return None if stored is None else hashlib.sha256(stored.encode()).hexdigest()
 
     @property
     def claim_token(self) -> str | None:
         """The token of the link that sets the password, while nobody has used it."""
-        return None if self._file.exists() else _text(self._claim)
+        return None if self._file.exists() else _text(self._claim) or None
 
     def remembers(self, password: str) -> bool:
         """Whether this was the right one a moment ago, and still is."""
         known = self._known
         return (
             known is not None
-            and known[0] == _text(self._file)
+            and known[0] == self._stored()
             and hmac.compare_digest(known[1], self._seen(password))
         )
 
@@ -92,8 +108,9 @@ class Password:
 
         Raises:
             BusyError: others are being checked.
+            BrokenError: there is nothing to compare it with.
         """
-        stored = _text(self._file)
+        stored = self._stored()
         if not stored or len(password) > _LONGEST:
             return False
         is_right = hmac.compare_digest(self._hash(password, stored), stored)
@@ -137,6 +154,12 @@ class Password:
             new.unlink()
         self._claim.unlink(missing_ok=True)
 
+    def _stored(self) -> str | None:
+        found = _text(self._file)
+        if found is not None and not _HASH.fullmatch(found):
+            raise BrokenError
+        return found
+
     def _seen(self, password: str) -> bytes:
         return hmac.digest(self._memory_key, password.encode(errors="replace"), "sha256")
 
@@ -156,6 +179,10 @@ class Password:
                 input=json.dumps({"password": password, "hash": like}),
                 capture_output=True, text=True, timeout=_WITHIN_S, check=True, env={},
             )  # fmt: skip
+        except subprocess.CalledProcessError:
+            if like is not None:  # it asks for more than is ever given
+                raise BrokenError from None
+            raise RuntimeError("the hashing of a password failed") from None
         except subprocess.SubprocessError as error:
             # Its input is the password: nothing of it may get into a log.
             raise RuntimeError(f"the hashing of a password: {type(error).__name__}") from None
@@ -166,6 +193,10 @@ class Password:
 
 
 def _text(path: Path) -> str | None:
-    with suppress(FileNotFoundError):
+    """What a file has; no text is as good as an empty one."""
+    try:
         return path.read_text(encoding="ascii").strip()
-    return None
+    except FileNotFoundError:
+        return None
+    except UnicodeDecodeError:
+        return ""

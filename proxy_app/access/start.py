@@ -5,9 +5,11 @@ from __future__ import annotations
 import os
 import secrets
 
-from proxy_app.access.password import Password, PasswordError
+from proxy_app.access.password import BrokenError, Password, PasswordError
 from proxy_app.config import Config
 from proxy_app.settings import SettingError
+
+_KEY_BYTES = 32
 
 
 def password_of(config: Config) -> Password:
@@ -25,16 +27,27 @@ def prepare(config: Config) -> None:
     given = config.admin_password
     if given is not None:
         try:
-            if not password.check(given):
+            if not _is_in_force(password, given):
                 password.put(given)
         except PasswordError as error:
             raise SettingError(f"SPEECH_ADMIN_PASSWORD=(hidden): {error}") from None
-    if config.public and password.fingerprint is None and password.claim_token is None:
+    try:
+        has_password = password.fingerprint is not None
+    except BrokenError as error:
+        raise SettingError(f"{config.state_dir / 'access/password'}: {error}") from None
+    if config.public and not has_password and password.claim_token is None:
         raise SettingError(
             f"SPEECH_HOST={config.host!r}: others reach this address, and there is no password: set"
             " SPEECH_ADMIN_PASSWORD_FILE, or open the link that `python -m proxy_app control claim`"
             " prints"
         )
+
+
+def _is_in_force(password: Password, given: str) -> bool:
+    try:
+        return password.check(given)
+    except BrokenError:
+        return False
 
 
 def claim_link(config: Config) -> str | None:
@@ -45,15 +58,25 @@ def claim_link(config: Config) -> str | None:
     return token and f"{config.url}/claim?token={token}"
 
 
+def claim_links(config: Config) -> list[str]:
+    """The same link for this machine's browser, and for those of others that reach it."""
+    first = claim_link(config)
+    if first is None:
+        return []
+    return [first, *(first.replace(config.url, url, 1) for url in config.urls_elsewhere)]
+
+
 def form_key(config: Config) -> bytes:
     """The key that the tokens of forms are made with; made at the first use."""
     folder = config.state_dir / "access"
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     path = folder / "form-key"
+    if path.exists() and path.stat().st_size != _KEY_BYTES:
+        path.unlink()  # torn: with an empty one anybody could make tokens
     if not path.exists():
         new = folder / f"{secrets.token_hex(8)}.new"
         with open(new, "xb", opener=lambda path, flags: os.open(path, flags, 0o600)) as file:
-            file.write(secrets.token_bytes(32))
+            file.write(secrets.token_bytes(_KEY_BYTES))
         try:
             os.link(new, path)
         except FileExistsError:

@@ -9,6 +9,7 @@ import errno
 import logging
 import math
 import re
+import sqlite3
 from collections.abc import Callable, Mapping
 from http.client import responses
 from typing import Any
@@ -17,7 +18,7 @@ from flask import Flask, Response, jsonify, render_template, request
 from sqlalchemy.exc import SQLAlchemyError
 from werkzeug.exceptions import HTTPException
 
-from proxy_app.access import BusyError, RateError, TooManyTriesError
+from proxy_app.access import BrokenError, BusyError, RateError, TooManyTriesError
 from proxy_app.audio import AudioError
 from proxy_app.hosts.own import OwnHostsError
 from proxy_app.hosts.ssh import UnusableError
@@ -238,6 +239,8 @@ def _of_active_job(error: ActiveJobError) -> ApiError:
 
 
 def _of_database(error: Exception) -> ApiError:
+    if _is_full(getattr(error, "orig", None)):
+        return _of_full_disk()
     # Its text may have the statement, and with it what was sent.
     log.error("the database: %s", getattr(error, "orig", None) or type(error).__name__)
     return ApiError(
@@ -248,8 +251,14 @@ def _of_database(error: Exception) -> ApiError:
     )
 
 
+def _is_full(cause: BaseException | None) -> bool:
+    """Whether a database had no room: SQLite's file, or PostgreSQL's server (disk_full)."""
+    code = getattr(cause, "sqlite_errorcode", 0) & 0xFF
+    return code == sqlite3.SQLITE_FULL or getattr(cause, "sqlstate", None) == "53100"
+
+
 def _of_full_disk() -> ApiError:
-    log.error("the spool folder's disk is full")
+    log.error("the disk of the spool folder or of the database is full")
     return ApiError(
         "The server's disk is full. Try again later.",
         status=507,
@@ -285,6 +294,9 @@ _TRANSLATIONS: dict[type[Exception], Callable[[Any], ApiError]] = {
         status=429,
         code="too_many_tries",
         headers={"Retry-After": str(round(e.wait_s)), **DO_NOT_RETRY},
+    ),
+    BrokenError: lambda e: ApiError(
+        str(e), status=503, code="password_broken", headers=DO_NOT_RETRY
     ),
     BusyError: lambda _: ApiError(
         "Too many log in at the same time. Try again in a moment.",

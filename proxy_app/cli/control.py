@@ -9,7 +9,7 @@ from pathlib import Path
 from sqlalchemy.exc import SQLAlchemyError
 
 from proxy_app.access import BadKeyError, Keys
-from proxy_app.access.start import claim_link
+from proxy_app.access.start import claim_links
 from proxy_app.cli.backup import backup, restore
 from proxy_app.cli.errors import CommandError
 from proxy_app.config import Config, make_folders
@@ -75,8 +75,8 @@ def run(config: Config, options: argparse.Namespace) -> None:
     if options.what == "keys":
         _keys(config, options)
     elif options.what == "claim":
-        if link := claim_link(config):
-            print(f"Nobody has set the password yet. Who opens this sets it: {link}")
+        if links := claim_links(config):
+            print(f"Nobody has set the password yet. Who opens this sets it: {' or '.join(links)}")
     elif options.what == "backup":
         backup(config, options.file)
         print(f"{options.file} has secrets in it: keep it where only you can read it.")

@@ -22,7 +22,7 @@ from pathlib import Path
 
 import requests
 
-from proxy_app.access.start import claim_link
+from proxy_app.access.start import claim_links
 from proxy_app.cli.errors import CommandError
 from proxy_app.config import Config, make_folders
 from proxy_app.services import Registry
@@ -87,7 +87,7 @@ def up(config: Config, environ: Mapping[str, str]) -> None:
         SettingError: a setting that cannot work here.
     """
     make_folders(config)
-    link = claim_link(config) if config.public or config.names else None
+    links = claim_links(config) if config.public or config.names else []
     state = config.state_dir.resolve()
     if "%" in f"{state}{ROOT}":  # supervisord expands them in some paths once, in others twice
         raise CommandError(f"a path with a percent sign cannot be used: {state}, {ROOT}")
@@ -106,8 +106,8 @@ def up(config: Config, environ: Mapping[str, str]) -> None:
             start(file, children)
         wait_until_ready(config, state)
     print(f"Ready: {config.url}")
-    if link:
-        print(f"Set its password: {link}")
+    if links:
+        print(f"Set its password: {' or '.join(links)}")
 
 
 def down(state: Path) -> None:

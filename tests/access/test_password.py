@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from proxy_app.access import Password, PasswordError, UnclaimedError
-from proxy_app.access.start import claim_link, form_key, prepare
+from proxy_app import config as speech_config
+from proxy_app.access import BrokenError, Password, PasswordError, UnclaimedError
+from proxy_app.access.start import claim_link, claim_links, form_key, prepare
 from proxy_app.config import load_config
 from proxy_app.settings import SettingError
 from tests.access.conftest import PASSWORD, settings
@@ -52,11 +53,49 @@ def test_without_a_password_none_is_right(password: Password) -> None:
     assert not password.check("")
 
 
-def test_a_broken_file_is_no_open_door(password: Password, tmp_path: Path) -> None:
+BROKEN = (
+    b"", b"\xff\xfe", "größe".encode(), b"garbage", b"scrypt:16:8:1$zz$00", b"scrypt:16:8$00$00",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("content", [*BROKEN, b"scrypt:999999999:8:1$00$00"])
+def test_a_broken_file_is_no_open_door(password: Password, tmp_path: Path, content: bytes) -> None:
     (tmp_path / "access").mkdir()
-    (tmp_path / "access/password").touch()
-    assert password.fingerprint is not None
-    assert not password.check("")
+    (tmp_path / "access/password").write_bytes(content)
+    with pytest.raises(BrokenError, match="remove the file"):
+        password.check("")
+    if content in BROKEN:
+        with pytest.raises(BrokenError):
+            assert password.fingerprint
+    with pytest.raises(UnclaimedError):
+        password.claim("", PASSWORD)
+    assert password.claim_token is None
+
+
+def test_a_gateway_does_not_start_with_a_broken_password_and_names_its_file(tmp_path: Path) -> None:
+    config = load_config(settings(tmp_path))
+    file = config.state_dir / "access/password"
+    file.parent.mkdir(parents=True)
+    file.write_bytes(b"\xff")
+    with pytest.raises(SettingError, match="access/password: The password's file is broken"):
+        prepare(config)
+    prepare(load_config(settings(tmp_path, SPEECH_ADMIN_PASSWORD=PASSWORD)))
+    assert Password(file.parent).check(PASSWORD), "who gives one gets in again"
+
+
+@pytest.mark.parametrize("content", [b"", b"\xff\xfe"])
+def test_a_broken_claim_is_made_anew(password: Password, tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "access").mkdir()
+    (tmp_path / "access/claim").write_bytes(content)
+    assert password.claim_token is None
+    assert len(password.make_claim() or "") > 40
+
+
+def test_a_torn_key_of_forms_is_made_anew(tmp_path: Path) -> None:
+    config = load_config(settings(tmp_path))
+    form_key(config)
+    (config.state_dir / "access/form-key").write_bytes(b"")
+    assert len(form_key(config)) == 32
 
 
 @pytest.mark.parametrize(
@@ -140,6 +179,17 @@ def test_a_link_is_made_only_while_there_is_no_password(tmp_path: Path) -> None:
     assert link.startswith("http://127.0.0.1:8080/claim?token=")
     Password(config.state_dir / "access").put(PASSWORD)
     assert claim_link(config) is None
+
+
+def test_a_link_for_all_addresses_is_printed_as_others_open_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(speech_config, "own_address", lambda _host: "192.168.7.3")
+    given = settings(tmp_path, SPEECH_HOST="0.0.0.0", SPEECH_ALLOWED_HOSTS="spark.local")
+    links = [link.partition("/claim?token=")[0] for link in claim_links(load_config(given))]
+    assert links == ["http://127.0.0.1:8080", "http://spark.local:8080", "http://192.168.7.3:8080"]
+    (one,) = claim_links(load_config(settings(tmp_path, SPEECH_HOST="192.168.7.3")))
+    assert one.startswith("http://192.168.7.3:8080/claim?token=")
 
 
 def test_many_processes_make_one_key(tmp_path: Path) -> None:

@@ -135,5 +135,36 @@ def test_what_is_not_there_is_404(app: FlaskClient) -> None:
         assert app.get(path).status_code == 404, path
 
 
+BROWSER = {"Accept": "text/html,application/xhtml+xml,*/*;q=0.8"}
+
+
+def test_a_browser_gets_a_page_also_of_what_nobody_expected(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_given: object) -> None:
+        raise RuntimeError("hunter2")
+
+    app = client(tmp_path)
+    monkeypatch.setattr("proxy_app.web.pages.collected", fail)
+    page = app.get("/", headers=BROWSER)
+    assert (page.status_code, page.mimetype) == (500, "text/html")
+    assert "<h1>500: Internal Server Error</h1>" in page.text
+    assert "its log has the details" in page.text
+    assert "hunter2" not in page.text
+    assert app.get("/").get_json()["error"]["code"] == "internal_error", "programs get JSON"
+
+
+def test_a_broken_password_closes_everything_and_says_what_to_do(tmp_path: Path) -> None:
+    app = client(tmp_path)
+    (tmp_path / "access/password").write_bytes(b"\xff")
+    for path in ("/", "/login", "/jobs"):
+        page = app.get(path, headers=BROWSER)
+        assert (page.status_code, page.mimetype) == (503, "text/html")
+        assert "restore access/password of SPEECH_STATE_DIR from a backup" in page.text
+    error = app.get("/api/services").get_json()["error"]
+    assert (error["code"], str(tmp_path) in str(error)) == ("password_broken", False)
+    assert app.get("/livez").status_code == 200
+
+
 def test_a_page_of_jobs_that_is_no_number_is_refused(app: FlaskClient) -> None:
     assert app.get("/jobs?before=x").status_code == 400

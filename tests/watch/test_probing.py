@@ -1,6 +1,7 @@
 """The deep probe against stand-ins of every kind: what is good, bad, late, busy or refused."""
 
 import threading
+from array import array
 from collections.abc import Iterator
 from http.server import ThreadingHTTPServer
 from pathlib import Path
@@ -89,6 +90,17 @@ def test_other_words_are_bad_and_are_told(prober: Prober, whisperx: StandIn) -> 
     assert (found.found, found.heard) == (Found.BAD, "You you you you.")
 
 
+def test_a_text_that_has_a_part_of_the_words_is_bad(prober: Prober, whisperx: StandIn) -> None:
+    heard = "Good morning. The weather was a matter of much talk in this house."
+    assert 0.3 < likeness(SPOKEN, heard) < ENOUGH
+    whisperx.behave("ok", conversation(heard))
+    found = prober(service("whisperx", whisperx.port))
+    assert (found.found, found.heard) == (Found.BAD, heard)
+    with Parakeet() as parakeet:
+        parakeet.behave("ok", {"text": heard})
+        assert prober(service("parakeet", parakeet.port)).found is Found.BAD
+
+
 @pytest.mark.parametrize(
     ("behaviour", "found"),
     [
@@ -162,13 +174,24 @@ def test_a_voice_has_to_take_about_as_long_as_the_sentences_do(
     assert prober(service("magpie", magpie)).found is found
 
 
+@pytest.mark.parametrize(
+    ("loudest", "found"), [(0, Found.BAD), (100, Found.BAD), (300, Found.GOOD)]
+)
 def test_a_voice_has_to_be_heard(
-    prober: Prober, magpie: int, monkeypatch: pytest.MonkeyPatch
+    prober: Prober, magpie: int, monkeypatch: pytest.MonkeyPatch, loudest: int, found: Found
 ) -> None:
+    """A noise that is not nothing is silence, too: at 100 of 32768 it is below -50 dB."""
     tone = serve.tone
-    monkeypatch.setattr(serve, "tone", lambda seconds: _silent(tone(seconds)))
-    found = prober(service("magpie", magpie))
-    assert (found.found, found.heard) == (Found.BAD, "4.8 s of silence")
+    monkeypatch.setattr(serve, "tone", lambda seconds: _as_loud(tone(seconds), loudest))
+    check = prober(service("magpie", magpie))
+    sound = "sound" if found is Found.GOOD else "silence"
+    assert (check.found, check.heard) == (found, f"4.8 s of {sound}")
+
+
+def _as_loud(wav: bytes, loudest: int) -> bytes:
+    samples = array("h", wav[44:])
+    most = max(map(abs, samples))
+    return wav[:44] + array("h", (sample * loudest // most for sample in samples)).tobytes()
 
 
 def test_espeak_is_probed_as_all_voices_are(prober: Prober) -> None:
@@ -181,10 +204,6 @@ def test_espeak_is_probed_as_all_voices_are(prober: Prober) -> None:
 def test_what_has_no_voice_by_its_api_is_refused(prober: Prober) -> None:
     found = prober(Service("odd", "Odd", "tts", "parakeet", "http://127.0.0.1:1", "spark1"))
     assert found.found is Found.REFUSED
-
-
-def _silent(wav: bytes) -> bytes:
-    return wav[:44] + bytes(len(wav) - 44)
 
 
 def test_a_language_model_has_to_list_its_models(prober: Prober, whisperx: StandIn) -> None:
