@@ -165,7 +165,7 @@ def test_a_key_is_made_shown_once_and_revoked(page: Page, site: Site) -> None:
     assert key not in page.content()
     page.get_by_role("button", name="Revoke <i>n8n</i>").click()
     page.locator("#ask-yes").click()
-    expect(page.get_by_text("<i>n8n</i>")).to_have_count(0)
+    expect(page.locator("#keys").get_by_text("<i>n8n</i>")).to_have_count(0)
     answer = requests.get(site.url("/v1/models"), headers=headers, timeout=60)
     assert (answer.status_code, answer.json()["error"]["code"]) == (401, "invalid_api_key")
 

@@ -24,7 +24,8 @@ os.kill(os.getpid(), signal.SIGKILL)
 """
 
 
-def test_probes_and_restarts_are_counted(store: Store) -> None:
+def test_probes_and_restarts_are_counted(tmp_path: Path) -> None:
+    store = Store(None, tmp_path)
     metrics = Metrics()
     found = iter((GOOD, BAD, BAD))
     probe = CountedProber(cast(Prober, lambda _service: next(found)), metrics)
@@ -37,6 +38,7 @@ def test_probes_and_restarts_are_counted(store: Store) -> None:
         labels = {"service": "whisperx", "outcome": name}
         assert value("speech_probes_total", labels) == expected
     assert value("speech_restarts_total", {"service": "whisperx", "by": "docker"}) == 1
+    store.close()
 
 
 def test_who_follows_a_killed_worker_goes_on_counting_and_the_watch_begins_anew(
