@@ -47,8 +47,8 @@ class Gateway:
     """Bounds the uploads that this process takes at the same time, and so their files."""
     whisperx: WhisperX
     side_by_side: SideBySide
-    voices: Voices
     llm: OpenAI
+    voices: Voices
     decode_limits: DecodeLimits
     metrics: Metrics
     room: Room
@@ -100,8 +100,8 @@ def make_gateway(config: Config) -> Gateway:
         uploads=BoundedSemaphore(config.max_uploads),
         whisperx=WhisperX(client),
         side_by_side=SideBySide(client),
-        voices=Voices(client),
         llm=OpenAI(client),
+        voices=Voices(client),
         decode_limits=DecodeLimits(
             max_audio_s=config.max_audio_s, memory_bytes=config.decode_memory_bytes
         ),

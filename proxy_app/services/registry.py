@@ -80,16 +80,16 @@ class Registered:
     services: tuple[Service, ...]
     malformed: tuple[Malformed, ...]
 
+    def all(self, kind: str, api: str) -> tuple[Service, ...]:
+        """All services that do this by this API, by name."""
+        return tuple(it for it in self.services if (it.kind, it.api) == (kind, api))
+
     def speaking(self) -> tuple[Service, ...]:
         """All voices, the environment's before the files'; that without a server is the last."""
         found = (service for service in self.services if service.kind == "tts")
         return tuple(
             sorted(found, key=lambda it: (it.api == ESPEAK, it.source != ENVIRONMENT, it.name))
         )
-
-    def all(self, kind: str, api: str) -> tuple[Service, ...]:
-        """All services that do this by this API, by name."""
-        return tuple(it for it in self.services if (it.kind, it.api) == (kind, api))
 
     def first(self, kind: str, api: str) -> Service | None:
         """The first service that does this by this API: the environment's before the files'.

@@ -30,7 +30,8 @@ class CountedRecords(Records):
         super().__init__(store)
         self._metrics = metrics
 
-    def add_restart(self, name: str, *, by: str) -> None:
+    def add_restart(self, *names: str, by: str) -> None:
         """Count a restart."""
-        super().add_restart(name, by=by)
-        self._metrics.restarts.labels(name, by).inc()
+        super().add_restart(*names, by=by)
+        for name in names:
+            self._metrics.restarts.labels(name, by).inc()

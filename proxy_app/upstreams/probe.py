@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -50,8 +50,8 @@ class Probe:
             # The error's text may quote what was sent, the key included.
             log.error("asking %s failed: %s", service.name, type(error).__name__)  # noqa: TRY400
             return Health(SUSPECT, f"{path} cannot be asked for: {type(error).__name__}.")
-        read = {"whisperx": _whisperx, "openai": _openai}.get(service.api)
-        return _plain(status, answer, path) if read is None else read(status, answer)
+        read = _READ.get(service.api)
+        return read(status, answer) if read else _plain(status, answer, path)
 
 
 def _plain(status: int, answer: Any, path: str) -> Health:  # noqa: ANN401 - JSON from outside
@@ -146,3 +146,7 @@ def _number(value: object) -> float | None:
     if isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < _ENORMOUS:
         return float(value)
     return None
+
+
+_READ: Mapping[str, Callable[[int, Any], Health]] = {"whisperx": _whisperx, "openai": _openai}
+"""What a service's answer means, by its API; that of the others is plain."""

@@ -35,6 +35,9 @@ _ENDINGS = (
 )
 _STOPPED_BY_SIGNAL = (0, 137, 143)
 """The exit codes that `docker stop` and `docker kill` leave."""
+_NOT_STARTED = (126, 127, 128)
+"""Those of a container that could not be started (moby's daemon/start.go); an Error tells them from
+the program's own."""
 
 
 class At(Enum):
@@ -154,9 +157,9 @@ def container(inspected: bytes) -> Standing:
 
 def _is_stopped(state: dict[str, Any], policy: str) -> bool:
     """Whether a person ended it: what ends by itself its policy starts again."""
-    if state.get("Error"):  # it could not be started; Docker tries that once, after a reboot say
-        return False
     code = state["ExitCode"]
+    if code in _NOT_STARTED and state.get("Error"):  # Docker tries once, after a reboot say
+        return False
     if policy == "on-failure":
         return bool(code == 0)
     asked = code in _STOPPED_BY_SIGNAL and not state.get("OOMKilled")

@@ -49,8 +49,17 @@ def test_a_note_is_on_the_disk_before_it_takes_the_others_place(
 ) -> None:
     done: list[str] = []
     sync, replace = os.fsync, Path.replace
-    monkeypatch.setattr(os, "fsync", lambda file: (done.append("synced"), sync(file)))
-    monkeypatch.setattr(Path, "replace", lambda a, b: (done.append("replaced"), replace(a, b)))
+
+    def synced(file: int) -> None:
+        done.append("synced")
+        sync(file)
+
+    def replaced(source: Path, target: Path) -> Path:
+        done.append("replaced")
+        return replace(source, target)
+
+    monkeypatch.setattr(os, "fsync", synced)
+    monkeypatch.setattr(Path, "replace", replaced)
     reports.tell("asr", Verdict("ready", "", refuses=False))
     assert done == ["synced", "replaced"]
 

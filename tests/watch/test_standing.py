@@ -60,6 +60,7 @@ def inspected(status: str, code: int = 0, policy: str = "unless-stopped", **stat
         (inspected("exited", 139, "no"), At.CRASHED),
         (inspected("exited", 137, "no", OOMKilled=True), At.CRASHED),
         (inspected("exited", 128, Error="could not select device driver"), At.CRASHED),
+        (inspected("exited", 137, Error="its removal failed"), At.STOPPED),
         (b"[]", At.UNKNOWN),
         (b"what?", At.UNKNOWN),
     ],

@@ -89,11 +89,11 @@ def _operation(
         schema = _object(operation.body, operation.optional)
         content = {_JSON: {"schema": schema}}
         shown["requestBody"] = {"required": bool(schema["required"]), "content": content}
-    if operation.json is not None:
-        shown["requestBody"] = {"required": True, "content": {_JSON: {"schema": operation.json}}}
     if operation.passed_on:
         content = {_JSON: {"schema": {"type": "object"}}}
         shown["requestBody"] = {"required": True, "content": content}
+    if operation.json is not None:
+        shown["requestBody"] = {"required": True, "content": {_JSON: {"schema": operation.json}}}
     if operation.upload is not None:
         schema = {"type": "object", "properties": operation.upload, "required": ["file"]}
         content = {"multipart/form-data": {"schema": schema}}

@@ -112,10 +112,10 @@ class Operation:
     """Those that may be left out."""
     upload: Mapping[str, Schema] | None = None
     """The fields of its form, `file` among them."""
-    json: Schema | None = None
-    """The JSON that it takes, where that is more than `body` can tell."""
     passed_on: bool = False
     """Whether it takes any JSON object, which somebody else looks at."""
+    json: Schema | None = None
+    """The JSON that it takes, where that is more than `body` can tell."""
 
 
 _ACCEPTED = Operation(shapes.JobAccepted, 202, body={})
@@ -138,9 +138,6 @@ OPERATIONS: dict[str, Operation] = {
         also={**_events(), "text/plain": _TEXT, "application/x-subrip": _TEXT, "text/vtt": _TEXT},
         upload={**_UPLOAD, **_OPENAI},
     ),
-    "POST /v1/audio/speech": Operation(also={**_events(), **_SOUND}, json=_SPEECH),
-    "GET /v1/audio/voices": Operation(shapes.VoiceList),
-    "GET /v1/audio/models": Operation(shapes.SpeechModelList),
     "POST /v1/audio/translations": Operation(
         shapes.Transcription,
         also={"text/plain": _TEXT, "application/x-subrip": _TEXT, "text/vtt": _TEXT},
@@ -152,6 +149,9 @@ OPERATIONS: dict[str, Operation] = {
     "POST /v1/responses": _PASSED_ON,
     "GET /v1/models": Operation(shapes.ModelList),
     "GET /v1/models/{model}": Operation(shapes.ModelAnswer),
+    "POST /v1/audio/speech": Operation(also={**_events(), **_SOUND}, json=_SPEECH),
+    "GET /v1/audio/voices": Operation(shapes.VoiceList),
+    "GET /v1/audio/models": Operation(shapes.SpeechModelList),
     "GET /api/whisperx/status": Operation(shapes.WhisperXStatus),
     "POST /api/whisperx/install": Operation(
         shapes.JobAccepted, 202, body=jobs.INSTALL, optional=jobs.INSTALL

@@ -21,7 +21,7 @@ _TOLD = re.compile(
 class ActionModule(ActionBase):  # type: ignore[misc] # Ansible has no types
     """What a shell answers: Ansible's own `setup` takes longer than three other modules for it."""
 
-    _VALID_ARGS = frozenset()
+    _VALID_ARGS: frozenset[str] = frozenset()
 
     def run(
         self,
