@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from threading import BoundedSemaphore
@@ -19,7 +19,7 @@ from proxy_app.gateway import Gateway, current
 from proxy_app.hosts import checks, ssh
 from proxy_app.hosts.metrics import ANSWERS_WITHIN_S
 from proxy_app.hosts.own import Host, OwnHostsError, fingerprint
-from proxy_app.hosts.trying import confirmed_key, try_host
+from proxy_app.hosts.trying import confirmed_keys, try_host
 from proxy_app.jobs import ActiveJobError
 from proxy_app.jobs.desk import Room
 from proxy_app.jobs.project import Hosts, Login, ProjectError
@@ -88,10 +88,11 @@ def add() -> tuple[Response, int]:
     gateway = current()
     _refuse_taken(gateway.room.project.hosts(), name, login)
     with _reaching():
-        key = confirmed_key(login, confirmed, gateway.room.project.environment(os.environ))
+        keys = confirmed_keys(login, confirmed, gateway.room.project.environment(os.environ))
+    _refuse_machine(gateway.room, name, keys)
     host = Host(
         name=name, address=login.address, port=login.port or 0, user=login.user or "",
-        groups=groups, key=key.line,
+        groups=groups, key=keys[0].line,
     )  # fmt: skip
     _forget(gateway, name)
     if not gateway.room.own_hosts.add(host):
@@ -118,8 +119,9 @@ def change(name: str) -> Response:
         _refuse_address(others, login)
         wanted = confirmed or fingerprint(before.key.split()[1])
         with _reaching():
-            key = confirmed_key(login, wanted, room.project.environment(os.environ))
-        values |= {"address": after.address, "port": after.port, "key": key.line}
+            keys = confirmed_keys(login, wanted, room.project.environment(os.environ))
+        _refuse_machine(room, name, keys)
+        values |= {"address": after.address, "port": after.port, "key": keys[0].line}
     if not room.own_hosts.change(name, **values):
         raise _unknown()
     if values.keys() - {"groups"}:
@@ -241,8 +243,20 @@ def _refuse_taken(hosts: Hosts, name: str, login: Login) -> None:
 
 def _refuse_address(logins: Mapping[str, Login], login: Login) -> None:
     for other, it in logins.items():
-        if (it.address, it.port or 22) == (login.address, login.port):
+        if (checks.canonical(it.address), it.port or 22) == (login.address, login.port):
             raise _taken(f"{other} has this address already.")
+
+
+def _refuse_machine(room: Room, name: str, keys: Sequence[ssh.HostKey]) -> None:
+    """Two names of one machine would let two builds run on it at the same time."""
+    shown = {key.line for key in keys}
+    for other in room.own_hosts.hosts():
+        if other.name != name and other.key in shown:
+            raise _taken(
+                f"{other.name} is this machine: it has the same host key. If it is another machine,"
+                " a copy of that one, make host keys of its own there (ssh-keygen -A, once"
+                " /etc/ssh/ssh_host_* are removed)."
+            )
 
 
 def _unknown() -> ApiError:

@@ -9,7 +9,6 @@ from itertools import groupby
 from proxy_app.api.speaking import tts_models, voices
 from proxy_app.gateway import Gateway
 from proxy_app.services import Health, Registered, Service, routes
-from proxy_app.services.registry import ESPEAK
 
 CREATED = 1_767_225_600
 """OpenAI's clients want a time of everything; of ours it says nothing."""
@@ -66,11 +65,10 @@ def _transcription(registered: Registered, healths: dict[Service, Health]) -> It
 
 
 def _speech(gateway: Gateway) -> Iterator[Model]:
-    """Voices are models as well, but for eSpeak NG's languages, of which there are too many."""
     for model in tts_models(gateway):
         yield Model(model.id, OURS, tuple(service.name for service in model.services))
     for service, voice in voices(gateway):
-        if service is not None and service.api != ESPEAK:
+        if service is not None and service.api == "magpie":  # others have hundreds
             yield Model(voice.id, OURS, (service.name,))
 
 

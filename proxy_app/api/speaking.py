@@ -166,6 +166,7 @@ class Speech:
 
     def __init__(self, gateway: Gateway, wanted: Wanted, account: Account) -> None:
         self._gateway = gateway
+        self._account = account
         self._wanted = wanted
         self._account = account
         self._model = _model(gateway, wanted.model)

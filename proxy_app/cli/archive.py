@@ -14,7 +14,7 @@ import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, Self
 
 from proxy_app.cli.errors import CommandError
 from proxy_app.store.copies import Row
@@ -28,9 +28,13 @@ MOST_BYTES = 1024 * 1024
 _MOST_BYTES_OF_ALL = 2 * 1024**3
 _MOST_FILES = 10_000
 _FILE = re.compile(
-    rf"(state/({'|'.join(map(re.escape, FOLDERS))})|registrations)/[A-Za-z0-9_][A-Za-z0-9._@+-]*"
+    rf"(state/({'|'.join(map(re.escape, FOLDERS))})|registrations)/"
+    r"[A-Za-z0-9_][A-Za-z0-9._@+-]{0,99}"
 )
-_DAMAGE = (tarfile.TarError, zlib.error, EOFError, ValueError, KeyError, TypeError, OSError)
+_DAMAGE = (
+    tarfile.TarError, zlib.error, EOFError, OSError, ValueError, KeyError, TypeError,
+    RecursionError,
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +79,8 @@ def unpack(file: Path, folder: Path) -> Unpacked:
         CommandError: it is no backup, or a damaged one.
     """
     try:
-        return _unpack(file, folder)
+        with file.open("rb") as archive:
+            return _unpack(archive, folder)
     except FileNotFoundError:
         raise CommandError(f"{file}: there is no such file") from None
     except _DAMAGE as error:
@@ -84,10 +89,22 @@ def unpack(file: Path, folder: Path) -> Unpacked:
         ) from None
 
 
-def _unpack(file: Path, folder: Path) -> Unpacked:
+class _Header(tarfile.TarInfo):
+    """Of a plain file, which is all that we write: the others' contents are read unbounded."""
+
+    @classmethod
+    def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> Self:
+        """The header in a block; raises ValueError for one that a backup never has."""
+        header = super().frombuf(buf, encoding, errors)
+        if header.type not in (tarfile.REGTYPE, tarfile.AREGTYPE) or header.size < 0:
+            raise ValueError(f"{header.name[:100]!r} has no place in one")
+        return header
+
+
+def _unpack(file: IO[bytes], folder: Path) -> Unpacked:
     names: set[str] = set()
     left = _MOST_BYTES_OF_ALL
-    with tarfile.open(file, "r|gz") as archive:
+    with tarfile.open(fileobj=file, mode="r|gz", tarinfo=_Header) as archive:
         for member in archive:
             left -= member.size
             _refuse_odd(member, names, left)
@@ -100,9 +117,13 @@ def _unpack(file: Path, folder: Path) -> Unpacked:
                 target.chmod(0o600)
                 while data := content.read(MOST_BYTES):
                     out.write(data)
+    if missing := {MANIFEST, DATABASE} - names:
+        raise ValueError(f"it has no {min(missing)}")
     manifest: dict[str, Any] = json.loads((folder / MANIFEST).read_bytes())
     if manifest["format"] != FORMAT:
         raise ValueError(f"its format is {manifest['format']!r}, and this version knows {FORMAT}")
+    if not isinstance(manifest["schema"], str | None):
+        raise TypeError(f"its schema is {manifest['schema']!r}")
     found = Unpacked(folder, manifest["schema"], str(manifest["made_at"]))
     if not all(isinstance(table, str) and isinstance(row, dict) for table, row in found.rows()):
         raise ValueError("its rows are none")
@@ -111,7 +132,7 @@ def _unpack(file: Path, folder: Path) -> Unpacked:
 
 def _refuse_odd(member: tarfile.TarInfo, names: set[str], left: int) -> None:
     is_ours = member.name in (MANIFEST, DATABASE) or can_hold(member.name)
-    if not member.isreg() or not is_ours or member.name in names:
+    if not is_ours or member.name in names:
         raise ValueError(f"{member.name[:100]!r} has no place in one")
     too_large = member.size > MOST_BYTES and member.name != DATABASE
     if too_large or left < 0 or len(names) >= _MOST_FILES:

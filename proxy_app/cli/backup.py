@@ -13,7 +13,6 @@ import os
 import shutil
 import tarfile
 import tempfile
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -35,15 +34,15 @@ from proxy_app.cli.archive import (
     unpack,
 )
 from proxy_app.cli.errors import CommandError
+from proxy_app.cli.rows import settled
 from proxy_app.config import Config
 from proxy_app.jobs.folders import JobFolder
-from proxy_app.jobs.states import ACTIVE, State
 from proxy_app.store import Store, copies
 from proxy_app.store.engine import HEAD
+from proxy_app.store.migrations import versions
 
 _LEFT_OUT = frozenset({"claim", "form-key"})
 """Of this machine alone: the link that nobody has used yet, and a key that is made anew."""
-_WAS_AT_WORK = "It was queued or at work when the backup was made; what became of it is not known."
 
 
 def backup(config: Config, file: Path) -> None:
@@ -57,7 +56,7 @@ def backup(config: Config, file: Path) -> None:
     store = Store(config.database_url, config.state_dir)
     try:
         with tempfile.NamedTemporaryFile(dir=file.parent, prefix=".backup-") as new:
-            with tarfile.open(fileobj=new, mode="w:gz") as archive:
+            with tarfile.open(fileobj=new, mode="w:gz", format=tarfile.USTAR_FORMAT) as archive:
                 _add_database(archive, store)
                 for name, path in _files(config):
                     with contextlib.suppress(FileNotFoundError):  # it was just removed
@@ -68,7 +67,7 @@ def backup(config: Config, file: Path) -> None:
     except OSError as error:
         raise CommandError(f"{file} cannot be written: {error.strerror or error}") from None
     except SQLAlchemyError as error:
-        raise CommandError(f"the database cannot be read: {type(error).__name__}") from None
+        raise CommandError(f"the database cannot be read: {_why(error)}") from None
     finally:
         store.close()
 
@@ -79,6 +78,8 @@ class Restored:
 
     before: Path | None
     """The backup that was made of what was here; None where there was nothing."""
+    broken: Path | None
+    """Where the database lies that was here, if it was broken."""
     has_registrations: bool
     """Whether the services' registrations are back; where they cannot be written they are not."""
 
@@ -91,24 +92,65 @@ def restore(config: Config, file: Path) -> Restored:
     """
     with _alone(config), tempfile.TemporaryDirectory(dir=config.state_dir) as folder:
         found = unpack(file, Path(folder))
-        if found.schema is not None and found.schema > HEAD:
+        if found.schema not in {None, *versions()}:
             raise CommandError(
                 f"{file} is of a newer version (schema {found.schema}), and this one knows {HEAD}"
                 " at most: restore it with that version"
+                if str(found.schema) > HEAD
+                else f"{file} is no backup of Spark Speech: it has never had schema {found.schema}"
             )
         store = Store(config.database_url, config.state_dir)
-        try:
+        with _broken_aside(store) as broken:
             before = _keep(config, store)
-            copies.replace(store.engine, found.schema, map(_settled, found.rows()))
-        except (SQLAlchemyError, KeyError, TypeError) as error:
-            raise CommandError(
-                f"its rows cannot be put into the database ({type(error).__name__}), which is as it"
-                " was"
-            ) from None
-        finally:
-            store.close()
+            _put_rows(store, found)
         _put_folders(config, found)
-        return Restored(before, _put_registrations(config, found))
+        return Restored(before, broken, _put_registrations(config, found))
+
+
+@contextlib.contextmanager
+def _broken_aside(store: Store) -> Iterator[Path | None]:
+    """Rename a file of SQLite that is none, or not any more: back, if nothing takes its place."""
+    try:
+        file = store.file if store.is_broken() else None
+    except SQLAlchemyError as error:
+        raise CommandError(f"the database does not answer: {_why(error)}") from None
+    finally:
+        store.close()  # what is renamed would stay open
+    moved: dict[Path, Path] = {}
+    if file is not None:
+        ending = f"broken-{datetime.now(UTC):%Y%m%d-%H%M%S-%f}"
+        for suffix in ("", "-wal", "-shm"):
+            part = file.with_name(file.name + suffix)
+            if part.exists():
+                moved[part] = part.rename(file.with_name(f"{file.name}.{ending}{suffix}"))
+    try:
+        yield file and moved[file]
+    except BaseException:
+        store.close()
+        for part, aside in moved.items():
+            aside.replace(part)
+        raise
+    finally:
+        store.close()
+
+
+def _put_rows(store: Store, found: Unpacked) -> None:
+    try:
+        copies.replace(store.engine, found.schema, map(settled, found.rows()))
+    except SQLAlchemyError as error:
+        raise CommandError(
+            f"its rows cannot be put into the database, which is as it was: {_why(error)}"
+        ) from None
+    except (LookupError, TypeError, ValueError, ArithmeticError, RecursionError) as error:
+        raise CommandError(
+            f"it has rows that no version has written ({error}); the database is as it was"
+        ) from None
+
+
+def _why(error: SQLAlchemyError) -> str:
+    """What is wrong, without what was sent."""
+    cause = getattr(error, "orig", None) or type(error).__name__
+    return str(cause).partition("\n")[0]
 
 
 def _add_database(archive: tarfile.TarFile, store: Store) -> None:
@@ -136,23 +178,18 @@ def _files(config: Config) -> Iterator[tuple[str, Path]]:
 
 
 def _keep(config: Config, store: Store) -> Path | None:
-    with store.snapshot() as connection:
-        if copies.version_of(connection) is None:
-            return None
+    try:
+        with store.snapshot() as connection:
+            is_empty = copies.version_of(connection) is None
+    except SQLAlchemyError as error:
+        raise CommandError(f"the database cannot be read: {_why(error)}") from None
+    if is_empty and not any(_files(config)):
+        return None
     folder = config.state_dir / "backups"
     folder.mkdir(mode=0o700, exist_ok=True)
     kept = folder / f"before-restore-{datetime.now(UTC):%Y%m%d-%H%M%S-%f}.tar.gz"
     backup(config, kept)
     return kept
-
-
-def _settled(copied: copies.Row) -> copies.Row:
-    """A job that was active has no process here, and must not be started once more."""
-    table, row = copied
-    if table == "jobs" and row["state"] in ACTIVE:
-        over = {"state": State.LOST.value, "reason": _WAS_AT_WORK, "finished_at": time.time()}
-        return table, row | over
-    return copied
 
 
 def _put_folders(config: Config, found: Unpacked) -> None:

@@ -85,6 +85,8 @@ def run(config: Config, options: argparse.Namespace) -> None:
         print(f"Restored {options.file}.")
         if done.before:
             print(f"What was here before is in {done.before}.")
+        if done.broken:
+            print(f"The database that was here was broken: it is {done.broken} now.")
         if not done.has_registrations:
             print(
                 f"{config.services_dir} is not ours to write: run the playbooks to register again."

@@ -6,17 +6,19 @@ Ansible's, a pattern of hosts, or a second line of known_hosts.
 
 from __future__ import annotations
 
+import ipaddress
 import re
 from collections.abc import Sequence
 
 from proxy_app.config import host_problem
+from proxy_app.hosts.own import PAGE
 from proxy_app.jobs.forms import FormError
 from proxy_app.jobs.kinds import KINDS
 
 GROUPS = tuple(dict.fromkeys(kind.service for kind in KINDS.values() if kind.service))
 """The inventory's groups that a host can be in: one for each service that can be installed."""
 # Names that mean something else in an inventory.
-_TAKEN = {"all", "ungrouped", "control", "services", "localhost", *GROUPS}
+_TAKEN = {"all", "ungrouped", "control", "services", "localhost", PAGE, *GROUPS}
 _NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,38}[a-z0-9])?")
 _USER = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]{0,31}")
 _FINGERPRINT = re.compile(r"SHA256:[A-Za-z0-9+/]{43}")
@@ -45,7 +47,16 @@ def address(text: str) -> str:
     """
     if problem := host_problem(text):
         raise FormError("address", f"address: {problem}.")
-    return text.lower()
+    return canonical(text)
+
+
+def canonical(text: str) -> str:
+    """An address in the one spelling that it has here; a host's name in small letters."""
+    try:
+        found = ipaddress.ip_address(text)
+    except ValueError:
+        return text.lower()
+    return str(getattr(found, "ipv4_mapped", None) or found)
 
 
 def port(number: int) -> int:

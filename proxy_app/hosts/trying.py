@@ -54,17 +54,18 @@ class Trial:
     found: Mapping[str, Any] | None = None
 
 
-def confirmed_key(login: Login, wanted: str, environment: Mapping[str, str]) -> ssh.HostKey:
-    """The host's key that somebody has confirmed by its fingerprint.
+def confirmed_keys(login: Login, wanted: str, environment: Mapping[str, str]) -> list[ssh.HostKey]:
+    """A host's keys, the one first that somebody has confirmed by its fingerprint.
 
     Raises:
         SshError: no server answers, or it shows other keys.
         UnusableError: ssh is not installed.
     """
     assert login.port, "given"
-    for key in ssh.scan(login.address, login.port, environment):
-        if key.fingerprint == wanted:
-            return key
+    keys = ssh.scan(login.address, login.port, environment)
+    keys.sort(key=lambda key: key.fingerprint != wanted)
+    if keys[0].fingerprint == wanted:
+        return keys
     raise ssh.SshError(
         f"{login.address} does not show the key with this fingerprint: look at it once more."
     )
@@ -85,7 +86,7 @@ def try_host(
     """
     assert login.port, "given"
     try:
-        key = confirmed_key(login, fingerprint, environment)
+        key, *_ = confirmed_keys(login, fingerprint, environment)
         with own.trusting(login.address, login.port, key.line) as options:
             try:
                 return _look(login, options, environment)

@@ -13,7 +13,7 @@ import os
 import re
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import IO, Any
 
@@ -35,15 +35,19 @@ class EventWriter:
 
     Args:
         path: the file, made if it is not there.
-        secrets: texts that never get into it.
+        secrets: gives the texts that never get into it, as they are by now.
         most_bytes: where the log ends; phases go on.
     """
 
     def __init__(
-        self, path: Path, secrets: Sequence[str] = (), *, most_bytes: int = MOST_BYTES
+        self,
+        path: Path,
+        secrets: Callable[[], Iterable[str]] = tuple,
+        *,
+        most_bytes: int = MOST_BYTES,
     ) -> None:
         self._file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
-        self._secrets = [text for text in secrets if len(text) >= _SHORTEST_SECRET]
+        self._secrets = secrets
         self._most_bytes = most_bytes
         self._size = os.fstat(self._file).st_size
         self._id = 0
@@ -75,8 +79,10 @@ class EventWriter:
 
     def clean(self, text: str) -> str:
         """The text without secrets."""
-        for secret in self._secrets:
-            text = text.replace(secret, "********")
+        # The longest first: one may begin like another.
+        for secret in sorted(self._secrets(), key=len, reverse=True):
+            if len(secret) >= _SHORTEST_SECRET:
+                text = text.replace(secret, "********")
         return text
 
     def close(self) -> None:

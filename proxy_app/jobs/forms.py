@@ -21,7 +21,11 @@ _LONGEST = 300
 _MOST = 50
 _TEMPLATE = re.compile(r"\{[{%#]")
 _SETTING = re.compile(r"[A-Z][A-Z0-9_]{0,63}")
-_SECRET = re.compile(r"(KEY|TOKEN|SECRET|PASSWORD)$")
+# Not TOKENIZERS_PARALLELISM, and not a file's name.
+_SECRET = re.compile(
+    r"(?!.*_(FILE|PATH)$).*"
+    r"((KEY|TOKEN|SECRET|PASSWORD|PASSWD|PASSPHRASE|CREDENTIAL)S?|_PASS|_PWD)([0-9_]|$)"
+)
 _MARKUP = re.compile(r"\b[A-Z]\(([^)]*)\)")
 # What makes a job the kind that it is, and whose it is; and files of the machine that the page runs
 # on, which are for who writes its inventory and not for who may use the page.
@@ -149,7 +153,7 @@ def _settings(name: str, value: object) -> None:
     for key, item in value.items():
         if not isinstance(key, str) or not _SETTING.fullmatch(key):
             raise FormError(name, f"{name}: names are capitals, digits and underscores.")
-        if _SECRET.search(key):
+        if _SECRET.match(key):
             raise FormError(name, f"{name}: {key} would be a secret, which everybody could read.")
         if not isinstance(item, bool | int | float):
             _text(name, item)

@@ -21,6 +21,7 @@ from sqlalchemy.orm import Session
 
 from proxy_app.jobs.folders import JobFolder
 from proxy_app.jobs.states import ACTIVE, WORKED_ON, State
+from proxy_app.jobs.work import ended
 from proxy_app.store import Job, Store
 
 HOST, SERVICE, PREVIEW = "host", "service", "preview"
@@ -163,7 +164,7 @@ class Jobs:
         """How many jobs are kept, by their states."""
         chosen = select(Job.state, func.count()).group_by(Job.state)
         with self._store.session() as session:
-            return dict(session.execute(chosen).tuples().all())
+            return {row[0]: row[1] for row in session.execute(chosen)}
 
     def last(self, *where: ColumnElement[bool]) -> Job | None:
         """The newest of these jobs."""
@@ -217,8 +218,10 @@ class Jobs:
         """Whether a job had lost its process and is marked so now."""
         if job.state not in WORKED_ON or self.folder(job.id).is_held():
             return False
-        # It may have ended between the two looks: then this changes nothing.
-        self.finish(job.id, State.LOST, LOST)
+        # It may have ended between the two looks: then this changes nothing. Its phases are read
+        # once more, as its process may have gone on since the first look.
+        phases = ended(self._read(job.id).phases, time.time())
+        self.finish(job.id, State.LOST, LOST, phases=phases)
         self.folder(job.id).clear()
         return True
 

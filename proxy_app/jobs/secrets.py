@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
 from pathlib import Path
@@ -51,6 +52,31 @@ class Secrets:
         path = (self._folder / name).resolve()
         return path if path.is_file() else None
 
+    def stamp(self) -> list[tuple[int, int]]:
+        """Something else whenever a secret is another one."""
+        infos = (path.stat() for name in NAMES if (path := self.path(name)))
+        return [(info.st_ino, info.st_mtime_ns) for info in infos]
+
     def values(self) -> list[str]:
         """All of them, to be kept out of logs."""
-        return [path.read_text() for name in NAMES if (path := self.path(name))]
+        paths = (path for name in NAMES if (path := self.path(name)))
+        return [path.read_text(encoding="ascii", errors="replace") for path in paths]
+
+
+class Seen:
+    """All that secrets have been since: of one that is replaced, both."""
+
+    def __init__(self, secrets: Secrets) -> None:
+        self._secrets = secrets
+        self._stamp: object = None
+        self._values: set[str] = set()
+        self()
+
+    def __call__(self) -> set[str]:
+        """Their values by now, and those before."""
+        with contextlib.suppress(OSError):  # it is being removed
+            stamp = self._secrets.stamp()
+            if stamp != self._stamp:
+                self._values |= set(self._secrets.values())
+                self._stamp = stamp
+        return set(self._values)

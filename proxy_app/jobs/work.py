@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -26,6 +27,12 @@ class Executor(Protocol):
 
     def stop(self, *, force: bool) -> None:
         """Have `run` return soon, or with `force` at once."""
+
+
+def ended(phases: Sequence[Mapping[str, Any]], at: float) -> list[dict[str, Any]]:
+    """The phases of a job whose process is gone: what it was at has failed."""
+    over = {"state": "failed", "finished_at": round(at, 3)}
+    return [{**phase, **(over if phase["finished_at"] is None else {})} for phase in phases]
 
 
 class Phases:
@@ -54,13 +61,15 @@ class Phases:
         """The job is over: one that did not succeed has a phase in which it ended."""
         if not self._all:
             return
+        if state is State.CANCELED:  # what failed before was rescued, as it went on
+            self._end("canceled")
+            return
         last = self._all[-1]
-        word = "canceled" if state is State.CANCELED else "failed"
         culprit = None if state is State.SUCCEEDED else self._failed or last
-        self._end(word if culprit is last else "succeeded")
+        self._end("failed" if culprit is last else "succeeded")
         if culprit is not None and culprit is not last:
-            culprit["state"] = word
-            self._events.phase(culprit["name"], word)
+            culprit["state"] = "failed"
+            self._events.phase(culprit["name"], "failed")
 
     def _end(self, state: str) -> None:
         if self._all and self._all[-1]["finished_at"] is None:

@@ -7,6 +7,7 @@ playbook, and whoever looks finds the lock free.
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 import signal
@@ -22,7 +23,9 @@ from proxy_app.config import Config, load_config
 from proxy_app.jobs.desk import Room
 from proxy_app.jobs.events import EventWriter
 from proxy_app.jobs.kinds import KINDS, PLAYBOOK
-from proxy_app.jobs.secrets import Secrets
+from proxy_app.jobs.ledger import Jobs
+from proxy_app.jobs.project import ProjectError
+from proxy_app.jobs.secrets import Secrets, Seen
 from proxy_app.jobs.states import State
 from proxy_app.jobs.work import Executor, Outcome, Phases
 from proxy_app.store import Job
@@ -48,7 +51,7 @@ class Worker:
         self._job = self._jobs.get(job_id)
         self._folder = self._jobs.folder(job_id)
         self._secrets = self._room.secrets
-        self._events = EventWriter(self._folder.events, self._secrets.values())
+        self._events = EventWriter(self._folder.events, Seen(self._secrets))
         self._phases = Phases(self._events)
         self._noted: list[dict[str, Any]] = []
         self._due = time.monotonic() + self._job.limit_s
@@ -64,7 +67,7 @@ class Worker:
             outcome = self._look_after(self._executor())
         except Exception as error:
             log.exception("the job could not be done")
-            outcome = Outcome(State.FAILED, str(error) or type(error).__name__)
+            outcome = Outcome(State.FAILED, sentence(error))
         self._phases.end(outcome.state)
         if self._events.dropped:
             log.error("%d events could not be written", self._events.dropped)
@@ -91,7 +94,9 @@ class Worker:
 
         config = self._room.config
         services = Registry(config).read().services
-        service = next(service for service in services if service.name == self._job.service)
+        service = next((it for it in services if it.name == self._job.service), None)
+        if service is None:
+            raise ProjectError(f"{self._job.service} is not registered any more.")
         assert config.engine_supervisor is not None, "the desk has looked"
         return Engine(
             self._job.kind.partition(".")[2],
@@ -159,22 +164,39 @@ class Worker:
             log.warning("the database does not answer: %s", type(error).__name__)
 
     def _tell(self, outcome: Outcome) -> None:
-        """Write down the end, however long the database is away; else the job would look lost."""
-        until = time.monotonic() + _TELL_WITHIN_S
-        while True:
-            try:
-                if outcome.state is State.CANCELED:  # not by somebody who has said so already
-                    self._jobs.finish(self._job.id, State.CANCELING, outcome.reason)
-                self._jobs.finish(
-                    self._job.id, outcome.state, outcome.reason, phases=self._phases.as_list()
-                )
-            except SQLAlchemyError as error:
-                if time.monotonic() > until:
-                    raise
-                log.warning("the database does not answer: %s", type(error).__name__)
-                time.sleep(1)
-            else:
-                return
+        tell(self._jobs, self._job.id, outcome, phases=self._phases.as_list())
+
+
+def tell(jobs: Jobs, job_id: str, outcome: Outcome, **values: object) -> None:
+    """Write down the end, however long the database is away; else the job would look lost."""
+    until = time.monotonic() + _TELL_WITHIN_S
+    while True:
+        try:
+            if outcome.state is State.CANCELED:  # not by somebody who has said so already
+                jobs.finish(job_id, State.CANCELING, outcome.reason)
+            jobs.finish(job_id, outcome.state, outcome.reason, **values)
+        except SQLAlchemyError as error:
+            if time.monotonic() > until:
+                raise
+            log.warning("the database does not answer: %s", type(error).__name__)
+            time.sleep(1)
+        else:
+            return
+
+
+def sentence(error: Exception) -> str:
+    """What people are told of an error that ends a job; its worker.log has the rest."""
+    match error:
+        case ProjectError():
+            return str(error)
+        case SQLAlchemyError():
+            return "The database of jobs did not answer; the job's worker.log has the reason."
+        case OSError(errno=errno.ENOSPC | errno.EDQUOT):
+            return "The control app's disk is full: make room, and do the same job again."
+        case OSError(strerror=str(why), filename=file):
+            return f"The control app cannot use {file or 'a file'}: {why}."
+    name = type(error).__name__
+    return f"Something went wrong in the job's own process ({name}); its worker.log has more."
 
 
 def variables(job: Job, secrets: Secrets) -> dict[str, Any]:
@@ -194,7 +216,7 @@ def _run(executor: Executor, ends: list[Outcome]) -> None:
         ends.append(executor.run())
     except Exception as error:
         log.exception("the job could not be done")
-        ends.append(Outcome(State.FAILED, str(error) or type(error).__name__))
+        ends.append(Outcome(State.FAILED, sentence(error)))
 
 
 def main(job_id: str, lock: int) -> int:
@@ -202,7 +224,13 @@ def main(job_id: str, lock: int) -> int:
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(message)s")
     os.set_inheritable(lock, False)
     os.pwrite(lock, str(os.getpid()).encode(), 0)
-    worker = Worker(load_config(os.environ), job_id)
+    config = load_config(os.environ)
+    try:
+        worker = Worker(config, job_id)
+    except Exception as error:
+        log.exception("the job could not be begun")
+        tell(Room(config).jobs, job_id, Outcome(State.FAILED, sentence(error)))
+        return 1
     signal.signal(signal.SIGTERM, worker.shut_down)
     signal.signal(signal.SIGINT, worker.shut_down)
     worker.run()

@@ -6,11 +6,11 @@ back is put into its own schema first, which then comes up to date as any old da
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from alembic.migration import MigrationContext
-from sqlalchemy import Connection, Engine, MetaData, func, insert, select, text
+from sqlalchemy import JSON, Connection, Engine, MetaData, Table, func, insert, select, text
 
 from proxy_app.store.engine import HEAD
 from proxy_app.store.migrations import upgrade_to
@@ -19,6 +19,8 @@ from proxy_app.store.models import Base
 _NOT_KEPT = frozenset({"alembic_version", "sessions", "login_tries"})
 """Who was logged in is not for a backup: a session would be open again."""
 _AT_ONCE = 500
+_LARGEST = 1e11
+"""Of a number of seconds: the year 5138."""
 
 Row = tuple[str, dict[str, Any]]
 """A table's name, and a row's columns as JSON has them."""
@@ -41,7 +43,8 @@ def replace(engine: Engine, version: str | None, copied: Iterable[Row]) -> None:
     """Put a copy in the place of what is there: all of it or, where something fails, nothing.
 
     Raises:
-        KeyError: the copy has a table that its version does not have.
+        LookupError: the copy has a table or a column that its version does not have.
+        ValueError: a column has a value of another type.
     """
     with engine.begin() as connection:
         _drop(connection)
@@ -50,6 +53,7 @@ def replace(engine: Engine, version: str | None, copied: Iterable[Row]) -> None:
         tables = _reflected(connection).tables
         waiting: dict[str, list[dict[str, Any]]] = {}
         for name, row in copied:
+            _refuse_odd(tables[name], row)
             batch = waiting.setdefault(tables[name].name, [])
             batch.append(row)
             if len(batch) == _AT_ONCE:
@@ -59,6 +63,19 @@ def replace(engine: Engine, version: str | None, copied: Iterable[Row]) -> None:
         upgrade_to(connection, HEAD)
         if connection.dialect.name == "postgresql":
             _count_on(connection)
+
+
+def _refuse_odd(table: Table, row: Mapping[str, Any]) -> None:
+    """SQLite itself takes a text for a number, and whoever reads it then fails."""
+    for name, value in row.items():
+        kind = table.columns[name].type
+        if value is None or isinstance(kind, JSON):
+            continue
+        wanted = kind.python_type
+        is_number = isinstance(value, int | float) and not isinstance(value, bool)
+        fits = is_number and abs(value) < _LARGEST if wanted is float else type(value) is wanted
+        if not fits or (wanted is int and abs(value) >= 2**63):
+            raise ValueError(f"{table.name}.{name} is {str(value)[:40]!r}")
 
 
 def _reflected(connection: Connection) -> MetaData:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import sqlite3
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,7 +12,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Engine, create_engine, event, inspect, text
 from sqlalchemy.engine import URL, make_url
-from sqlalchemy.exc import ArgumentError
+from sqlalchemy.exc import ArgumentError, DatabaseError
 from sqlalchemy.orm import Session
 
 from proxy_app.settings import SettingError
@@ -72,6 +73,29 @@ class Store:
         options = {} if is_sqlite else {"isolation_level": "REPEATABLE READ"}
         with self._engine.connect().execution_options(**options) as connection:
             yield connection
+
+    @property
+    def file(self) -> Path | None:
+        """The database, where it is a file."""
+        is_file = self._engine.dialect.name == "sqlite" and self._engine.url.database
+        return Path(is_file) if is_file else None
+
+    def is_broken(self) -> bool:
+        """Whether the file is no database, or not a whole one any more.
+
+        Raises:
+            SQLAlchemyError: it cannot be looked at.
+        """
+        if self.file is None or not self.file.exists():
+            return False
+        try:
+            with self._engine.connect() as connection:
+                return bool(connection.scalar(text("PRAGMA quick_check(1)")) != "ok")
+        except DatabaseError as error:
+            code = getattr(error.orig, "sqlite_errorcode", 0) & 0xFF
+            if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
+                return True
+            raise
 
     def close(self) -> None:
         """Close the connections."""

@@ -271,7 +271,7 @@ def time_limit(
 ) -> Iterator[None]:
     """End the block after so many seconds, whatever drips in meanwhile."""
     timer = gevent.Timeout.start_new(limit_s)
-    message = f"{service.title} {late} {limit_s:g} s."
+    message = f"{service.title} {late} {limit_s:.0f} s."
     try:
         yield
     except gevent.Timeout as timeout:

@@ -21,8 +21,8 @@ _READ_BYTES = 64 * 1024
 _BEGINNING_BYTES = 1024 * 1024
 """Of an answer that is no stream so much is awaited: where a service breaks off before, another
 one can take over. Most are smaller."""
-_HEADERS = frozenset({"content-type", "content-length", "retry-after", "retry-after-ms",
-                      "x-should-retry"})  # fmt: skip
+_HEADERS = frozenset({"content-type", "content-length", "content-encoding", "retry-after",
+                      "retry-after-ms", "x-should-retry"})  # fmt: skip
 _PREFIXES = ("openai-", "x-ratelimit-")
 _MISSING = (HTTPStatus.NOT_FOUND, HTTPStatus.METHOD_NOT_ALLOWED, HTTPStatus.NOT_IMPLEMENTED)
 _OUR_KEY = (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN)

@@ -19,6 +19,7 @@ from proxy_app.telemetry import Metrics, shared
 from proxy_app.telemetry.of_watch import CountedProber, CountedRecords
 from proxy_app.upstreams import Client, Probe
 from proxy_app.watch import clocks
+from proxy_app.watch.device import computes
 from proxy_app.watch.probing import PROBE_HEADERS, Check, Prober
 from proxy_app.watch.records import Records
 from proxy_app.watch.standing import Hosts
@@ -107,6 +108,9 @@ class Watch:
                         check=partial(self._check, service),
                         standing=partial(self._hosts.standing, service),
                         in_use_s=partial(used_s, names, self._places),
+                        computes=partial(
+                            computes, self._room.store, self._room.config.hosts_every_s, service
+                        ),
                     ),
                     hands=self._room.desk,
                     names=names,

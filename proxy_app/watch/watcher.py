@@ -51,6 +51,8 @@ class Senses:
     """What a deep probe finds."""
     standing: Callable[[], Standing]
     """What its host says."""
+    computes: Callable[[], bool]
+    """Whether its device is at work, for whomever."""
     in_use_s: Callable[[], float | None]
     """For how long a request of the gateway has been there, which ends it at its time limit."""
 
@@ -374,6 +376,8 @@ class Watcher:
             condition.due = condition.time() + AGAIN_S
         elif self._work.is_in_use():
             self._work.is_late()  # the next one waits until that is over
+        elif self._work.was_late and self._work.may_be_others(self._senses.computes):
+            condition.due = condition.time() + AGAIN_S
         elif self._work.was_late:
             self._fails(check.detail)
         else:

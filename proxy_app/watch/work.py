@@ -7,6 +7,9 @@ from collections.abc import Callable
 from proxy_app.services import Health
 from proxy_app.watch.condition import Condition
 
+OTHERS_S = 1800.0
+"""How long a device may be at work, after a probe that came too late, before that is no excuse."""
+
 
 class Work:
     """Follows the progress that a service tells of, or else the gateway's requests there."""
@@ -72,6 +75,16 @@ class Work:
     def was_late(self) -> bool:
         """Whether a probe came too late, and nothing was good since."""
         return self._late is not None
+
+    def may_be_others(self, computes: Callable[[], bool]) -> bool:
+        """Whether it tells nothing, and may be at work for others, unseen by the gateway.
+
+        Args:
+            computes: tells whether its device is at work; that counts for OTHERS_S.
+        """
+        if self._tells_progress or self._late is None:
+            return False
+        return self._time() - self._late[0] < OTHERS_S and computes()
 
     def is_late(self) -> None:
         """A probe came too late."""

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from proxy_app.access import Password, Sessions
-from proxy_app.cli.archive import MOST_BYTES
+from proxy_app.cli.archive import MOST_BYTES, add
 from proxy_app.cli.backup import backup, restore
 from proxy_app.cli.errors import CommandError
 from proxy_app.config import Config, load_config, make_folders
@@ -215,6 +215,18 @@ def link(name: str, to: str, kind: bytes = tarfile.SYMTYPE) -> tarfile.TarInfo:
     return info
 
 
+def line(**values: object) -> bytes:
+    """A job's row that is good but for what is given."""
+    row = {
+        "number": 1, "id": "0" * 16, "kind": "whisperx.install", "executor": "playbook",
+        "host": "spark1", "service": "whisperx", "target": "whisperx", "lane": "host",
+        "state": "failed", "preview": False, "force": False, "variables": {}, "phases": [],
+        "by": "test", "why": "", "reason": "", "limit_s": 1.0, "rerun_of": None,
+        "created_at": 1.0, "started_at": None, "finished_at": 2,
+    }  # fmt: skip
+    return json.dumps(["jobs", row | values]).encode() + b"\n"
+
+
 GOOD = {"manifest.json": manifest(), "database.jsonl": b""}
 
 
@@ -244,6 +256,24 @@ GOOD = {"manifest.json": manifest(), "database.jsonl": b""}
         ({"manifest.json": manifest(format=2)}, ()),
         ({"manifest.json": b"[]"}, ()),
         ({"manifest.json": b""}, ()),
+        ({"manifest.json": manifest(schema=4)}, ()),
+        ({"manifest.json": manifest(schema=["0004"])}, ()),
+        ({"manifest.json": manifest(schema="0000")}, ()),
+        ({"manifest.json": manifest(schema="")}, ()),
+        ({"manifest.json": manifest(schema=None), "database.jsonl": line()}, ()),
+        ({"database.jsonl": b"[" * 10**5 + b"]" * 10**5}, ()),
+        ({"database.jsonl": line(state="bogus")}, ()),
+        ({"database.jsonl": line(state=None)}, ()),
+        ({"database.jsonl": line(state=["lost"])}, ()),
+        ({"database.jsonl": line(lane="bogus")}, ()),
+        ({"database.jsonl": line(colour="red")}, ()),
+        ({"database.jsonl": line(number=2**70)}, ()),
+        ({"database.jsonl": line(number=True)}, ()),
+        ({"database.jsonl": line(created_at="yesterday")}, ()),
+        ({"database.jsonl": line(created_at=1e300)}, ()),
+        ({"database.jsonl": line(reason="\ud800")}, ()),
+        ({"database.jsonl": line(variables=[])}, ()),
+        ({"database.jsonl": line(phases=[{"name": "Build"}])}, ()),
     ],
 )
 def test_what_is_no_good_backup_is_refused_and_changes_nothing(
@@ -269,6 +299,93 @@ def test_a_file_that_is_no_archive_is_told(
     house = new_house(tmp_path / "house")
     with pytest.raises(CommandError, match="is no backup of Spark Speech, or a damaged one"):
         restore(house.config, tmp_path / "file")
+
+
+def test_a_row_that_is_good_is_taken(new_house: MakeHouse, tmp_path: Path) -> None:
+    house = new_house(tmp_path / "house")
+    restore(house.config, pack(tmp_path, GOOD | {"database.jsonl": line()}))
+    assert house.jobs.get("0" * 16).state == State.FAILED
+
+
+@pytest.mark.parametrize(
+    ("kind", "content"),
+    [
+        pytest.param(tarfile.GNUTYPE_LONGNAME, b"state/secrets/hf_token\0", id="a long name"),
+        pytest.param(tarfile.XHDTYPE, b"13 comment=x\n", id="what pax has to add"),
+        pytest.param(tarfile.XGLTYPE, b"13 comment=x\n", id="what pax has for all"),
+    ],
+)
+def test_a_header_whose_content_is_read_at_once_is_refused(
+    new_house: MakeHouse, tmp_path: Path, kind: bytes, content: bytes
+) -> None:
+    """It may say that it has a gigabyte, and a small file unpacks to that."""
+    header = tarfile.TarInfo("state/secrets/hf_token")
+    path = pack(tmp_path, GOOD)
+    with tarfile.open(path, "w:gz") as archive:
+        for name, text in GOOD.items():
+            add(archive, name, text)
+        header.type, header.size = kind, len(content)
+        archive.addfile(header, io.BytesIO(content))
+        add(archive, "state/secrets/ngc_key", b"x")
+    house = new_house(tmp_path / "house")
+    with pytest.raises(CommandError, match="has no place in one"):
+        restore(house.config, path)
+
+
+@pytest.mark.parametrize("name", ["manifest.json", "database.jsonl"])
+def test_an_archive_that_lacks_a_part_says_which(
+    new_house: MakeHouse, tmp_path: Path, name: str
+) -> None:
+    house = new_house(tmp_path / "house")
+    with pytest.raises(CommandError, match=f"it has no {name}"):
+        restore(house.config, pack(tmp_path, {it: GOOD[it] for it in GOOD if it != name}))
+
+
+def break_it(house: House, how: str) -> bytes:
+    """Leave a database that is no database, or one with a page of nothing in its middle."""
+    house.store.close()
+    file = house.state / "speech.db"
+    content = file.read_bytes()
+    assert len(content) > 5 * 4096
+    broken = {
+        "noise": b"\xa5" * 20_000,
+        "a page": content[:4096] + b"\xa5" * 4096 + content[8192:],
+        "half": content[: len(content) // 2],
+    }[how]
+    for path in (file, *house.state.glob("speech.db-*")):
+        path.unlink()
+    file.write_bytes(broken)
+    return broken
+
+
+@pytest.mark.parametrize("how", ["noise", "a page", "half"])
+def test_a_broken_database_is_laid_aside_and_the_backup_takes_its_place(
+    new_house: MakeHouse, tmp_path: Path, how: str
+) -> None:
+    house = new_house(tmp_path / "house")
+    done, _ = house.furnish()
+    backup(house.config, tmp_path / "backup")
+    Secrets(house.state / "secrets").put("ngc_key", "later")
+    broken = break_it(house, how)
+    made = restore(house.config, tmp_path / "backup")
+    assert made.broken is not None
+    assert made.broken.read_bytes() == broken
+    assert house.jobs.get(done.id).id == done.id
+    assert made.before is not None, "the files that were here are not lost with it"
+    restore(house.config, made.before)
+    assert (house.state / "secrets/ngc_key").read_text() == "later"
+
+
+def test_a_broken_database_stays_where_it_is_if_the_backup_is_none(
+    new_house: MakeHouse, tmp_path: Path
+) -> None:
+    house = new_house(tmp_path / "house")
+    house.furnish()
+    broken = break_it(house, "noise")
+    with pytest.raises(CommandError):
+        restore(house.config, pack(tmp_path, GOOD | {"database.jsonl": line(state="bogus")}))
+    assert (house.state / "speech.db").read_bytes() == broken
+    assert not list(house.state.glob("speech.db?*"))
 
 
 def test_a_backup_that_was_cut_off_is_told(new_house: MakeHouse, tmp_path: Path) -> None:

@@ -1,9 +1,7 @@
 """API keys: what they open, what they may do at most, and how they come and go."""
 
 import base64
-import json
-import subprocess
-import sys
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,6 +11,7 @@ from flask.testing import FlaskClient
 
 from proxy_app.access import BadKeyError, Key, Keys, RateError, Rates
 from proxy_app.access.keys import PREFIX
+from proxy_app.cli import main
 from proxy_app.gateway import EXTENSION, Gateway
 from proxy_app.services import QueueFullError
 from proxy_app.store import Store
@@ -309,20 +308,27 @@ def test_the_page_lists_them_and_never_their_secrets(gateway: Gateway, locked: F
     assert key.rpartition("-")[2] not in page
 
 
-def test_the_command_line_makes_lists_and_revokes_them(tmp_path: Path) -> None:
-    def control(*arguments: str) -> "subprocess.CompletedProcess[str]":
-        command = [sys.executable, "-m", "proxy_app", "control", "keys", *arguments]
-        environ = settings(tmp_path)
-        return subprocess.run(command, env=environ, capture_output=True, text=True, check=False)
+def test_the_command_line_makes_lists_and_revokes_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in [name for name in os.environ if name.startswith("SPEECH_")]:
+        monkeypatch.delenv(name)
+    for name, value in settings(tmp_path).items():
+        monkeypatch.setenv(name, value)
 
-    key = control("add", "prometheus", "--in-flight", "2").stdout.strip()
-    assert key.startswith(PREFIX)
-    assert control("add", "prometheus").returncode == 1
-    app = application(tmp_path)
-    assert app.extensions[EXTENSION].keys.find(key).max_in_flight == 2
-    listed = control("list").stdout
+    def control(*arguments: str) -> tuple[int, str]:
+        status = main(["control", "keys", *arguments])
+        return status, capsys.readouterr().out.strip()
+
+    status, key = control("add", "prometheus", "--in-flight", "2")
+    assert (status, key.startswith(PREFIX)) == (0, True)
+    assert control("add", "prometheus") == (1, "")
+    assert control("add", "other", "--per-minute", "0") == (1, "")
+    found = application(tmp_path).extensions[EXTENSION].keys.find(key)
+    assert (found.name, found.max_in_flight) == ("prometheus", 2)
+    listed = control("list")[1]
     assert "prometheus" in listed
     assert key not in listed
-    assert control("revoke", "prometheus").returncode == 0
-    assert control("revoke", "prometheus").returncode == 1
-    assert json.dumps(control("list").stdout) == '""'
+    assert control("revoke", "prometheus") == (0, "")
+    assert control("revoke", "prometheus") == (1, "")
+    assert control("list") == (0, "")

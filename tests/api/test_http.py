@@ -76,7 +76,7 @@ def test_a_harmful_or_missing_id_is_replaced(gateway: Gateway, sent: str) -> Non
 
 def test_the_id_is_in_the_access_log(gateway: Gateway) -> None:
     gateway.get("/livez", **{"x-request-id": "find-me-again"})
-    assert eventually(lambda: "id=find-me-again" in gateway.log.read_text())
+    assert eventually(lambda: '"request_id": "find-me-again"' in gateway.log.read_text())
 
 
 def test_a_path_cannot_forge_a_line_of_the_log(gateway: Gateway) -> None:

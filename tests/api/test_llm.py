@@ -1,5 +1,6 @@
 """/v1/chat/completions and its kin: what passes through, and what happens when it does not."""
 
+import gzip
 import json
 import re
 from collections.abc import Iterator
@@ -8,6 +9,8 @@ from pathlib import Path
 import pytest
 import requests
 
+from proxy_app.config import load_config
+from proxy_app.services import Registry
 from tests.api.conftest import eventually
 from tests.api.llm import CHAT, KEY, Talking, question, two_behind
 from tests.standins.upstream_llm import completion, events
@@ -141,6 +144,24 @@ def test_of_an_answers_headers_only_its_own_are_passed_on(llm: Talking) -> None:
     assert headers["Server"] != "vLLM"
 
 
+def test_what_is_compressed_all_the_same_says_so(llm: Talking) -> None:
+    body = gzip.compress(b'{"packed": true}')
+    llm.first.headers = {"Content-Encoding": "gzip"}
+    llm.first.behave("ok", body)
+    answer = llm.ask()
+    assert llm.first.received[0].headers["accept-encoding"] == "identity"
+    assert answer.json() == {"packed": True}
+
+
+def test_the_environment_names_the_server_and_the_file_of_its_key(tmp_path: Path) -> None:
+    (tmp_path / "key").write_text(f"{KEY}\n")
+    environ = {"LLM_HOST": "192.0.2.9", "LLM_API_KEY_FILE": str(tmp_path / "key")}
+    environ["SPEECH_STATE_DIR"] = environ["SPEECH_SERVICES_DIR"] = str(tmp_path)
+    (found,) = Registry(load_config(environ)).read().all("llm", "openai")
+    assert (found.base_url, found.api_key) == ("http://192.0.2.9:8000", KEY)
+    assert KEY not in repr(found)
+
+
 def test_a_refusal_in_openais_words_is_passed_on_as_it_is(llm: Talking) -> None:
     error = {"message": "too many tokens", "type": "invalid_request_error", "param": "messages",
              "code": "context_length_exceeded"}  # fmt: skip
@@ -198,7 +219,7 @@ def test_nobody_there_is_503_and_silence_504(llm: Talking) -> None:
     llm.first.behave("hang")
     answer = llm.ask()
     assert (answer.status_code, answer.json()["error"]["code"]) == (504, "time_limit")
-    assert "did not begin to answer within 1.5 s" in answer.text
+    assert "did not begin to answer within 2 s" in answer.text
     assert llm.first.hung_up.wait(10)
     llm.stop("first")
     answer = llm.ask()

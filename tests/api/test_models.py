@@ -12,6 +12,7 @@ from tests.api.llm import Talking, two_behind
 from tests.api.openai_document import problems
 from tests.standins.upstream_llm import NAME
 from tests.standins.upstream_parakeet import Parakeet, Sortformer
+from tests.standins.upstream_speech import Magpie
 from tests.standins.upstream_whisperx import StandIn
 
 ALIASES = {"whisper-1", "gpt-4o-transcribe", "gpt-4o-mini-transcribe", "gpt-transcribe"}
@@ -42,17 +43,18 @@ def listed(llm: Talking) -> dict[str, Any]:
 
 
 def test_every_model_says_where_it_goes(llm: Talking, engine: StandIn) -> None:
-    with Parakeet() as parakeet, Sortformer() as sortformer:
+    with Parakeet() as parakeet, Sortformer() as sortformer, Magpie() as magpie:
         llm.register("whisperx", engine.port, kind="speakers", api="whisperx")
         llm.register("parakeet", parakeet.port, kind="asr", api="parakeet")
         llm.register("sortformer", sortformer.port, kind="diarize", api="sortformer")
-        llm.register("voices", 9, kind="tts", api="magpie", model="magpie-multilingual")
+        llm.register("voices", magpie.port, kind="tts", api="magpie", model="magpie-multilingual")
         found = listed(llm)
     assert {name: found[name] for name in ALIASES} == {name: ["whisperx"] for name in ALIASES}
     assert found["gpt-4o-transcribe-diarize"] == ["whisperx", "parakeet+sortformer"]
     assert {name: found[name] for name in SPEECH} == {name: ["voices"] for name in SPEECH}
     assert (found["tiny.en"], found[NAME]) == (["whisperx"], ["first"])
     assert found["magpie-multilingual"] == ["voices"]
+    assert found["Magpie-Multilingual.EN-US.Mia"] == ["voices"]
 
 
 def test_what_no_service_is_registered_for_is_not_listed(llm: Talking) -> None:

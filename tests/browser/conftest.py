@@ -20,7 +20,9 @@ from playwright.sync_api import (
     sync_playwright,
 )
 
-from tests.jobs.house import House, settings
+from proxy_app.jobs.states import ACTIVE
+from proxy_app.store import Job
+from tests.jobs.house import House, eventually, settings
 from tests.jobs.web import Web, serving
 
 SCREENS = Path(__file__).with_name("screens")
@@ -118,6 +120,7 @@ def site(session_site: Site) -> Iterator[Site]:
     for job in jobs.history():
         with contextlib.suppress(LookupError):
             jobs.cancel(job.id, force=True)
+    assert eventually(lambda: not jobs.history(Job.state.in_(ACTIVE)))
 
 
 class Shoot(Protocol):

@@ -4,6 +4,7 @@ import re
 from pathlib import Path
 
 import pytest
+import requests
 from playwright.sync_api import Page, expect
 
 from proxy_app.jobs.forms import fields
@@ -39,7 +40,9 @@ def test_a_form_has_every_variable_with_its_default_and_the_rest_folded(
     assert problems(page) == []
 
 
-def test_what_is_left_at_its_default_is_not_ordered(page: Page, site: Site) -> None:
+def test_what_is_left_alone_is_not_ordered_and_a_default_is_that_was_chosen(
+    page: Page, site: Site
+) -> None:
     page.goto(site.url("/install/whisperx.install?host=quick"))
     page.get_by_label("Model").select_option("large-v3")
     page.locator("summary", has_text="more settings").click()
@@ -47,6 +50,8 @@ def test_what_is_left_at_its_default_is_not_ordered(page: Page, site: Site) -> N
         "ENGINE_UNLOAD_AFTER_MIN=5\n\nENGINE_LOG_LEVEL=info"
     )
     page.get_by_label("Auto restart").click()
+    page.get_by_label("Diarizer").select_option("senko")
+    page.get_by_label("Diarizer").select_option("auto")
     page.get_by_role("button", name="Install WhisperX").click()
     page.wait_for_url("**/jobs/*")
     assert newest(site) == (
@@ -54,6 +59,7 @@ def test_what_is_left_at_its_default_is_not_ordered(page: Page, site: Site) -> N
         "quick",
         {
             "whisperx_model": "large-v3",
+            "whisperx_diarizer": "auto",
             "whisperx_auto_restart": False,
             "whisperx_settings": {"ENGINE_UNLOAD_AFTER_MIN": "5", "ENGINE_LOG_LEVEL": "info"},
         },
@@ -141,6 +147,27 @@ def test_where_no_host_is_meant_for_it_the_form_leads_to_adding_one(page: Page, 
     page.goto(site.url("/install/magpie.install"))
     expect(page.get_by_text("No host is meant for this yet")).to_be_visible()
     expect(page.get_by_role("link", name="Add a Spark")).to_be_visible()
+
+
+def test_a_key_is_made_shown_once_and_revoked(page: Page, site: Site) -> None:
+    page.goto(site.url("/settings"))
+    page.get_by_label("Name of a new one").fill("<i>n8n</i>")
+    page.get_by_label("Requests a minute").fill("60")
+    page.get_by_role("button", name="Make a key").click()
+    made = page.locator("#made-key code")
+    expect(made).to_contain_text("sk-spark-")
+    key = made.inner_text()
+    headers = {"Authorization": f"Bearer {key}"}
+    assert requests.get(site.url("/v1/models"), headers=headers, timeout=60).ok
+    assert problems(page) == []
+    page.reload()
+    expect(page.get_by_text("60 a minute.")).to_be_visible()
+    assert key not in page.content()
+    page.get_by_role("button", name="Revoke <i>n8n</i>").click()
+    page.locator("#ask-yes").click()
+    expect(page.get_by_text("<i>n8n</i>")).to_have_count(0)
+    answer = requests.get(site.url("/v1/models"), headers=headers, timeout=60)
+    assert (answer.status_code, answer.json()["error"]["code"]) == (401, "invalid_api_key")
 
 
 def test_a_secret_is_written_and_never_shown(page: Page, site: Site, shoot: Shoot) -> None:

@@ -22,6 +22,7 @@ SKELETON = {
     "tasks/main.yml",
 }
 TASK_NAME = re.compile(r"([A-Z][a-z]+ \| )?Ensure \S.*[^.]")
+OF_TASKS = ("ansible.builtin.include_tasks", "ansible.builtin.import_tasks")
 # The variables of the whole site, which a role reads in its defaults.
 SITE = "speech_"
 
@@ -155,7 +156,7 @@ def test_all_roles_have_the_same_skeleton(name: str) -> None:
 @each_role
 def test_main_only_includes_and_every_file_of_tasks_begins_with_a_name(name: str) -> None:
     for task in flattened(role_docs.load(ROLES[name] / "tasks/main.yml")):
-        modules = {"ansible.builtin.include_tasks", "ansible.builtin.include_role"} & set(task)
+        modules = {*OF_TASKS, "ansible.builtin.include_role"} & set(task)
         parts = {"block", "rescue", "always"} & set(task)
         assert modules or parts, f"{task['name']}: a file of its own, please"
         assert set(task) <= {"name", "when", "vars", *modules, *parts}, task["name"]
@@ -166,8 +167,8 @@ def test_main_only_includes_and_every_file_of_tasks_begins_with_a_name(name: str
 @each_role
 def test_every_file_that_is_included_is_there_and_every_file_is_included(name: str) -> None:
     files = {path.stem for path in (ROLES[name] / "tasks").glob("*.yml")}
-    paths = {task.get("ansible.builtin.include_tasks", "main.yml") for task in tasks(name)}
-    included = {Path(path).stem for path in paths if not is_template(path)}
+    paths = {task[module] for task in tasks(name) for module in OF_TASKS if module in task}
+    included = {"main", *(Path(path).stem for path in paths if not is_template(path))}
     assert included <= files
     # The rest is chosen by a state, or by a verb of this role or of one that uses it.
     told = [str(options(name).get(f"{name}_state")), str(variables(name).get(f"_{name}_verb"))]

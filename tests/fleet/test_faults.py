@@ -29,12 +29,28 @@ def tiny(
 
 
 @pytest.fixture(autouse=True)
-def nothing_is_left(tiny: TinyService) -> Iterator[None]:
-    """After each test nothing half done is on the host; what is there wholly is taken away."""
+def nothing_is_left(tiny: TinyService, request: pytest.FixtureRequest) -> Iterator[None]:
+    """After each test nothing half done is on the host; what is there wholly is taken away.
+
+    The service stays where a test wants it to be there, and goes before one that does not.
+    """
     tiny.says(READY)
+    wants_it = "before" in request.fixturenames
+    if not wants_it and tiny.registration.exists():
+        tiny.clear()
     yield
     assert tiny.half_done() == ""
-    tiny.clear()
+    if not wants_it:
+        tiny.clear()
+
+
+@pytest.fixture
+def before(tiny: TinyService, nothing_is_left: None) -> str:
+    """The id of its container, which is there and answers."""
+    if not tiny.containers():
+        assert tiny.run().rc == 0
+    assert tiny.answer() == {"status": "ready"}
+    return str(tiny.inspected()["Id"])
 
 
 def inventory_with(tiny: TinyService, **variables: str) -> Path:
@@ -126,13 +142,45 @@ def test_a_first_container_that_never_gets_ready_is_removed(tiny: TinyService) -
 
 
 def test_a_new_container_that_never_gets_ready_gives_way_to_the_one_before(
-    tiny: TinyService,
+    tiny: TinyService, before: str
 ) -> None:
-    assert tiny.run().rc == 0
-    before = tiny.inspected()["Id"]
     tiny.says(LOADING)
     refused(tiny.run(managed_service_start_timeout_s=6), 'status is "loading"', "runs")
     assert tiny.inspected()["Id"] == before
+    assert tiny.answer() == {"status": "ready"}
+    assert list(tiny.containers()) == [NAME]
+
+
+def test_a_build_that_fails_shows_its_end_and_leaves_what_runs_alone(
+    tiny: TinyService, before: str
+) -> None:
+    build = {"name": NAME, "arguments": {"BASE_IMAGE": "spark-speech.invalid/none:1"}}
+    refused(tiny.run(managed_service_build=build), "spark-speech.invalid/none")
+    assert tiny.inspected()["Id"] == before
+    assert tiny.answer() == {"status": "ready"}
+
+
+def killed_while_it_waits(tiny: TinyService) -> None:
+    """A run that is killed when its container, which never gets ready, has replaced another."""
+    tiny.says(LOADING)
+    with tiny.playbook.start("service", **tiny.variables()) as run:
+        wait_for(lambda: len(tiny.containers()) == 2 and tiny.runs(), "the new container")
+        run.kill()
+        run.communicate(timeout=WITHIN_S)
+
+
+def test_what_a_killed_run_left_is_undone_by_the_next_and_can_be_rolled_back(
+    tiny: TinyService, before: str
+) -> None:
+    killed_while_it_waits(tiny)
+    failed = tiny.run(managed_service_start_timeout_s=6)
+    refused(failed, 'status is "loading"', "the container that it was before")
+    assert tiny.inspected()["Id"] == before
+    assert tiny.answer() == {"status": "ready"}
+    assert list(tiny.containers()) == [NAME]
+    killed_while_it_waits(tiny)
+    back = tiny.run(managed_service_rollback=True)
+    assert back.rc == 0, back.out
     assert tiny.answer() == {"status": "ready"}
     assert list(tiny.containers()) == [NAME]
 
@@ -161,13 +209,6 @@ def test_a_container_that_is_killed_while_it_is_waited_for_is_told(tiny: TinySer
     thread.join()
     assert killed.is_set()
     refused(failed, "the new one was removed")
-
-
-def test_a_build_that_fails_shows_its_end_and_leaves_what_runs_alone(tiny: TinyService) -> None:
-    assert tiny.run().rc == 0
-    build = {"name": NAME, "arguments": {"BASE_IMAGE": "spark-speech.invalid/none:1"}}
-    refused(tiny.run(managed_service_build=build), "spark-speech.invalid/none")
-    assert tiny.answer() == {"status": "ready"}
 
 
 def test_a_disk_that_fills_up_during_a_build_is_told(tiny: TinyService) -> None:
@@ -286,33 +327,6 @@ def test_somebody_elses_container_of_that_name_is_left_alone(tiny: TinyService) 
         refused(tiny.run(managed_service_state=state), "was not made for tiny", "speech_adopt=true")
         assert tiny.inspected()["Id"] == before
     assert tiny.images() == set()
-
-
-def killed_while_it_waits(tiny: TinyService) -> None:
-    """A run that is killed when its container, which never gets ready, has replaced another."""
-    tiny.says(LOADING)
-    with tiny.playbook.start("service", **tiny.variables()) as run:
-        wait_for(lambda: len(tiny.containers()) == 2 and tiny.runs(), "the new container")
-        run.kill()
-        run.communicate(timeout=WITHIN_S)
-
-
-def test_what_a_killed_run_left_is_undone_by_the_next_and_can_be_rolled_back(
-    tiny: TinyService,
-) -> None:
-    assert tiny.run().rc == 0
-    before = tiny.inspected()["Id"]
-    killed_while_it_waits(tiny)
-    failed = tiny.run(managed_service_start_timeout_s=6)
-    refused(failed, 'status is "loading"', "the container that it was before")
-    assert tiny.inspected()["Id"] == before
-    assert tiny.answer() == {"status": "ready"}
-    assert list(tiny.containers()) == [NAME]
-    killed_while_it_waits(tiny)
-    back = tiny.run(managed_service_rollback=True)
-    assert back.rc == 0, back.out
-    assert tiny.answer() == {"status": "ready"}
-    assert list(tiny.containers()) == [NAME]
 
 
 NEEDS_ITS_TOKEN = """

@@ -39,7 +39,22 @@ def test_an_address_of_a_host_is_taken_as_known_hosts_has_it(text: str) -> None:
     assert checks.address(text) == text.lower()
 
 
-@pytest.mark.parametrize("text", ["all", "whisperx", "control", "localhost", "Spark1", "-a", "a-"])
+@pytest.mark.parametrize(
+    ("text", "spelling"),
+    [
+        ("::ffff:10.0.0.1", "10.0.0.1"),
+        ("::FFFF:a00:1", "10.0.0.1"),
+        ("FD00:0:0::0007", "fd00::7"),
+        ("fd00:0:0:0:0:0:0:7", "fd00::7"),
+    ],
+)
+def test_an_address_has_one_spelling(text: str, spelling: str) -> None:
+    assert checks.address(text) == spelling
+
+
+@pytest.mark.parametrize(
+    "text", ["all", "whisperx", "control", "localhost", "spark-speech-page", "Spark1", "-a", "a-"]
+)
 def test_a_name_that_means_something_else_is_refused(text: str) -> None:
     with pytest.raises(FormError):
         checks.name(text)

@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from proxy_app.jobs.events import EventReader, EventWriter, plain
+from proxy_app.jobs.secrets import Secrets, Seen
 
 
 @pytest.fixture
@@ -98,7 +99,7 @@ def test_a_torn_line_in_the_middle_costs_itself_alone(path: Path) -> None:
 
 
 def test_secrets_are_never_written(path: Path) -> None:
-    writer = EventWriter(path, ["hf_abcdefgh", "no"])
+    writer = EventWriter(path, lambda: ["hf_abcdefgh", "no"])
     writer.log("token: hf_abcdefgh, and \x1b[31mhf_abcdefgh\x1b[0m")
     writer.log("no is too short to be a secret")
     writer.close()
@@ -107,6 +108,21 @@ def test_secrets_are_never_written(path: Path) -> None:
         "token: ********, and \x1b[31m********\x1b[0m",
         "no is too short to be a secret",
     ]
+
+
+def test_of_a_secret_that_is_replaced_during_the_job_both_are_hidden(
+    path: Path, tmp_path: Path
+) -> None:
+    secrets = Secrets(tmp_path / "secrets")
+    secrets.put("hf_token", "hf_before")
+    writer = EventWriter(path, Seen(secrets))
+    secrets.put("hf_token", "hf_before_and_after")
+    secrets.put("ngc_key", "another")
+    writer.log("hf_before hf_before_and_after another")
+    secrets.remove("hf_token")
+    writer.log("hf_before_and_after")
+    writer.close()
+    assert texts(path) == ["******** ******** ********", "********"]
 
 
 def test_colours_stay_and_a_terminals_other_commands_go(path: Path) -> None:

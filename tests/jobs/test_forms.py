@@ -118,7 +118,22 @@ def test_a_text_that_could_be_more_than_a_text_is_refused(value: object) -> None
         ("whisperx_settings", "ENGINE_X=1"),
         ("whisperx_settings", {"engine x": "1"}),
         ("whisperx_settings", {"HF_TOKEN": "hf_x"}),
-        ("whisperx_settings", {"ENGINE_API_KEY": "x"}),
+        *(
+            ("whisperx_settings", {name: "x"})
+            for name in (
+                "ENGINE_API_KEY",
+                "APIKEY",
+                "API_KEY_2",
+                "KEY2",
+                "AWS_ACCESS_KEY_ID",
+                "TOKENS",
+                "DB_PASSWD",
+                "DB_PASS",
+                "PASSWORD_1",
+                "MY_CREDENTIALS",
+                "TOKEN_OF_MINE",
+            )
+        ),
         ("whisperx_settings", {f"A{number}": "x" for number in range(51)}),
     ],
 )
@@ -127,6 +142,12 @@ def test_a_value_of_another_kind_is_refused_by_name(name: str, value: object) ->
     assert error.param == name
     assert str(error).startswith(name)
     assert "hf_x" not in str(error)
+
+
+def test_a_setting_that_only_looks_like_a_secret_is_taken() -> None:
+    names = ("TOKENIZERS_PARALLELISM", "KEYWORDS", "API_KEY_FILE", "PASSES", "COMPASS")
+    given = {"whisperx_settings": dict.fromkeys(names, "x")}
+    assert check(INSTALL, given, ROOT) == given
 
 
 def test_a_field_that_was_left_empty_is_the_roles_own_business() -> None:

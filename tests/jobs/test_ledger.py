@@ -4,6 +4,7 @@ import os
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 import pytest
 from sqlalchemy import text
@@ -14,6 +15,7 @@ from proxy_app.store import Job, Store
 from tests.jobs.orders import a_restart, an_order
 
 PATCH = an_order(kind="sortformer.patch", service="sortformer", target="parakeet")
+SORTFORMER_LOOK = replace(PATCH, preview=True, lane=PREVIEW)
 REMOVE = an_order(kind="whisperx.remove")
 LOOK = an_order(preview=True, lane=PREVIEW)
 
@@ -64,6 +66,15 @@ def test_what_is_not_in_the_way_goes_beside(jobs: Jobs, first: Order, second: Or
     assert jobs.add(second).state == State.QUEUED
 
 
+def test_a_preview_is_in_the_way_of_a_preview_alone_whatever_its_service(jobs: Jobs) -> None:
+    """The oldest job of its service is a build that has its host: that is not in its way."""
+    jobs.add(an_order())
+    preview = jobs.add(SORTFORMER_LOOK)
+    with pytest.raises(ActiveJobError) as caught:
+        jobs.add(LOOK)
+    assert caught.value.job.id == preview.id
+
+
 def test_of_many_clicks_at_once_one_makes_a_job_and_all_others_get_it(
     jobs: Jobs, store: Store
 ) -> None:
@@ -107,6 +118,20 @@ def test_whoever_looks_finds_a_lost_job_lost(jobs: Jobs, store: Store, look: str
     looks[look]()
     with store.session() as session:
         assert session.scalar(text("SELECT state FROM jobs")) == State.LOST
+
+
+def test_a_lost_job_has_no_phase_that_goes_on(jobs: Jobs) -> None:
+    job = jobs.add(an_order())
+    (lock,) = start(jobs)
+    done = {"name": "Lock", "state": "succeeded", "started_at": 1.0, "finished_at": 2.0}
+    at_work = {"name": "Build", "state": "running", "started_at": 2.0, "finished_at": None}
+    jobs.note(job.id, [done, at_work])
+    os.close(lock)
+    (lost,) = jobs.history()
+    first, last = lost.phases
+    assert first == done
+    assert (last["state"], last["started_at"]) == ("failed", 2.0)
+    assert last["finished_at"] == pytest.approx(lost.finished_at, abs=1)
 
 
 def test_what_has_its_process_is_not_lost(jobs: Jobs) -> None:
@@ -187,6 +212,13 @@ def test_what_is_old_is_forgotten_with_its_log_and_what_is_active_is_not(
             {"then": long_ago, "id": made[4]},
         )
     assert jobs.forget(keep_days=90, keep=3) == 3  # one is too old, two are too many
+    gone = jobs.folder("fedcba9876543210")
+    held = gone.take()  # its row went, and its process lives
+    assert held is not None
+    assert jobs.forget(keep_days=90, keep=3) == 0
+    assert gone.path.exists()
+    os.close(held)
+    jobs.forget(keep_days=90, keep=3)
     left = [made[2], made[3], active.id]
     assert sorted(job.id for job in jobs.history()) == sorted(left)
     folders = {path.name for path in jobs.folder("x").path.parent.iterdir()}

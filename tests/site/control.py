@@ -88,7 +88,7 @@ class Control:
 
     def build(self) -> str:
         """The process that builds on the host."""
-        return self.spark.ssh("pgrep -o -f '[d]ocker build'", check=False).stdout
+        return self.spark.ssh("pgrep -o -f '[d]ocker build '", check=False).stdout
 
     def make(self, *names: str) -> None:
         """Let the stand-in misbehave; engine_process.py has what it can do."""

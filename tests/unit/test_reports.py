@@ -48,17 +48,13 @@ def test_a_note_is_on_the_disk_before_it_takes_the_others_place(
     reports: Reports, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     done: list[str] = []
-    sync, replace = os.fsync, Path.replace
+    replace = Path.replace
 
-    def synced(file: int) -> None:
-        done.append("synced")
-        sync(file)
-
-    def replaced(source: Path, target: Path) -> Path:
+    def replaced(new: Path, old: Path) -> Path:
         done.append("replaced")
-        return replace(source, target)
+        return replace(new, old)
 
-    monkeypatch.setattr(os, "fsync", synced)
+    monkeypatch.setattr(os, "fsync", lambda _file: done.append("synced"))
     monkeypatch.setattr(Path, "replace", replaced)
     reports.tell("asr", Verdict("ready", "", refuses=False))
     assert done == ["synced", "replaced"]

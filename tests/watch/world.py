@@ -60,6 +60,8 @@ class World:
     standing: Standing = RUNNING
     names: list[str] = field(default_factory=lambda: [SERVICE.name])
     """Of the services of its container."""
+    computes: bool = False
+    """Whether its device is at work."""
     in_use: bool = False
     """Whether a request has been there since time began."""
     in_use_since: float | None = None
@@ -86,7 +88,9 @@ class World:
         """A watch process begins; the one before may have been killed at any moment."""
         self.watcher = Watcher(
             self.service,
-            senses=Senses(self.says, self.check, self.host_says, self.used_s),
+            senses=Senses(
+                self.says, self.check, self.host_says, lambda: self.computes, self.used_s
+            ),
             hands=self,
             names=lambda: self.names,
             records=self.records,

@@ -9,6 +9,12 @@ from alembic.config import Config
 from sqlalchemy import Connection, Engine
 
 
+def versions() -> frozenset[str]:
+    """All that there are."""
+    files = Path(__file__).with_name("versions").glob("[0-9]*_*.py")
+    return frozenset(file.name.partition("_")[0] for file in files)
+
+
 def upgrade(engine: Engine, version: str = "head") -> None:
     """Bring a database's schema to a version; all of it or nothing."""
     with engine.begin() as connection:

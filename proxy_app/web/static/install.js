@@ -1,4 +1,5 @@
-// A form of variables becomes an order. What is left at its default is left out: the role knows it.
+// A form of variables becomes an order. What is left alone is left out: the role knows it, or the
+// inventory, whose value may be another one than the role's default that is shown.
 
 import "./actions.js";
 import { send } from "./api.js";
@@ -6,6 +7,7 @@ import { complain } from "./dialogs.js";
 import { busy, clearWrongs, showWrong } from "./forms.js";
 
 const form = document.getElementById("order");
+const chosen = new Set();
 
 const READ = {
   bool: (input) => input.checked,
@@ -42,11 +44,13 @@ function variables() {
   for (const field of form.querySelectorAll(".field[data-type]")) {
     const input = field.querySelector("[name]");
     const value = (READ[field.dataset.type] ?? (({ value: text }) => text.trim()))(input);
-    const isDefault = JSON.stringify(value) === field.dataset.default;
-    if (!isEmpty(value) && (!isDefault || field.dataset.required === "yes")) found[input.name] = value;
+    const isAlone = JSON.stringify(value) === field.dataset.default && !chosen.has(input);
+    if (!isEmpty(value) && (!isAlone || field.dataset.required === "yes")) found[input.name] = value;
   }
   return found;
 }
+
+form?.addEventListener("change", ({ target }) => chosen.add(target));
 
 form?.addEventListener("submit", (event) => {
   event.preventDefault();

@@ -12,8 +12,7 @@ short_description: The hash of what an image is built from
 version_added: 0.1.0
 author: Spark Speech (@spark-speech)
 description:
-  - Gives the hash that M(spark.speech.build_context) tells, without a module's run on the
-    controller.
+  - Gives the hash that M(spark.speech.build_context) tells, without the run of a module.
 options:
   _terms:
     description: The image, a folder of C(images).
@@ -33,8 +32,9 @@ options:
 EXAMPLES = r"""
 - name: Ensure the image has a name that tells its content
   ansible.builtin.set_fact:
-    image: >-
-      speech/whisperx:{{ lookup('spark.speech.context_hash', 'whisperx', root=checkout)[:12] }}
+    image: "speech/whisperx:{{ lookup('spark.speech.context_hash', 'whisperx', root=root)[:12] }}"
+  vars:
+    root: "{{ playbook_dir }}/.."
 """
 
 RETURN = r"""

@@ -153,7 +153,7 @@ _MAX_BODY_BYTES = 64 * 1024
 _MAX_LINE_CHARS = 2000
 _MAX_KEY_BYTES = 4096
 _MAX_TIMEOUT_S = 600
-_ASKS_EVERY_S = 0.5
+_ASKS_EVERY_S = 1
 _MAX_LOG_LINES = 1000
 _HIDDEN = "(hidden)"
 # Colours and other control characters.
