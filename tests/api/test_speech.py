@@ -434,6 +434,16 @@ def test_models_are_listed_as_clients_read_them(speaking: Speaking) -> None:
     assert speaking.post(model="magpie-tts-multilingual", response_format="pcm").ok
 
 
+def test_a_voice_may_be_chosen_from_the_list_of_models(speaking: Speaking) -> None:
+    listed = {it["id"]: it["served_by"] for it in speaking.gateway.get("/v1/models").json()["data"]}
+    assert listed[ARIA] == ["magpie"]
+    assert listed["tts-1"] == ["magpie", "voice"]
+    assert "de" not in listed  # eSpeak NG's hundred languages
+    assert speaking.post(model=ARIA, response_format="pcm").ok
+    assert speaking.post(model=ARIA, voice=MIA, response_format="pcm").ok
+    assert [asked["voice"] for asked in speaking.magpie.asked_for] == [ARIA, MIA]
+
+
 # What is wrong with a request.
 
 
