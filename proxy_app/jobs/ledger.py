@@ -221,8 +221,8 @@ class Jobs:
         # It may have ended between the two looks: then this changes nothing. Its phases are read
         # once more, as its process may have gone on since the first look.
         phases = ended(self._read(job.id).phases, time.time())
+        self.folder(job.id).clear()  # before anybody is told that it is over
         self.finish(job.id, State.LOST, LOST, phases=phases)
-        self.folder(job.id).clear()
         return True
 
     def _in_the_way(self, order: Order) -> Job | None:

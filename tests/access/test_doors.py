@@ -153,7 +153,7 @@ def test_a_trusted_proxy_says_who_asks_and_by_which_scheme(gateway: Gateway) -> 
     said = through(gateway, PROXY, headers)
     assert said.startswith("HTTP/1.1 303")
     assert "; Secure;" in said
-    assert " 192.0.2.1 " in gateway.log.read_text()
+    assert '"client": "192.0.2.1"' in gateway.log.read_text()
     assert "6.6.6.6" not in gateway.log.read_text()
 
 
