@@ -10,11 +10,10 @@ from proxy_app.config import Config
 from proxy_app.hosts.own import OwnHosts
 from proxy_app.jobs import forms
 from proxy_app.jobs.forms import FormError
-from proxy_app.jobs.kinds import KINDS, PLAYBOOK, SUPERVISOR, Kind, target_of
-from proxy_app.jobs.ledger import PREVIEW, SERVICE, Jobs, Order
+from proxy_app.jobs.kinds import INSTALLS, KINDS, PLAYBOOK, SUPERVISOR, Kind, target_of
+from proxy_app.jobs.ledger import PREVIEW, SERVICE, Jobs, Order, done
 from proxy_app.jobs.project import Project
 from proxy_app.jobs.secrets import Secrets
-from proxy_app.jobs.states import State
 from proxy_app.services import Service
 from proxy_app.store import Job, Store
 
@@ -193,13 +192,7 @@ class Desk:
 
     def _before(self, kind: Kind, host: str) -> dict[str, Any]:
         """The variables of the last install of this service on this host, by the page."""
-        installs = [
-            it.name for it in KINDS.values() if it.service == kind.service and it.is_install
-        ]
-        last = self._room.jobs.last(
-            Job.kind.in_(installs), Job.host == host, Job.state == State.SUCCEEDED,
-            Job.preview.is_(False),
-        )  # fmt: skip
+        last = self._room.jobs.last(done(INSTALLS), Job.service == kind.service, Job.host == host)
         return dict(last.variables) if last else {}
 
 
