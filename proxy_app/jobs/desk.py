@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import re
-from collections.abc import Mapping
+import time
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from proxy_app.config import Config
@@ -25,6 +28,7 @@ _HEALTH = {
     "magpie": ("/v1/health/ready", {}),
     "openai": ("/v1/models", {}),
 }
+_LOOK_S = 0.02
 VERBS = ("start", "stop", "restart")
 
 
@@ -73,23 +77,24 @@ class Desk:
         """
         kind = _kind(kind_name)
         given = forms.check(kind, variables or {}, self._room.project.root)
-        name = self._host(kind, host)
-        before = self._before(kind, name) if kind.goes_on else {}
-        return self._room.jobs.add(
-            Order(
-                kind=kind.name,
-                executor=PLAYBOOK,
-                host=name,
-                service=kind.service,
-                target=target_of(kind.service),
-                lane=PREVIEW if preview else kind.lane,
-                variables={**before, **given},
-                limit_s=self._room.config.job_limit_s,
-                preview=preview,
-                by=by,
-                rerun_of=rerun_of,
+        with self._ordering():
+            name = self._host(kind, host)
+            before = self._before(kind, name) if kind.goes_on else {}
+            return self._room.jobs.add(
+                Order(
+                    kind=kind.name,
+                    executor=PLAYBOOK,
+                    host=name,
+                    service=kind.service,
+                    target=target_of(kind.service),
+                    lane=PREVIEW if preview else kind.lane,
+                    variables={**before, **given},
+                    limit_s=self._room.config.job_limit_s,
+                    preview=preview,
+                    by=by,
+                    rerun_of=rerun_of,
+                )
             )
-        )
 
     def switch(
         self,
@@ -109,22 +114,23 @@ class Desk:
         """
         assert verb in VERBS, verb
         embedded = service.is_embedded
-        host, name = self.place_of(service)
-        return self._room.jobs.add(
-            Order(
-                kind=f"service.{verb}",
-                executor=SUPERVISOR if embedded else PLAYBOOK,
-                host=host,
-                service=service.name,
-                target=name,
-                lane=SERVICE,
-                variables={} if embedded else _switch_variables(service, name, host),
-                limit_s=self._room.config.service_job_limit_s,
-                by=by,
-                why=why,
-                rerun_of=rerun_of,
+        with self._ordering():
+            host, name = self.place_of(service)
+            return self._room.jobs.add(
+                Order(
+                    kind=f"service.{verb}",
+                    executor=SUPERVISOR if embedded else PLAYBOOK,
+                    host=host,
+                    service=service.name,
+                    target=name,
+                    lane=SERVICE,
+                    variables={} if embedded else _switch_variables(service, name, host),
+                    limit_s=self._room.config.service_job_limit_s,
+                    by=by,
+                    why=why,
+                    rerun_of=rerun_of,
+                )
             )
-        )
 
     def rerun(self, job: Job, service: Service | None, *, by: str = "the API") -> Job:
         """The same once more; of a service job with the service as it is registered now.
@@ -135,14 +141,38 @@ class Desk:
             ProjectError: the inventory cannot be read.
         """
         if not job.kind.startswith("service."):
-            self._host(_kind(job.kind), job.host)
             # What it went on from is a part of its variables by now, and its own form has less.
             order = {name: getattr(job, name) for name in Order.__slots__}
-            return self._room.jobs.add(Order(**{**order, "by": by, "rerun_of": job.id, "why": ""}))
+            order |= {"by": by, "rerun_of": job.id, "why": ""}
+            with self._ordering():
+                self._host(_kind(job.kind), job.host)
+                return self._room.jobs.add(Order(**order))
         if service is None:
             raise FormError("service", f"{job.service} is not registered any more.")
         verb = job.kind.partition(".")[2]
         return self.switch(verb, service, by=by, rerun_of=job.id)
+
+    def no_orders(self) -> contextlib.AbstractContextManager[None]:
+        """Keep all processes from asking for jobs, while a host is looked at and changed.
+
+        An order looks its host up and asks under the same lock: it is there before, and refuses the
+        change, or it comes after, and finds the host as it is then.
+        """
+        return self._locked(fcntl.LOCK_EX)
+
+    def _ordering(self) -> contextlib.AbstractContextManager[None]:
+        return self._locked(fcntl.LOCK_SH)
+
+    @contextlib.contextmanager
+    def _locked(self, how: int) -> Iterator[None]:
+        with (self._room.config.state_dir / "orders.lock").open("w") as lock:
+            while True:
+                # Not by waiting in the kernel: who holds it may be another request of this worker.
+                with contextlib.suppress(BlockingIOError):
+                    fcntl.flock(lock, how | fcntl.LOCK_NB)
+                    break
+                time.sleep(_LOOK_S)
+            yield
 
     def place_of(self, service: Service) -> tuple[str, str]:
         """The inventory's name of a service's host, and what jobs call the service there.
