@@ -236,8 +236,12 @@ def _kind(name: str) -> Kind:
 
 def _plain_name(service: Service) -> str:
     """A service's name on its host: where several hosts have it, control adds the host's."""
-    suffix = "-" + re.sub(r"[^a-z0-9-]", "-", service.host.lower())
-    return service.name.removesuffix(suffix) or service.name
+    return service.name.removesuffix(suffix_of(service.host)) or service.name
+
+
+def suffix_of(host: str) -> str:
+    """What control adds to a service's name where several hosts have it."""
+    return "-" + re.sub(r"[^a-z0-9-]", "-", host.lower())
 
 
 def _switch_variables(service: Service, name: str, host: str) -> dict[str, Any]:
