@@ -122,8 +122,10 @@ def change(name: str) -> Response:
             keys = confirmed_keys(login, wanted, room.project.environment(os.environ))
         _refuse_machine(room, name, keys)
         values |= {"address": after.address, "port": after.port, "key": keys[0].line}
-    if not room.own_hosts.change(name, **values):
-        raise _unknown()
+    with room.desk.no_orders():
+        # Once more: a key may take half a minute to come, and jobs are asked for meanwhile.
+        _idle(room, name, "change it there")
+        room.own_hosts.change(name, **values)
     if values.keys() - {"groups"}:
         _forget(gateway, name)
     return jsonify(_one(gateway, name))
@@ -133,8 +135,9 @@ def change(name: str) -> Response:
 def remove(name: str) -> tuple[str, int]:
     """Forget a host that was added here. What runs on it goes on, and stays registered."""
     room = current().room
-    _idle(room, name, "take it out there")
-    room.own_hosts.remove(name)
+    with room.desk.no_orders():
+        _idle(room, name, "take it out there")
+        room.own_hosts.remove(name)
     _forget(current(), name)
     return "", 204
 

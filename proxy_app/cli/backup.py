@@ -209,6 +209,10 @@ def _put_registrations(config: Config, found: Unpacked) -> bool:
             shutil.copyfile(path, new)
             new.chmod(0o640)
             new.rename(config.services_dir / path.name)
+        for name, path in list(_files(config)):
+            is_registration = name.startswith("registrations/") and path.suffix == ".json"
+            if is_registration and not (found.folder / name).exists():
+                path.unlink()
     except OSError:
         return False
     return True

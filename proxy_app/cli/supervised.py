@@ -34,6 +34,10 @@ VENV = ROOT / ".venv"
 # A first start may fetch a model.
 READY_WITHIN_S = 900
 STOPPED_WITHIN_S = 60
+# supervisord waits a second longer before each: 15 s of kills are survived, and as in
+# images/control/supervisord.conf.
+START_RETRIES = 5
+GIVEN_UP = ("FATAL", "EXITED")
 # An address of a Unix socket holds 107 bytes on Linux; supervisord makes it under a longer name.
 SOCKET_PATH_BYTES = 90
 SETTINGS = ("SPEECH_", "ENGINE_", "WHISPERX_", "PARAKEET_", "MAGPIE_", "LLM_", "SPARK2_", "HF_")
@@ -156,7 +160,7 @@ def configuration(config: Config, environ: Mapping[str, str]) -> str:
             f"[program:{program.name}]",
             f"command={shlex.join((*tether, *program.command))}",
             "startsecs=3",
-            "startretries=2",
+            f"startretries={START_RETRIES}",
             "stopwaitsecs=40",
             "stopasgroup=true",
             "killasgroup=true",
@@ -253,11 +257,13 @@ def start(file: Path, environ: dict[str, str]) -> None:
 
 
 def start_again(state: Path) -> None:
-    """Start what was stopped on the page."""
+    """Start what was stopped on the page, and what supervisord has given up."""
     with supervisor(socket_path(state)) as rpc:
         for info in rpc.supervisor.getAllProcessInfo():
-            if info["statename"] == "STOPPED":
-                rpc.supervisor.startProcess(info["name"], False)
+            if info["statename"] in ("STOPPED", *GIVEN_UP):
+                # Where it does not start this time either, raise_if_ended tells.
+                with contextlib.suppress(xmlrpc.client.Fault):
+                    rpc.supervisor.startProcess(info["name"], False)
 
 
 def is_running(state: Path) -> bool:
@@ -322,7 +328,7 @@ def raise_if_ended(state: Path) -> None:
     except (OSError, xmlrpc.client.Fault):
         raise CommandError("stopped meanwhile, by `make down` or by a signal") from None
     for info in infos:
-        if info["statename"] in ("FATAL", "EXITED"):
+        if info["statename"] in GIVEN_UP:
             log = Path(info["stdout_logfile"])
             text = log.read_text(encoding="utf-8", errors="replace") if log.exists() else ""
             tail = "\n".join(f"  {line}" for line in text.splitlines()[-15:] or [info["spawnerr"]])

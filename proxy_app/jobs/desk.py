@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import re
-from collections.abc import Mapping
+import time
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from proxy_app.config import Config
 from proxy_app.hosts.own import OwnHosts
 from proxy_app.jobs import forms
 from proxy_app.jobs.forms import FormError
-from proxy_app.jobs.kinds import KINDS, PLAYBOOK, SUPERVISOR, Kind, target_of
-from proxy_app.jobs.ledger import PREVIEW, SERVICE, Jobs, Order
+from proxy_app.jobs.kinds import INSTALLS, KINDS, PLAYBOOK, SUPERVISOR, Kind, target_of
+from proxy_app.jobs.ledger import PREVIEW, SERVICE, Jobs, Order, done
 from proxy_app.jobs.project import Project
 from proxy_app.jobs.secrets import Secrets
-from proxy_app.jobs.states import State
 from proxy_app.services import Service
 from proxy_app.store import Job, Store
 
@@ -26,6 +28,7 @@ _HEALTH = {
     "magpie": ("/v1/health/ready", {}),
     "openai": ("/v1/models", {}),
 }
+_LOOK_S = 0.02
 VERBS = ("start", "stop", "restart")
 
 
@@ -74,23 +77,24 @@ class Desk:
         """
         kind = _kind(kind_name)
         given = forms.check(kind, variables or {}, self._room.project.root)
-        name = self._host(kind, host)
-        before = self._before(kind, name) if kind.goes_on else {}
-        return self._room.jobs.add(
-            Order(
-                kind=kind.name,
-                executor=PLAYBOOK,
-                host=name,
-                service=kind.service,
-                target=target_of(kind.service),
-                lane=PREVIEW if preview else kind.lane,
-                variables={**before, **given},
-                limit_s=self._room.config.job_limit_s,
-                preview=preview,
-                by=by,
-                rerun_of=rerun_of,
+        with self._ordering():
+            name = self._host(kind, host)
+            before = self._before(kind, name) if kind.goes_on else {}
+            return self._room.jobs.add(
+                Order(
+                    kind=kind.name,
+                    executor=PLAYBOOK,
+                    host=name,
+                    service=kind.service,
+                    target=target_of(kind.service),
+                    lane=PREVIEW if preview else kind.lane,
+                    variables={**before, **given},
+                    limit_s=self._room.config.job_limit_s,
+                    preview=preview,
+                    by=by,
+                    rerun_of=rerun_of,
+                )
             )
-        )
 
     def switch(
         self,
@@ -110,22 +114,23 @@ class Desk:
         """
         assert verb in VERBS, verb
         embedded = service.is_embedded
-        host, name = self.place_of(service)
-        return self._room.jobs.add(
-            Order(
-                kind=f"service.{verb}",
-                executor=SUPERVISOR if embedded else PLAYBOOK,
-                host=host,
-                service=service.name,
-                target=name,
-                lane=SERVICE,
-                variables={} if embedded else _switch_variables(service, name, host),
-                limit_s=self._room.config.service_job_limit_s,
-                by=by,
-                why=why,
-                rerun_of=rerun_of,
+        with self._ordering():
+            host, name = self.place_of(service)
+            return self._room.jobs.add(
+                Order(
+                    kind=f"service.{verb}",
+                    executor=SUPERVISOR if embedded else PLAYBOOK,
+                    host=host,
+                    service=service.name,
+                    target=name,
+                    lane=SERVICE,
+                    variables={} if embedded else _switch_variables(service, name, host),
+                    limit_s=self._room.config.service_job_limit_s,
+                    by=by,
+                    why=why,
+                    rerun_of=rerun_of,
+                )
             )
-        )
 
     def rerun(self, job: Job, service: Service | None, *, by: str = "the API") -> Job:
         """The same once more; of a service job with the service as it is registered now.
@@ -136,14 +141,38 @@ class Desk:
             ProjectError: the inventory cannot be read.
         """
         if not job.kind.startswith("service."):
-            self._host(_kind(job.kind), job.host)
             # What it went on from is a part of its variables by now, and its own form has less.
             order = {name: getattr(job, name) for name in Order.__slots__}
-            return self._room.jobs.add(Order(**{**order, "by": by, "rerun_of": job.id, "why": ""}))
+            order |= {"by": by, "rerun_of": job.id, "why": ""}
+            with self._ordering():
+                self._host(_kind(job.kind), job.host)
+                return self._room.jobs.add(Order(**order))
         if service is None:
             raise FormError("service", f"{job.service} is not registered any more.")
         verb = job.kind.partition(".")[2]
         return self.switch(verb, service, by=by, rerun_of=job.id)
+
+    def no_orders(self) -> contextlib.AbstractContextManager[None]:
+        """Keep all processes from asking for jobs, while a host is looked at and changed.
+
+        An order looks its host up and asks under the same lock: it is there before, and refuses the
+        change, or it comes after, and finds the host as it is then.
+        """
+        return self._locked(fcntl.LOCK_EX)
+
+    def _ordering(self) -> contextlib.AbstractContextManager[None]:
+        return self._locked(fcntl.LOCK_SH)
+
+    @contextlib.contextmanager
+    def _locked(self, how: int) -> Iterator[None]:
+        with (self._room.config.state_dir / "orders.lock").open("w") as lock:
+            while True:
+                # Not by waiting in the kernel: who holds it may be another request of this worker.
+                with contextlib.suppress(BlockingIOError):
+                    fcntl.flock(lock, how | fcntl.LOCK_NB)
+                    break
+                time.sleep(_LOOK_S)
+            yield
 
     def place_of(self, service: Service) -> tuple[str, str]:
         """The inventory's name of a service's host, and what jobs call the service there.
@@ -193,13 +222,7 @@ class Desk:
 
     def _before(self, kind: Kind, host: str) -> dict[str, Any]:
         """The variables of the last install of this service on this host, by the page."""
-        installs = [
-            it.name for it in KINDS.values() if it.service == kind.service and it.is_install
-        ]
-        last = self._room.jobs.last(
-            Job.kind.in_(installs), Job.host == host, Job.state == State.SUCCEEDED,
-            Job.preview.is_(False),
-        )  # fmt: skip
+        last = self._room.jobs.last(done(INSTALLS), Job.service == kind.service, Job.host == host)
         return dict(last.variables) if last else {}
 
 
@@ -213,8 +236,12 @@ def _kind(name: str) -> Kind:
 
 def _plain_name(service: Service) -> str:
     """A service's name on its host: where several hosts have it, control adds the host's."""
-    suffix = "-" + re.sub(r"[^a-z0-9-]", "-", service.host.lower())
-    return service.name.removesuffix(suffix) or service.name
+    return service.name.removesuffix(suffix_of(service.host)) or service.name
+
+
+def suffix_of(host: str) -> str:
+    """What control adds to a service's name where several hosts have it."""
+    return "-" + re.sub(r"[^a-z0-9-]", "-", host.lower())
 
 
 def _switch_variables(service: Service, name: str, host: str) -> dict[str, Any]:

@@ -23,6 +23,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from proxy_app.config import Config
 from proxy_app.daemon import work
 from proxy_app.jobs.desk import Room
+from proxy_app.jobs.kinds import INSTALLS
 from proxy_app.jobs.ledger import HOST, PREVIEW, SERVICE, Claimed
 from proxy_app.jobs.processes import end_tree
 from proxy_app.jobs.states import State
@@ -89,7 +90,9 @@ class Dispatcher:
             active = {job.id for job in running}
             self._seen = {id_: seen for id_, seen in self._seen.items() if id_ in active}
             config = self._room.config
-            self._jobs.forget(keep_days=config.keep_jobs_days, keep=config.keep_jobs)
+            self._jobs.forget(
+                keep_days=config.keep_jobs_days, keep=config.keep_jobs, bases=INSTALLS
+            )
 
     def _start(self, claimed: Claimed) -> None:
         job = claimed.job

@@ -19,6 +19,7 @@ from proxy_app.jobs.kinds import Kind
 
 _LONGEST = 300
 _MOST = 50
+_LAST_PORT = 65_535
 _TEMPLATE = re.compile(r"\{[{%#]")
 _SETTING = re.compile(r"[A-Z][A-Z0-9_]{0,63}")
 # Not TOKENIZERS_PARALLELISM, and not a file's name.
@@ -115,9 +116,7 @@ def _options(project: Path, role: str) -> dict[str, Any]:
 def _check(field: Field, value: object) -> None:
     checks: dict[str, Callable[[str, Any], None]] = {
         "str": _text,
-        "int": lambda name, it: _expect(
-            type(it) is int and abs(it) < 2**53, name, "a whole number"
-        ),
+        "int": _number,
         "bool": lambda name, it: _expect(isinstance(it, bool), name, "true or false"),
         "dict": _settings,
         "list": _texts,
@@ -130,6 +129,13 @@ def _check(field: Field, value: object) -> None:
 def _expect(condition: bool, name: str, expected: str) -> None:
     if not condition:
         raise FormError(name, f"{name}: expected {expected}.")
+
+
+def _number(name: str, value: object) -> None:
+    # The roles' descriptions have no bounds, and Docker would tell after half an hour's build.
+    if name.endswith("_port"):
+        _expect(type(value) is int and 1 <= value <= _LAST_PORT, name, f"1 to {_LAST_PORT}")
+    _expect(type(value) is int and abs(value) < 2**53, name, "a whole number")
 
 
 def _text(name: str, value: object) -> None:

@@ -100,6 +100,8 @@ KINDS: Mapping[str, Kind] = {
     )
 }  # fmt: skip
 
+INSTALLS = tuple(kind.name for kind in KINDS.values() if kind.is_install)
+
 
 def target_of(service: str) -> str:
     """Which service has the container: the diarizer runs in Parakeet's."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import secrets
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -241,22 +241,32 @@ class Jobs:
 
     # Forgetting.
 
-    def forget(self, *, keep_days: float, keep: int) -> int:
+    def forget(self, *, keep_days: float, keep: int, bases: Collection[str]) -> int:
         """Remove what is over and older than `keep_days`, or not among the newest `keep` jobs.
+
+        Of the kinds in `bases`, which others go on from, the last one that was done for a service
+        of a host stays: what is removed later is the container that it has named.
 
         Returns how many jobs went, with their logs.
         """
         over = Job.state.not_in(ACTIVE)
         newest = select(Job.number).where(over).order_by(Job.number.desc()).limit(keep)
         old = or_(Job.finished_at < time.time() - keep_days * 86_400, Job.number.not_in(newest))
+        needed = select(func.max(Job.number)).where(done(bases)).group_by(Job.service, Job.host)
+        outdated = and_(over, old, Job.number.not_in(needed))
         with self._store.session() as session:
-            gone = session.scalars(delete(Job).where(over, old).returning(Job.id)).all()
+            gone = session.scalars(delete(Job).where(outdated).returning(Job.id)).all()
             kept = set(session.scalars(select(Job.id)))
         for path in self._root.glob("*/"):
             # A folder is made after its row, so that one without a row is an old one's.
             if path.name not in kept and not JobFolder(path).is_held():
                 JobFolder(path).remove()
         return len(gone)
+
+
+def done(kinds: Collection[str]) -> ColumnElement[bool]:
+    """The jobs of these kinds that did what they say: no preview, and to the end."""
+    return and_(Job.kind.in_(kinds), Job.state == State.SUCCEEDED, Job.preview.is_(False))
 
 
 def _move(

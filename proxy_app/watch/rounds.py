@@ -109,7 +109,11 @@ class Watch:
                         standing=partial(self._hosts.standing, service),
                         in_use_s=partial(used_s, names, self._places),
                         computes=partial(
-                            computes, self._room.store, self._room.config.hosts_every_s, service
+                            computes,
+                            self._room.store,
+                            self._room.project.hosts,
+                            self._room.config.hosts_every_s,
+                            service,
                         ),
                     ),
                     hands=self._room.desk,

@@ -36,15 +36,20 @@ def install(kind: str) -> str:
     room = current().room
     try:
         hosts, error = room.desk.hosts_for(known), None
+        # A service may be registered by its host's address.
+        host = room.project.hosts().named(request.args.get("host", ""))
     except ProjectError as problem:
-        hosts, error = (), str(problem)
+        hosts, host, error = (), None, str(problem)
+    careful = kind in _CAREFUL
     shown = [_shown(field, known) for field in fields(known, room.project.root)]
     return render_template(
         "install.html",
         kind=known,
-        careful=kind in _CAREFUL,
+        careful=careful,
         hosts=hosts,
-        host=request.args.get("host"),
+        host=host,
+        # Nothing is taken away, and nothing is put on a host, because it happens to be the first.
+        choose=host not in hosts and ("host" in request.args or (careful and len(hosts) > 1)),
         error=error,
         basic=[field for field in shown if field["basic"]],
         advanced=[field for field in shown if not field["basic"]],

@@ -9,10 +9,12 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 from urllib.parse import quote
 
+from proxy_app.jobs.desk import suffix_of
 from proxy_app.jobs.kinds import KINDS
 
 Data = Mapping[str, Any]
 
+_LOOPBACK = ("localhost", "127.0.0.1", "::1")
 _ACTIVE = ("queued", "running", "canceling")
 _FACTS = (("model", "Model"), ("image", "Image"), ("host", "Host"), ("work", "At work on"))
 _MORE = (("diarizer", "Diarizer"), ("device", "Device"), ("container", "Container"),
@@ -61,16 +63,25 @@ def service(it: Data, hosts: Sequence[Data], jobs: Sequence[Data]) -> dict[str, 
             if it.get("container") and not it.get("embedded")
         ],
         "job": next(
-            (job for job in jobs if job["state"] in _ACTIVE and _is_about(job, it)), None
+            (job for job in jobs if job["state"] in _ACTIVE and _is_about(job, it, hosts)), None
         ),
     }  # fmt: skip
 
 
-def _is_about(job: Data, it: Data) -> bool:
-    on_its_host = job["host"] in (it.get("host"), it.get("host_name"), "localhost")
-    return not job["preview"] and job["service"] == it["name"] and (
-        on_its_host or job["kind"].startswith("service.")
-    )  # fmt: skip
+def _is_about(job: Data, it: Data, hosts: Sequence[Data]) -> bool:
+    """Whether a job works on a service: by its name, or as an install calls it on its host."""
+    if job["preview"]:
+        return False
+    if job["kind"].startswith("service."):
+        return bool(job["service"] == it["name"])
+    address = it.get("host") or ""
+    here = address in _LOOPBACK
+    its = {address, *(_LOOPBACK if here else ())} | {
+        host["name"] for host in hosts if host.get("address") == address or (here and host["local"])
+    }
+    # Where several hosts have one, control adds the host's name.
+    names = {it["name"], *(it["name"].removesuffix(suffix_of(host)) for host in its if host)}
+    return job["host"] in its and job["service"] in names
 
 
 def _image(it: Data, hosts: Sequence[Data]) -> str | None:

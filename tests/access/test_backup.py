@@ -159,11 +159,16 @@ def test_what_was_here_before_is_kept_and_can_be_gone_back_to(
     backup(house.config, tmp_path / "backup")
     later = house.jobs.add(an_order(host="later"))
     Secrets(house.state / "secrets").put("ngc_key", "later")
+    services = house.config.services_dir
+    (services / "later.json").write_text(REGISTRATION)
+    (services / "notes.txt").write_text("No registration.")
     kept = restore(house.config, tmp_path / "backup").before
     assert kept is not None
+    assert {path.name for path in services.iterdir()} == {"llm.json", "notes.txt"}
     assert later.id not in [job.id for job in house.jobs.history()]
     assert not (house.state / "secrets/ngc_key").exists()
     restore(house.config, kept)
+    assert (services / "later.json").read_text() == REGISTRATION
     assert house.jobs.get(later.id).host == "later"
     assert (house.state / "secrets/ngc_key").read_text() == "later"
 

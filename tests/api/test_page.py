@@ -130,6 +130,22 @@ def test_a_link_fills_in_nothing_but_what_our_own_offers_do(app: FlaskClient) ->
     assert 'value="x"' not in page
 
 
+def test_a_host_is_preselected_by_name_or_address_and_else_to_be_chosen(app: FlaskClient) -> None:
+    """A removal on the group's first host would be another one's than the card's."""
+
+    def selected(path: str) -> list[str]:
+        hosts = re.search(r'<select id="f-host".*?</select>', app.get(path).text, re.DOTALL)
+        assert hosts
+        return re.findall(r"<option [^>]*selected>([^<]*)<", hosts[0])
+
+    remove = "/install/whisperx.remove"
+    assert selected(f"{remove}?host=slow") == ["slow"]
+    assert selected(f"{remove}?host=127.0.0.1") == ["unreachable"]
+    for unknown in (remove, f"{remove}?host=", f"{remove}?host=192.0.2.9"):
+        assert selected(unknown) == ["Choose a host"], unknown
+    assert selected("/install/whisperx.install") == []
+
+
 def test_what_is_not_there_is_404(app: FlaskClient) -> None:
     for path in ("/jobs/0123456789abcdef", "/install/tea.install", "/install/service.restart"):
         assert app.get(path).status_code == 404, path

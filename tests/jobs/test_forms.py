@@ -112,6 +112,10 @@ def test_a_text_that_could_be_more_than_a_text_is_refused(value: object) -> None
         ("whisperx_port", True),
         ("whisperx_port", 1.5),
         ("whisperx_port", 2**60),
+        ("whisperx_port", 0),
+        ("whisperx_port", -8002),
+        ("whisperx_port", 65_536),
+        ("whisperx_start_timeout_s", 2**60),
         ("whisperx_auto_restart", "yes"),
         ("whisperx_auto_restart", 1),
         ("whisperx_model", "enormous"),
@@ -151,6 +155,8 @@ def test_a_setting_that_only_looks_like_a_secret_is_taken() -> None:
 
 
 def test_a_field_that_was_left_empty_is_the_roles_own_business() -> None:
+    for port in (1, 65_535):
+        assert check(INSTALL, {"whisperx_port": port}, ROOT) == {"whisperx_port": port}
     given = {"whisperx_model": "", "whisperx_memory": None, "whisperx_port": 9}
     assert check(INSTALL, given, ROOT) == {"whisperx_port": 9}
 

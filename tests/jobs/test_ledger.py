@@ -211,14 +211,14 @@ def test_what_is_old_is_forgotten_with_its_log_and_what_is_active_is_not(
             text("UPDATE jobs SET finished_at = :then WHERE id = :id"),
             {"then": long_ago, "id": made[4]},
         )
-    assert jobs.forget(keep_days=90, keep=3) == 3  # one is too old, two are too many
+    assert jobs.forget(keep_days=90, keep=3, bases=()) == 3  # one is too old, two are too many
     gone = jobs.folder("fedcba9876543210")
     held = gone.take()  # its row went, and its process lives
     assert held is not None
-    assert jobs.forget(keep_days=90, keep=3) == 0
+    assert jobs.forget(keep_days=90, keep=3, bases=()) == 0
     assert gone.path.exists()
     os.close(held)
-    jobs.forget(keep_days=90, keep=3)
+    jobs.forget(keep_days=90, keep=3, bases=())
     left = [made[2], made[3], active.id]
     assert sorted(job.id for job in jobs.history()) == sorted(left)
     folders = {path.name for path in jobs.folder("x").path.parent.iterdir()}

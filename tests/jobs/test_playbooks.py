@@ -11,6 +11,7 @@ import pytest
 
 from proxy_app.jobs.events import plain
 from proxy_app.jobs.forms import FormError
+from proxy_app.jobs.kinds import INSTALLS
 from proxy_app.jobs.playbook import write_variables
 from proxy_app.jobs.secrets import Secrets
 from proxy_app.jobs.states import State
@@ -193,15 +194,21 @@ def test_a_host_outside_the_group_is_refused(house: House) -> None:
         assert caught.value.param == "host"
 
 
+def finish(house: House, job: Job, state: State = State.SUCCEEDED) -> None:
+    """What a job's process does at its end, without the playbook."""
+    jobs = house.room.jobs
+    lock = jobs.folder(job.id).take()
+    assert lock is not None
+    assert jobs.finish(job.id, State.RUNNING, "")
+    assert jobs.finish(job.id, state, "")
+    os.close(lock)
+
+
 def test_a_job_that_goes_on_from_an_install_has_its_variables(house: House) -> None:
-    desk, jobs = house.room.desk, house.room.jobs
+    desk = house.room.desk
 
     def end(job: Job, state: State) -> None:
-        lock = jobs.folder(job.id).take()
-        assert lock is not None
-        assert jobs.finish(job.id, State.RUNNING, "")
-        assert jobs.finish(job.id, state, "")
-        os.close(lock)
+        finish(house, job, state)
 
     given = {"whisperx_container": "mine", "whisperx_model": "small"}
     end(desk.order("whisperx.install", host="quick", variables=given), State.SUCCEEDED)
@@ -214,3 +221,32 @@ def test_a_job_that_goes_on_from_an_install_has_its_variables(house: House) -> N
     assert gone.variables == model.variables
     end(gone, State.SUCCEEDED)
     assert desk.rerun(gone, None).variables == gone.variables
+
+
+@pytest.mark.parametrize(
+    ("keep", "keep_days"), [pytest.param(2, 90, id="too many"), pytest.param(500, 0, id="too old")]
+)
+def test_an_install_that_was_long_ago_is_still_what_others_go_on_from(
+    house: House, keep: int, keep_days: int
+) -> None:
+    desk, jobs = house.room.desk, house.room.jobs
+    given = {"whisperx_container": "mine", "whisperx_port": 8009}
+    older = desk.order("whisperx.install", host="quick", variables={"whisperx_port": 8001})
+    finish(house, older)
+    install = desk.order("whisperx.install", host="quick", variables=given)
+    finish(house, install)
+    seen = desk.order("whisperx.install", host="quick", preview=True)
+    finish(house, seen)
+    for host in ("quick", "slow"):
+        for _ in range(3):
+            finish(house, desk.order("whisperx.install", host=host), State.FAILED)
+    jobs.forget(keep_days=keep_days, keep=keep, bases=INSTALLS)
+    left = {job.id for job in jobs.history()}
+    assert install.id in left, "the container and the port would be forgotten with it"
+    assert not left & {older.id, seen.id}
+    model = desk.order("whisperx.model", host="quick", variables={"whisperx_model": "medium"})
+    assert model.variables == {**given, "whisperx_model": "medium"}
+    finish(house, model)
+    jobs.forget(keep_days=keep_days, keep=1, bases=INSTALLS)
+    assert install.id not in {job.id for job in jobs.history()}, "the change took its place"
+    assert desk.order("whisperx.remove", host="quick").variables == model.variables

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from proxy_app.jobs.project import Hosts, Login
 from proxy_app.store import HostState, Store
 from proxy_app.watch.device import computes
 from proxy_app.watch.work import OTHERS_S
@@ -71,5 +72,10 @@ def test_a_device_computes_where_its_last_look_says_so(
                 look={"gpus": gpus}, history=[],
             )
         )  # fmt: skip
-    assert computes(store, 15, SERVICE) is expected
-    assert not computes(store, 15, replace(SERVICE, host="spark2"))
+    for host in ("spark1", "192.0.2.7"):
+        assert computes(store, inventory, 15, replace(SERVICE, host=host)) is expected
+    assert not computes(store, inventory, 15, replace(SERVICE, host="spark2"))
+
+
+def inventory() -> Hosts:
+    return Hosts({"spark1": Login("192.0.2.7")}, {})
