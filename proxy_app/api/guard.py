@@ -176,10 +176,14 @@ def _let_go(response: FlaskResponse) -> FlaskResponse:
 def _is_local(config: Config) -> bool:
     """Whether only this machine's user can be asking.
 
-    A proxy, or a container's published port, would make everybody look like that.
+    A proxy, or a container's published port, would make everybody look like that. A proxy need not
+    say that it is one: nginx sends neither a mark nor the name it was called by, unless it is told
+    to. Before its version 1.29.7 it speaks HTTP/1.0, which no browser does; of a later one
+    SPEECH_PASSWORD_REQUIRED has to tell.
     """
-    is_forwarded = request.environ.get(FORWARDED)
-    return not config.public and not is_forwarded and is_called_localhost()
+    is_old = request.environ.get("SERVER_PROTOCOL") in ("HTTP/1.0", "HTTP/0.9")
+    is_forwarded = is_old or request.environ.get(FORWARDED)
+    return not config.needs_password and not is_forwarded and is_called_localhost()
 
 
 def _has_password(sent: Authorization | None) -> bool:
@@ -218,8 +222,9 @@ def _turn_away() -> Response:
         page, message = "claim", f"Nobody has set the password yet: open {_CLAIM_LINK}."
     else:
         raise ApiError(
-            "Without a password the gateway answers on this machine alone, as localhost and without"
-            f" a proxy: set SPEECH_ADMIN_PASSWORD_FILE, or open {_CLAIM_LINK}.",
+            "Without a password the gateway answers on this machine alone, as localhost, by"
+            " HTTP/1.1 and without a proxy: set SPEECH_ADMIN_PASSWORD_FILE, or open"
+            f" {_CLAIM_LINK}.",
             status=403,
             code="password_needed",
         )

@@ -9,7 +9,14 @@ from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
 from proxy_app.api.guard import csrf_token
-from tests.access.conftest import PASSWORD, application, know_password, log_in
+from proxy_app.settings import SettingError
+from tests.access.conftest import (
+    PASSWORD,
+    application,
+    claimed_link,
+    know_password,
+    log_in,
+)
 
 OPEN = {"/livez", "/readyz", "/login", "/claim", "/static/<path:filename>"}
 LOCAL = "http://localhost:8080"
@@ -136,6 +143,25 @@ def test_what_came_through_a_proxy_is_not_this_machines_user(
 ) -> None:
     answer = app.test_client().get("/api/services", base_url=LOCAL, headers={name: value})
     assert (answer.status_code, answer.get_json()["error"]["code"]) == (403, "password_needed")
+
+
+def test_what_comes_by_http_1_0_is_not_this_machines_user(app: Flask) -> None:
+    # As nginx asks by default: it has a Host of loopback then, and no header that tells of it.
+    old = {"SERVER_PROTOCOL": "HTTP/1.0"}
+    client = app.test_client()
+    answer = client.get("/api/services", base_url="http://127.0.0.1:8080", environ_overrides=old)
+    assert (answer.status_code, answer.get_json()["error"]["code"]) == (403, "password_needed")
+    assert client.get("/livez", base_url=LOCAL, environ_overrides=old).status_code == 200
+
+
+def test_where_a_password_is_required_loopback_needs_one_too(tmp_path: Path) -> None:
+    with pytest.raises(SettingError, match="SPEECH_PASSWORD_REQUIRED"):
+        application(tmp_path, SPEECH_PASSWORD_REQUIRED="true")
+    claimed_link(tmp_path)
+    client = application(tmp_path, SPEECH_PASSWORD_REQUIRED="true").test_client()
+    refused = client.get("/api/services", base_url=LOCAL)
+    assert refused.status_code == 401
+    assert "control claim" in refused.get_json()["error"]["message"]
 
 
 def test_a_name_that_is_allowed_is_not_this_machines_user(tmp_path: Path) -> None:
