@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -507,7 +508,7 @@ def test_a_job_of_somebody_else_is_let_work(world: World) -> None:
         {"container": "another"},
     ],
 )
-def test_another_service_under_an_old_name_begins_anew(world: World, other: dict[str, str]) -> None:
+def test_another_service_under_an_old_name_begins_anew(world: World, other: dict[str, Any]) -> None:
     world.records.add_restart("whisperx", by="watch")
     world.service = replace(world.service, **other)
     world.checks = BAD
@@ -521,7 +522,7 @@ def test_another_service_under_an_old_name_begins_anew(world: World, other: dict
 
 @pytest.mark.parametrize("same", [{}, {"title": "Another title"}, {"source": "whisperx.json"}])
 def test_the_same_service_goes_on_with_its_state_and_its_budget(
-    world: World, same: dict[str, str]
+    world: World, same: dict[str, Any]
 ) -> None:
     world.records.add_restart("whisperx", by="watch")
     world.service = replace(world.service, **same)
