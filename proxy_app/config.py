@@ -38,6 +38,12 @@ class Config:
         "`python -m proxy_app control claim` prints.",
         secret=True,
     )
+    password_required: bool = setting(
+        False,
+        "Ask for the password on loopback too: for a gateway behind a reverse proxy on the same "
+        "machine, whose requests look like this machine's user's own. Without a password the "
+        "gateway does not start then.",
+    )
     open_lists: bool = setting(
         False,
         "Answer GET /v1/models, /v1/audio/models and /v1/audio/voices to everybody, without a "
@@ -348,6 +354,11 @@ class Config:
     def public(self) -> bool:
         """Whether the gateway listens on anything but loopback."""
         return not is_loopback(self.host)
+
+    @property
+    def needs_password(self) -> bool:
+        """Whether it answers nobody without one."""
+        return self.public or self.password_required
 
 
 def load_config(environ: Mapping[str, str]) -> Config:

@@ -21,7 +21,7 @@ def prepare(config: Config) -> None:
     """Put the password of the settings in force, and see that what others reach has one.
 
     Raises:
-        SettingError: it cannot be a password, or there is none on an address that others reach.
+        SettingError: it cannot be a password, or there is none where it is needed.
     """
     password = password_of(config)
     given = config.admin_password
@@ -35,9 +35,10 @@ def prepare(config: Config) -> None:
         has_password = password.fingerprint is not None
     except BrokenError as error:
         raise SettingError(f"{config.state_dir / 'access/password'}: {error}") from None
-    if config.public and not has_password and password.claim_token is None:
+    if config.needs_password and not has_password and password.claim_token is None:
+        asks = "others reach this address" if config.public else "SPEECH_PASSWORD_REQUIRED is on"
         raise SettingError(
-            f"SPEECH_HOST={config.host!r}: others reach this address, and there is no password: set"
+            f"SPEECH_HOST={config.host!r}: {asks}, and there is no password: set"
             " SPEECH_ADMIN_PASSWORD_FILE, or open the link that `python -m proxy_app control claim`"
             " prints"
         )

@@ -7,22 +7,26 @@ listed as open is closed, unknown addresses too.
 from __future__ import annotations
 
 import hmac
+from collections.abc import Callable
 from contextlib import ExitStack
 from urllib.parse import quote
 
 from flask import Flask, g, redirect, request
 from flask import Response as FlaskResponse
+from sqlalchemy.exc import SQLAlchemyError
 from werkzeug.datastructures import Authorization
 from werkzeug.wrappers import Response
 
 from proxy_app.access import RateError
 from proxy_app.access.keys import PREFIX
+from proxy_app.access.password import BrokenError
 from proxy_app.api.errors import ApiError, is_api
 from proxy_app.api.proxies import FORWARDED
 from proxy_app.api.site import is_called_localhost
 from proxy_app.config import Config
 from proxy_app.gateway import current
 from proxy_app.services import QueueFullError
+from proxy_app.store import SchemaError
 from proxy_app.telemetry.account import KEY
 
 _OPEN = frozenset({"health.livez", "health.readyz", "login.login", "login.claim", "web.static"})
@@ -91,6 +95,29 @@ def _is_browser() -> bool:
         or "Origin" in request.headers
         or "Sec-Fetch-Site" in request.headers
     )
+
+
+def still_admitted() -> Callable[[], bool]:
+    """Whether this request would still be let in, for answers that go on: ask it now and then.
+
+    A person's ends with the session, however that ended, and a program's with the password; where
+    the database is away nothing is known, and nothing ends.
+    """
+    gateway, token = current(), session_token()
+    let_in_by = gateway.password.fingerprint
+    by_session = can_log_out()
+
+    def look() -> bool:
+        try:
+            if gateway.password.fingerprint != let_in_by:
+                return False
+            return not by_session or gateway.sessions.is_open(token, let_in_by or "")
+        except BrokenError:
+            return False
+        except (SQLAlchemyError, SchemaError):
+            return True
+
+    return look
 
 
 def _check() -> Response | None:
@@ -176,10 +203,14 @@ def _let_go(response: FlaskResponse) -> FlaskResponse:
 def _is_local(config: Config) -> bool:
     """Whether only this machine's user can be asking.
 
-    A proxy, or a container's published port, would make everybody look like that.
+    A proxy, or a container's published port, would make everybody look like that. A proxy need not
+    say that it is one: nginx sends neither a mark nor the name it was called by, unless it is told
+    to. Before its version 1.29.7 it speaks HTTP/1.0, which no browser does; of a later one
+    SPEECH_PASSWORD_REQUIRED has to tell.
     """
-    is_forwarded = request.environ.get(FORWARDED)
-    return not config.public and not is_forwarded and is_called_localhost()
+    is_old = request.environ.get("SERVER_PROTOCOL") in ("HTTP/1.0", "HTTP/0.9")
+    is_forwarded = is_old or request.environ.get(FORWARDED)
+    return not config.needs_password and not is_forwarded and is_called_localhost()
 
 
 def _has_password(sent: Authorization | None) -> bool:
@@ -218,8 +249,9 @@ def _turn_away() -> Response:
         page, message = "claim", f"Nobody has set the password yet: open {_CLAIM_LINK}."
     else:
         raise ApiError(
-            "Without a password the gateway answers on this machine alone, as localhost and without"
-            f" a proxy: set SPEECH_ADMIN_PASSWORD_FILE, or open {_CLAIM_LINK}.",
+            "Without a password the gateway answers on this machine alone, as localhost, by"
+            " HTTP/1.1 and without a proxy: set SPEECH_ADMIN_PASSWORD_FILE, or open"
+            f" {_CLAIM_LINK}.",
             status=403,
             code="password_needed",
         )

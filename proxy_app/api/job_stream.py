@@ -17,6 +17,7 @@ from typing import Any
 from flask import Response, request
 
 from proxy_app.api.errors import ClientGoneError
+from proxy_app.api.guard import still_admitted
 from proxy_app.api.relay import Relay
 from proxy_app.jobs import State
 from proxy_app.jobs.events import EventReader
@@ -26,6 +27,7 @@ from proxy_app.store import Job
 log = logging.getLogger(__name__)
 
 PING_S = 15.0
+"""Between two pings, and two looks whether who watches may still do so."""
 _END = b""
 _PING = b": ping\n\n"
 
@@ -36,7 +38,8 @@ def stream(watches: Watches, job_id: str, after: int, shown: Shown) -> Response:
     """Send a job's events from behind number `after`; it ends with the job, or with the client."""
     watch = watches.enter(job_id)
     relay: Relay[bytes] = Relay(request.environ, lambda put: _follow(watch, after, shown, put))
-    response = Response(_pieces(relay), content_type="text/event-stream; charset=utf-8")
+    pieces = _pieces(relay, still_admitted())
+    response = Response(pieces, content_type="text/event-stream; charset=utf-8")
     response.headers["Cache-Control"] = "no-store"
     response.headers["X-Accel-Buffering"] = "no"  # nginx would keep it until it is complete
     response.call_on_close(relay.close)
@@ -66,9 +69,9 @@ def _follow(watch: Watch, after: int, shown: Shown, put: Callable[[bytes], None]
         reader.close()
 
 
-def _pieces(relay: Relay[bytes]) -> Iterator[bytes]:
+def _pieces(relay: Relay[bytes], goes_on: Callable[[], bool]) -> Iterator[bytes]:
     try:
-        while (data := relay.get(PING_S)) != _END:
+        for data in relay.until(_END, every_s=PING_S, goes_on=goes_on):
             yield _PING if data is None else data
     except ClientGoneError:
         return

@@ -19,6 +19,7 @@ from proxy_app.api import hosts as hosts_api
 from proxy_app.api import jobs as jobs_api
 from proxy_app.api import services as services_api
 from proxy_app.api.errors import ClientGoneError
+from proxy_app.api.guard import still_admitted
 from proxy_app.api.relay import Relay
 from proxy_app.gateway import EXTENSION, Gateway
 from proxy_app.jobs.watching import TooManyWatchersError, Watch
@@ -28,6 +29,7 @@ log = logging.getLogger(__name__)
 bp = Blueprint("live", __name__, url_prefix="/api/live")
 
 PING_S = 15.0
+"""Between two pings, and two looks whether who watches may still do so."""
 JOBS_SHOWN = 20
 _FEED = "speech-live"
 _MOST_WATCHERS = 1000
@@ -131,7 +133,8 @@ def stream(source: Feed, events: Callable[[dict[str, dict[str, Any]]], dict[str,
     """
     source.enter()
     relay: Relay[bytes] = Relay(request.environ, lambda put: _follow(source, events, put))
-    response = Response(_pieces(relay), content_type="text/event-stream; charset=utf-8")
+    pieces = _pieces(relay, still_admitted())
+    response = Response(pieces, content_type="text/event-stream; charset=utf-8")
     response.headers["Cache-Control"] = "no-store"
     response.headers["X-Accel-Buffering"] = "no"  # nginx would keep it until it is complete
     response.call_on_close(relay.close)
@@ -156,9 +159,9 @@ def _follow(
     put(_END)
 
 
-def _pieces(relay: Relay[bytes]) -> Iterator[bytes]:
+def _pieces(relay: Relay[bytes], goes_on: Callable[[], bool]) -> Iterator[bytes]:
     try:
-        while (data := relay.get(PING_S)) != _END:
+        for data in relay.until(_END, every_s=PING_S, goes_on=goes_on):
             yield _PING if data is None else data
     except ClientGoneError:
         return

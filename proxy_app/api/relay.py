@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 import gevent
@@ -53,6 +54,25 @@ class Relay(Generic[T]):
         if isinstance(item, Exception):
             raise item
         return item
+
+    def until(self, end: T, *, every_s: float, goes_on: Callable[[], bool]) -> Iterator[T | None]:
+        """The items before `end`, and None where there was none for a while.
+
+        Args:
+            end: the last item, which is not given.
+            every_s: the seconds between two questions whether it goes on, whatever comes meanwhile.
+            goes_on: where it does not, this is the end.
+
+        Raises:
+            ClientGoneError, Exception: as `get`.
+        """
+        ask_at = time.monotonic() + every_s
+        while (item := self.get(max(0.0, ask_at - time.monotonic()))) != end:
+            if time.monotonic() >= ask_at:
+                if not goes_on():
+                    return
+                ask_at = time.monotonic() + every_s
+            yield item
 
     def close(self) -> None:
         """End the work, running its `finally` blocks."""

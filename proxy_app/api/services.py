@@ -47,7 +47,7 @@ def services() -> Response:
 @bp.get("/<name>")
 def one(name: str) -> Response:
     """One service."""
-    return jsonify(_one(current(), _named(name)))
+    return jsonify(shown_one(current(), _named(name)))
 
 
 @bp.post("/<name>/<any(start, stop, restart):verb>")
@@ -70,7 +70,7 @@ def check(name: str) -> Response:
             headers=RETRY_SOON,
         )
     gateway.reports.ask(name)
-    response = jsonify(_one(gateway, service))
+    response = jsonify(shown_one(gateway, service))
     response.status_code = 202
     return response
 
@@ -83,7 +83,7 @@ def auto_restart(name: str) -> Response:
     if on is None:
         raise BadRequestError("`on` is missing: true or false.", param="on")
     gateway.records.set_auto_restart(name, on=on)
-    return jsonify(_one(gateway, service))
+    return jsonify(shown_one(gateway, service))
 
 
 @bp.delete("/<name>")
@@ -168,7 +168,8 @@ def _named(name: str) -> Service:
     return service
 
 
-def _one(gateway: Gateway, service: Service) -> dict[str, Any]:
+def shown_one(gateway: Gateway, service: Service) -> dict[str, Any]:
+    """One service, as GET /api/services/NAME shows it."""
     return _shown(service, gateway.health.of(service), _Facts(gateway))
 
 

@@ -7,11 +7,13 @@ from typing import Any
 from flask import Blueprint, Response, jsonify
 
 from proxy_app.api import jobs as jobs_api
+from proxy_app.api import services as services_api
 from proxy_app.api.guard import asked_by
 from proxy_app.gateway import current
 from proxy_app.jobs.kinds import KINDS
 from proxy_app.jobs.ledger import NoJobError
 from proxy_app.jobs.project import ProjectError
+from proxy_app.services.health import ABSENT
 from proxy_app.store import Job
 
 bp = Blueprint("whisperx", __name__, url_prefix="/api/whisperx")
@@ -21,19 +23,22 @@ _INSTALL = "whisperx.install"
 
 @bp.get("/status")
 def status() -> Response:
-    """Where it stands: `installed` is registered, `healthy` serves, `job` is the last install."""
+    """Where it stands: `installed` is registered, `healthy` serves, `job` is the last install.
+
+    How it is says whoever says so in /api/services: the watch process, while there is one.
+    """
     gateway = current()
     service = gateway.registry.read().first("speakers", "whisperx")
-    health = gateway.health.of(service) if service else None
+    shown = services_api.shown_one(gateway, service) if service else {}
     job = gateway.room.jobs.last(Job.kind == _INSTALL, Job.preview.is_(False))
     found: dict[str, Any] = {
         "installed": service is not None,
-        "healthy": health is not None and health.ready,
-        "state": health.state if health else "absent",
-        "detail": health.detail if health else "",
+        "healthy": shown.get("ready", False),
+        "state": shown.get("state", ABSENT),
+        "detail": shown.get("detail", ""),
         "service": service.name if service else None,
         "host": service.host if service else None,
-        "model": (health and health.model) or (service and service.model) or None,
+        "model": shown.get("model"),
         "job": jobs_api.shown(job) if job else None,
         **_hosts(),
     }

@@ -91,7 +91,7 @@ def up(config: Config, environ: Mapping[str, str]) -> None:
         SettingError: a setting that cannot work here.
     """
     make_folders(config)
-    links = claim_links(config) if config.public or config.names else []
+    links = claim_links(config) if config.needs_password or config.names else []
     state = config.state_dir.resolve()
     if "%" in f"{state}{ROOT}":  # supervisord expands them in some paths once, in others twice
         raise CommandError(f"a path with a percent sign cannot be used: {state}, {ROOT}")

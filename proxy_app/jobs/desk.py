@@ -30,6 +30,8 @@ _HEALTH = {
 }
 _LOOK_S = 0.02
 VERBS = ("start", "stop", "restart")
+EMBEDDED = "embedded engine"
+"""What jobs call it, as no service can be called. An install of WhisperX works on another one."""
 
 
 class Room:
@@ -181,8 +183,9 @@ class Desk:
             FormError: it has no container, or none that can be reached.
             ProjectError: the inventory cannot be read.
         """
-        host = "localhost" if service.is_embedded else self._host_of(service)
-        return host, target_of(_plain_name(service))
+        if service.is_embedded:
+            return "localhost", EMBEDDED
+        return self._host_of(service), target_of(_plain_name(service))
 
     def last_on(self, service: Service) -> Job | None:
         """The newest job on a service, whatever came of it; None if there never was one.

@@ -97,7 +97,8 @@ class ServiceState(Base):
     last_check: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
     """`{"at", "ok", "took_s", "heard", "expected", "detail"}`."""
     known: Mapped[dict[str, Any]] = mapped_column(JSON, default=dict)
-    """What the next watch process has to know of the container: watch/absence.py."""
+    """What the next watch process has to know: `watched`, which service it was (condition.py), and
+    of its container what watch/absence.py has."""
 
 
 class ServiceRestart(Base):

@@ -32,7 +32,8 @@ class Condition:
         self._reports = reports
         self._now = now
         moment = now()
-        self.row = records.state(service.name) or ServiceState(
+        self._watched = [service.base_url, service.api, service.host, service.container]
+        self.row = self._last_row() or ServiceState(
             name=service.name, state=UNREACHABLE, since=moment.wall, detail="", known={}
         )
         self.row.checking = False
@@ -45,6 +46,15 @@ class Condition:
         self._is_saved = False
         self._unwatched_s = 0.0
         self._watched_at = moment.monotonic
+
+    def _last_row(self) -> ServiceState | None:
+        """What the last watch process knew of it; nothing of another one that had its name."""
+        name = self.service.name
+        row = self._records.state(name)
+        if row is None or row.known.get("watched", self._watched) == self._watched:
+            return row
+        self._records.forgive(name)
+        return None
 
     @property
     def state(self) -> str:
@@ -110,6 +120,7 @@ class Condition:
     def save(self) -> None:
         """Write down what is known, the note first: no request waits for a database."""
         row, self._is_saved = self.row, False
+        row.known = {**row.known, "watched": self._watched}
         refuses = row.state in (RESTARTING, GIVEN_UP) or (
             row.state == SUSPECT and self.probe_failed
         )

@@ -265,7 +265,7 @@ class Watcher:
             self._absence.count_restarts()
             condition.set(WARMING, "It was started again.")
             self._probe()
-        elif health.state == SUSPECT and before is not None and before.state == READY:
+        elif health.state == SUSPECT and (before is None or before.state == READY):
             condition.doubt(health.detail)
             self._probe()
         elif self._work.is_stuck(health):

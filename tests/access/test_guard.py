@@ -1,15 +1,29 @@
 """What needs the password: everything, however it is spelled, but for the doors and the probes."""
 
 import base64
+from collections.abc import Callable
+from itertools import islice
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 from flask import Flask
 from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
+from proxy_app.api import job_stream, live
 from proxy_app.api.guard import csrf_token
-from tests.access.conftest import PASSWORD, application, know_password, log_in
+from proxy_app.gateway import EXTENSION, Gateway
+from proxy_app.settings import SettingError
+from tests.access.conftest import (
+    PASSWORD,
+    application,
+    claimed_link,
+    know_password,
+    log_in,
+    token_in,
+)
+from tests.jobs.orders import an_order
 
 OPEN = {"/livez", "/readyz", "/login", "/claim", "/static/<path:filename>"}
 LOCAL = "http://localhost:8080"
@@ -136,6 +150,60 @@ def test_what_came_through_a_proxy_is_not_this_machines_user(
 ) -> None:
     answer = app.test_client().get("/api/services", base_url=LOCAL, headers={name: value})
     assert (answer.status_code, answer.get_json()["error"]["code"]) == (403, "password_needed")
+
+
+def test_what_comes_by_http_1_0_is_not_this_machines_user(app: Flask) -> None:
+    # As nginx asks by default: it has a Host of loopback then, and no header that tells of it.
+    old = {"SERVER_PROTOCOL": "HTTP/1.0"}
+    client = app.test_client()
+    answer = client.get("/api/services", base_url="http://127.0.0.1:8080", environ_overrides=old)
+    assert (answer.status_code, answer.get_json()["error"]["code"]) == (403, "password_needed")
+    assert client.get("/livez", base_url=LOCAL, environ_overrides=old).status_code == 200
+
+
+def test_where_a_password_is_required_loopback_needs_one_too(tmp_path: Path) -> None:
+    with pytest.raises(SettingError, match="SPEECH_PASSWORD_REQUIRED"):
+        application(tmp_path, SPEECH_PASSWORD_REQUIRED="true")
+    claimed_link(tmp_path)
+    client = application(tmp_path, SPEECH_PASSWORD_REQUIRED="true").test_client()
+    refused = client.get("/api/services", base_url=LOCAL)
+    assert refused.status_code == 401
+    assert "control claim" in refused.get_json()["error"]["message"]
+
+
+def _log_out(client: FlaskClient, _gateway: Gateway) -> None:
+    token = token_in(client.get("/login").text)
+    assert client.post("/logout", data={"csrf_token": token}).status_code == 303
+
+
+def _change_password(_client: FlaskClient, gateway: Gateway) -> None:
+    gateway.password.put("another battery staple")
+
+
+@pytest.mark.parametrize("end", [_log_out, _change_password])
+@pytest.mark.parametrize("of", [live, job_stream])
+def test_a_stream_ends_with_its_session(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    of: ModuleType,
+    end: Callable[[FlaskClient, Gateway], None],
+) -> None:
+    monkeypatch.setattr(of, "PING_S", 0.05)
+    know_password(tmp_path / "state")
+    app = application(tmp_path)
+    gateway: Gateway = app.extensions[EXTENSION]
+    app.extensions["speech-live"] = live.Feed(gateway, {})
+    path = "/api/live"
+    if of is job_stream:
+        path = f"/api/jobs/{gateway.room.jobs.add(an_order()).id}/stream"
+    client = app.test_client()
+    log_in(client)
+    answer = client.get(path)
+    pieces = answer.iter_encoded()
+    assert [piece for piece in islice(pieces, 4) if piece == b": ping\n\n"]
+    end(client, gateway)
+    assert len(list(islice(pieces, 50))) < 50
+    answer.close()
 
 
 def test_a_name_that_is_allowed_is_not_this_machines_user(tmp_path: Path) -> None:

@@ -117,6 +117,16 @@ def test_only_the_probes_answer_without_a_host(
         assert int(client.recv(4096).split()[1]) == status
 
 
+@pytest.mark.parametrize(("version", "status"), [("1.0", 403), ("1.1", 200)])
+def test_a_proxy_that_speaks_http_1_0_gets_nothing_without_a_password(
+    gateway: Gateway, standin: StandIn, version: str, status: int
+) -> None:
+    head = f"GET /api/services HTTP/{version}\r\nHost: 127.0.0.1:{gateway.port}\r\n"
+    with gateway.connect() as client:
+        client.sendall(f"{head}Connection: close\r\n\r\n".encode())
+        assert int(client.recv(4096).split()[1]) == status
+
+
 @pytest.mark.parametrize("origin", ["https://evil.example", "null", "http://localhost.evil", "x"])
 def test_a_page_of_another_site_cannot_make_a_browser_send_work(
     gateway: Gateway, standin: StandIn, origin: str

@@ -1,5 +1,6 @@
 """stream=true: what is known is sent as soon as it is known, in OpenAI's events or as NDJSON."""
 
+import contextlib
 import json
 import os
 import socket
@@ -10,8 +11,10 @@ from typing import Any
 import pytest
 import requests
 
+from proxy_app.access.keys import Keys
 from proxy_app.api import streams
 from proxy_app.api.attempts import DECODER
+from proxy_app.store import Store
 from tests.api.conftest import Gateway, eventually, running, taken
 from tests.api.openai_document import problems
 from tests.api.recordings import canonical_wav, encoded
@@ -514,7 +517,12 @@ def test_the_engine_is_asked_for_a_stream_only_by_streams(
 
 
 def test_clients_of_http_1_0_get_the_stream_up_to_its_end(gateway: Gateway) -> None:
+    with contextlib.closing(Store(None, gateway.state)) as store:
+        key, _ = Keys(store).make("old")  # by HTTP/1.0 nobody gets in without
+    sent = {"Authorization": f"Bearer {key}"}
+    assert eventually(lambda: gateway.get("/v1/models", **sent).ok, within_s=20)
+    head, _, rest = upload().partition(b" HTTP/1.1\r\n")
     with gateway.connect() as client:
-        client.sendall(upload().replace(b"HTTP/1.1", b"HTTP/1.0", 1))
+        client.sendall(head + f" HTTP/1.0\r\nAuthorization: Bearer {key}\r\n".encode() + rest)
         answer = b"".join(iter(lambda: client.recv(4096), b""))
     assert answer.endswith(b"data: [DONE]\n\n")

@@ -5,13 +5,16 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from sqlalchemy import text
 
 from proxy_app.jobs import ActiveJobError, Jobs, NoJobError, State
 from proxy_app.jobs.ledger import HOST, LOST, PREVIEW, Order
+from proxy_app.services import Registry
 from proxy_app.store import Job, Store
+from tests.jobs.house import House, settings
 from tests.jobs.orders import a_restart, an_order
 
 PATCH = an_order(kind="sortformer.patch", service="sortformer", target="parakeet")
@@ -232,3 +235,18 @@ def ended(jobs: Jobs, host: str) -> str:
     jobs.finish(job.id, State.SUCCEEDED, "It ran.")
     os.close(lock)
     return job.id
+
+
+def test_an_install_on_this_machine_is_no_work_on_the_embedded_engine(tmp_path: Path) -> None:
+    known = {"WHISPERX_HOST": "127.0.0.1", "SPEECH_ENGINE_SUPERVISOR": str(tmp_path / "socket")}
+    room = House(settings(tmp_path, **known)).room
+    (engine,) = Registry(room.config).read().services
+    room.jobs.add(an_order(host="localhost"))
+    assert room.desk.last_on(engine) is None
+    restart = room.desk.switch("restart", engine)
+    last = room.desk.last_on(engine)
+    assert last is not None
+    assert last.id == restart.id
+    with pytest.raises(ActiveJobError):
+        room.desk.switch("stop", engine)
+    room.close()

@@ -17,6 +17,7 @@ from proxy_app.services import Verdict
 from proxy_app.store import Job, ServiceRestart, ServiceSetting, ServiceState
 from tests.jobs.house import settings
 from tests.jobs.web import free_port
+from tests.standins.upstream_whisperx import StandIn
 
 NEW = {
     "state", "since", "detail", "restarts_left", "auto_restart", "last_check", "checking",
@@ -122,6 +123,40 @@ def test_only_what_makes_sense_can_be_done(watched: Page, state: str, actions: l
     assert watched.shown()["actions"] == actions
     watched.register(container=None)
     assert set(watched.shown()["actions"]) <= {"check", "remove"}
+
+
+@pytest.fixture
+def whisperx(page: Page) -> Iterator[Page]:
+    """A server that says of itself that it is ready, as a wedged one does."""
+    with StandIn() as server:
+        page.register(kind="speakers", api="whisperx", base_url=f"http://127.0.0.1:{server.port}")
+        yield page
+
+
+def whisperx_status(page: Page) -> tuple[bool, str, str]:
+    status = page.client.get("/api/whisperx/status").get_json()
+    return status["healthy"], status["state"], status["detail"]
+
+
+@pytest.mark.parametrize("state", ["suspect", "restarting", "given_up"])
+def test_a_wedged_whisperx_that_says_that_it_is_ready_is_not_healthy(
+    whisperx: Page, state: str
+) -> None:
+    with whisperx.gateway.reports.watching(lambda: True):
+        whisperx.found(state, detail="A probe failed.")
+        assert whisperx.shown()["ready"] is False
+        assert whisperx_status(whisperx) == (False, state, "A probe failed.")
+        whisperx.found("ready")
+        assert whisperx_status(whisperx) == (True, "ready", "")
+
+
+def test_without_a_watch_process_whisperx_is_as_it_says(whisperx: Page) -> None:
+    whisperx.found("given_up")
+    assert whisperx_status(whisperx)[:2] == (True, "ready")
+
+
+def test_a_whisperx_that_is_not_registered_is_absent(watched: Page) -> None:
+    assert whisperx_status(watched) == (False, "absent", "")
 
 
 def test_a_check_is_asked_of_the_watch_process(watched: Page) -> None:

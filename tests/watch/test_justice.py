@@ -223,14 +223,15 @@ def test_a_registration_that_changes_in_the_middle_of_a_restart_costs_no_second_
     world.fail()
     world.go(1)
     assert world.state == "restarting"
-    world.service, world.jobs = replace(SERVICE, host="spark2"), []  # which has had no job
+    # Another host's, which has had no job, and whose budget is whole.
+    world.service, world.jobs = replace(SERVICE, host="spark2"), []
     world.health = Health(WARMING, "Loading.")
     world.start()
     world.go(30)
-    assert (world.state, world.jobs, world.left) == ("warming", [], 2)
+    assert (world.state, world.jobs, world.left) == ("warming", [], 3)
     world.health, world.checks = WELL, GOOD
     world.go(5)
-    assert (world.state, world.left) == ("ready", 2)
+    assert (world.state, world.left) == ("ready", 3)
 
 
 def test_a_database_that_is_locked_costs_no_restart_that_was_never_made(world: World) -> None:

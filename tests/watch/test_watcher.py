@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -493,3 +494,46 @@ def test_a_job_of_somebody_else_is_let_work(world: World) -> None:
     world.fail(5)
     world.go(60)
     assert (world.state, world.probes, world.restarts) == ("restarting", [], 0)
+
+
+# Another service under an old name, and the next watch process.
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"base_url": "http://127.0.0.1:2"},
+        {"api": "parakeet"},
+        {"host": "spark2"},
+        {"container": "another"},
+    ],
+)
+def test_another_service_under_an_old_name_begins_anew(world: World, other: dict[str, Any]) -> None:
+    world.records.add_restart("whisperx", by="watch")
+    world.service = replace(world.service, **other)
+    world.checks = BAD
+    world.start()
+    assert (world.state, world.row.last_check, world.left) == ("unreachable", None, 3)
+    world.go(0.1)
+    check = world.row.last_check
+    assert check is not None
+    assert (world.state, len(world.probes), check["heard"]) == ("suspect", 1, "la la")
+
+
+@pytest.mark.parametrize("same", [{}, {"title": "Another title"}, {"source": "whisperx.json"}])
+def test_the_same_service_goes_on_with_its_state_and_its_budget(
+    world: World, same: dict[str, Any]
+) -> None:
+    world.records.add_restart("whisperx", by="watch")
+    world.service = replace(world.service, **same)
+    world.start()
+    world.go(10)
+    assert (world.state, world.left, world.probes) == ("ready", 2, [])
+
+
+def test_a_ready_service_that_is_suspect_at_the_first_look_is_probed(world: World) -> None:
+    world.health = Health(SUSPECT, "/health answers with status 404.")
+    world.start()
+    world.checks = BAD
+    world.go(0.1)
+    assert (world.state, len(world.probes)) == ("restarting", 1)
