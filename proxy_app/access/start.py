@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import os
-import secrets
-
 from proxy_app.access.password import BrokenError, Password, PasswordError
 from proxy_app.config import Config
+from proxy_app.random_file import random_bytes
 from proxy_app.settings import SettingError
-
-_KEY_BYTES = 32
 
 
 def password_of(config: Config) -> Password:
@@ -69,19 +65,4 @@ def claim_links(config: Config) -> list[str]:
 
 def form_key(config: Config) -> bytes:
     """The key that the tokens of forms are made with; made at the first use."""
-    folder = config.state_dir / "access"
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    path = folder / "form-key"
-    if path.exists() and path.stat().st_size != _KEY_BYTES:
-        path.unlink()  # torn: with an empty one anybody could make tokens
-    if not path.exists():
-        new = folder / f"{secrets.token_hex(8)}.new"
-        with open(new, "xb", opener=lambda path, flags: os.open(path, flags, 0o600)) as file:
-            file.write(secrets.token_bytes(_KEY_BYTES))
-        try:
-            os.link(new, path)
-        except FileExistsError:
-            pass  # another process was first
-        finally:
-            new.unlink()
-    return path.read_bytes()
+    return random_bytes(config.state_dir / "access/form-key")

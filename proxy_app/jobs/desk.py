@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import hashlib
 import re
 import time
 from collections.abc import Iterator, Mapping
@@ -17,6 +18,7 @@ from proxy_app.jobs.kinds import INSTALLS, KINDS, PLAYBOOK, SUPERVISOR, Kind, ta
 from proxy_app.jobs.ledger import PREVIEW, SERVICE, Jobs, Order, done
 from proxy_app.jobs.project import Project
 from proxy_app.jobs.secrets import Secrets
+from proxy_app.random_file import random_bytes
 from proxy_app.services import Service
 from proxy_app.store import Job, Store
 
@@ -48,6 +50,12 @@ class Room:
         self.secrets = Secrets(state / "secrets")
         self.jobs = Jobs(self.store, state / "jobs")
         self.desk = Desk(self)
+
+    def installation(self) -> str:
+        """What tells this state folder from all others, also from a copy of it elsewhere."""
+        path = self.config.state_dir / "installation"
+        known = random_bytes(path) + str(path.stat().st_ino).encode()
+        return hashlib.sha256(known).hexdigest()[:16]
 
     def close(self) -> None:
         """Close the connections to the database."""

@@ -1,7 +1,8 @@
-"""A job's folder: its lock, its events, and what its process works with.
+"""A job's folder: its locks, its events, and what its process works with.
 
 The lock is an flock that the job's process holds for as long as it lives: the kernel frees it
-whatever ends the process, so that a job without its lock is a job without its process.
+whatever ends the process, so that a job without its lock is a job without its process. The playbook
+has one of its own, as it may outlive its worker for a moment.
 """
 
 from __future__ import annotations
@@ -24,6 +25,11 @@ class JobFolder:
     def lock(self) -> Path:
         """Held by the job's process, whose pid is in it."""
         return self.path / "lock"
+
+    @property
+    def playbook_lock(self) -> Path:
+        """Held by ansible-playbook: plugins/plugin_utils/runs.py of the collection looks at it."""
+        return self.path / "playbook.lock"
 
     @property
     def events(self) -> Path:
@@ -54,19 +60,7 @@ class JobFolder:
 
     def is_held(self) -> bool:
         """Whether a process holds the lock."""
-        try:
-            lock = os.open(self.lock, os.O_RDONLY)
-        except FileNotFoundError:
-            return False
-        try:
-            # Shared: two that look at the same time do not take each other for a holder.
-            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return True
-        else:
-            return False
-        finally:
-            os.close(lock)
+        return _is_held(self.lock)
 
     def holder(self) -> int | None:
         """The pid of the process that holds the lock, once it has written it there."""
@@ -80,5 +74,22 @@ class JobFolder:
         shutil.rmtree(self.work, ignore_errors=True)
 
     def remove(self) -> None:
-        """Remove all of it."""
-        shutil.rmtree(self.path, ignore_errors=True)
+        """Remove all of it, once nothing works with it."""
+        if not self.is_held() and not _is_held(self.playbook_lock):
+            shutil.rmtree(self.path, ignore_errors=True)
+
+
+def _is_held(path: Path) -> bool:
+    try:
+        lock = os.open(path, os.O_RDONLY)
+    except FileNotFoundError:
+        return False
+    try:
+        # Shared: two that look at the same time do not take each other for a holder.
+        fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    else:
+        return False
+    finally:
+        os.close(lock)

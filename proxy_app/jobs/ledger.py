@@ -259,7 +259,7 @@ class Jobs:
             kept = set(session.scalars(select(Job.id)))
         for path in self._root.glob("*/"):
             # A folder is made after its row, so that one without a row is an old one's.
-            if path.name not in kept and not JobFolder(path).is_held():
+            if path.name not in kept:
                 JobFolder(path).remove()
         return len(gone)
 

@@ -45,6 +45,7 @@ class Playbook:
         variables: all that it is given.
         project: the playbooks and the inventory.
         folder: the job's.
+        installation: by which the locks that it takes on hosts are known again.
         events: where it tells what happens.
         phases: the same, of phases.
     """
@@ -57,6 +58,7 @@ class Playbook:
         variables: Mapping[str, Any],
         project: Project,
         folder: JobFolder,
+        installation: str,
         events: EventWriter,
         phases: Phases,
     ) -> None:
@@ -65,6 +67,7 @@ class Playbook:
         self._variables = variables
         self._project = project
         self._folder = folder
+        self._installation = installation
         self._events = events
         self._phases = phases
         self._failure = ""
@@ -117,12 +120,20 @@ class Playbook:
             # Should the worker's own clock fail.
             timeout=int(self._job.limit_s + 300),
             fact_cache_type="memory",
+            # What plugins/plugin_utils/runs.py of the collection names this run by.
+            envvars={
+                "SPEECH_RUN_OF": self._installation,
+                "SPEECH_RUN_FOLDER": str(self._folder.path),
+            },
             quiet=True,
         )
         config.prepare()
         config.pexpect_timeout = _POLL_S
         config.suppress_output_file = True
-        tether = (sys.executable, str(Path(__file__).with_name("tether.py")), str(os.getpid()))
+        tether = (
+            sys.executable, str(Path(__file__).with_name("tether.py")), str(os.getpid()),
+            str(self._folder.playbook_lock),
+        )  # fmt: skip
         program = self._project.program(config.command[0])
         config.command = [*tether, program, *config.command[1:]]
         return config

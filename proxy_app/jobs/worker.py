@@ -85,6 +85,7 @@ class Worker:
                 variables=variables(self._job, self._secrets),
                 project=self._room.project,
                 folder=self._folder,
+                installation=self._room.installation(),
                 events=self._events,
                 phases=self._phases,
             )

@@ -1,9 +1,14 @@
 """How jobs end that do not end by themselves: canceled, overdue, killed, with the machine."""
 
 import contextlib
+import fcntl
+import json
 import os
 import signal
 from pathlib import Path
+from typing import Any
+
+import pytest
 
 from proxy_app.jobs.ledger import LOST
 from proxy_app.jobs.states import State
@@ -108,7 +113,78 @@ def test_when_the_machine_goes_down_everything_says_so_afterwards(house: House) 
         dispatcher.wait()
     with house.dispatching():
         assert house.wait(job).state == State.LOST
-        assert house.order("slow").state == State.QUEUED  # no lock stays
+        assert house.order("slow").state == State.QUEUED  # no lock of the page's stays
+
+
+def lock_of(house: House) -> dict[str, Any]:
+    """The host's lock, as the playbook of the job has taken it there."""
+    told: dict[str, Any] = json.loads((house.tmp / "host/lock.json").read_text())
+    return told
+
+
+def has_rebooted(house: House, **changes: str) -> None:
+    """Let the host's locks be of a process that nobody can know any more, but for the page."""
+    told = lock_of(house)
+    _process, installation, job = told["run_id"].split("-")
+    known = {"installation": installation, "job": job, **changes}
+    told["run_id"] = f"1.1.feedfeedfeed-{known['installation']}-{known['job']}"
+    for path in (house.tmp / "host").glob("*lock.json"):
+        path.write_text(json.dumps(told))
+
+
+def test_after_the_machine_went_down_no_lock_stays_on_a_host(house: House) -> None:
+    with house.dispatching() as dispatcher:
+        job = begun(house, "locking")
+        assert lock_of(house)["run_id"].endswith(f"-{house.room.installation()}-{job.id}")
+        for pid in (dispatcher.pid, house.worker(job), *house.playbooks()):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        dispatcher.wait()
+        assert nothing_runs(house)
+    has_rebooted(house)
+    with house.dispatching():
+        lost = house.wait(job)
+        again = house.room.desk.rerun(lost, None)
+        house.wait_for_text(again, "TASK [Build | ")
+        assert "The lock of a run that is no more was taken" in house.text(again)
+        assert lock_of(house)["run_id"].endswith(f"-{again.id}")
+
+
+def test_a_lock_whose_playbook_lives_or_is_another_pages_is_left_alone(house: House) -> None:
+    with house.dispatching():
+        job = begun(house, "locking")
+        os.kill(house.worker(job), signal.SIGKILL)
+        assert nothing_runs(house)
+        lost = house.wait(job)
+        has_rebooted(house)
+        path = house.room.jobs.folder(job.id).playbook_lock
+        with path.open() as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            refused = house.wait(house.room.desk.rerun(lost, None))
+        assert refused.state == State.FAILED
+        assert "Another run is at work here" in refused.reason
+        has_rebooted(house, installation="ab" * 8)
+        refused = house.wait(house.room.desk.rerun(lost, None))
+        assert "Another run is at work here" in refused.reason
+
+
+def test_a_playbook_that_outlives_its_worker_holds_its_lock_until_it_ends(house: House) -> None:
+    with house.dispatching():
+        job = begun(house, "stubborn")
+        folder = house.room.jobs.folder(job.id)
+        stopped = house.playbooks()
+        for pid in stopped:
+            os.kill(pid, signal.SIGSTOP)
+        os.kill(house.worker(job), signal.SIGKILL)
+        assert house.wait(job).state == State.LOST
+        folder.remove()
+        with folder.playbook_lock.open() as lock:
+            with pytest.raises(BlockingIOError):
+                fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            for pid in stopped:
+                os.kill(pid, signal.SIGKILL)
+            assert nothing_runs(house)
+            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
 
 
 def test_a_control_app_that_stops_ends_its_jobs_and_says_so(house: House) -> None:

@@ -134,7 +134,8 @@ def test_a_playbook_has_an_environment_of_listed_variables(played: Played) -> No
     text = played.text("telling")
     names = {line.partition("=")[0].strip("- ") for line in text.splitlines() if "=" in line}
     assert {"PATH", "HOME", "TMPDIR"} <= names
-    assert not {name for name in names if name.startswith(("SPEECH_", "PG", "HF_"))}
+    ours = {name for name in names if name.startswith(("SPEECH_", "PG", "HF_"))}
+    assert ours == {"SPEECH_RUN_OF", "SPEECH_RUN_FOLDER"}
     assert "ANSIBLE_HOST_KEY_CHECKING=True" in text  # although ansible.cfg here says otherwise
 
 
@@ -161,6 +162,7 @@ def test_what_only_the_run_needed_is_gone(played: Played) -> None:
         folder = played.house.room.jobs.folder(job.id)
         assert {path.name for path in folder.path.iterdir()} == {
             "lock",
+            "playbook.lock",
             "events.jsonl",
             "worker.log",
         }

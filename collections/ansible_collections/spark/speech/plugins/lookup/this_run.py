@@ -13,6 +13,9 @@ version_added: 0.1.0
 author: Spark Speech (@spark-speech)
 description:
   - Names this process of C(ansible-playbook), so that a lock on a host tells who holds it.
+  - Where it is a job of the page, the name tells that as well.
+  - To know this machine again after a reboot it keeps a random number in C(spark-speech/machine) of
+    E(XDG_STATE_HOME), which is C(~/.local/state) by default.
 options: {}
 """
 
@@ -24,7 +27,9 @@ EXAMPLES = r"""
 
 RETURN = r"""
 _raw:
-  description: The process, when it was started, and the machine, with dots between.
+  description:
+    - The process, when it was started, the boot and the machine (or the container), with dots.
+    - Of a job of the page then the installation and the job, with dashes.
   type: list
   elements: str
 """

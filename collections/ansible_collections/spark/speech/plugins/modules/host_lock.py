@@ -120,7 +120,7 @@ from typing import Any, NamedTuple
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.spark.speech.plugins.module_utils.whole_files import put, words
 
-_RUN_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
+_RUN_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}")
 _MAX_LEASE_S = 86_400
 _MAX_HOLDER = 200
 _MAX_LOCK_BYTES = 4096
@@ -379,7 +379,7 @@ def check_parameters(params: dict[str, Any]) -> None:
         raise RefusedError("holder must say who is at work.")
     if run_id is not None and not _RUN_ID.fullmatch(run_id):
         raise RefusedError(
-            "run_id must be 1 to 64 letters, digits, '_', '.' or '-', and begin with a letter or "
+            "run_id must be 1 to 100 letters, digits, '_', '.' or '-', and begin with a letter or "
             f"digit, not {run_id!r}."
         )
     if holder is not None and not (0 < len(holder) <= _MAX_HOLDER and holder.isprintable()):
