@@ -142,7 +142,7 @@ def test_a_silent_stream_says_that_it_lives(monkeypatch: pytest.MonkeyPatch) -> 
         gevent.sleep(0.2)
         put(b"")
 
-    first, *rest = job_stream._pieces(Relay({}, work))
+    first, *rest = job_stream._pieces(Relay({}, work), lambda: True)
     assert first == b"event: status\n\n"
     assert len(rest) > 2
     assert set(rest) == {b": ping\n\n"}
