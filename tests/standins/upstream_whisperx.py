@@ -284,6 +284,8 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_response(status)
         self.send_header("Content-Type", "application/json")
         self.send_header("Content-Length", str(len(body)))
+        if self.close_connection:  # else the next request could be sent into its end
+            self.send_header("Connection", "close")
         for name, value in self.server.standin.headers.items():
             self.send_header(name, value)
         if status in (301, 302, 307, 308):
