@@ -273,6 +273,7 @@ class _Handler(BaseHTTPRequestHandler):
         while remaining:
             piece = self.rfile.read(min(remaining, 1024 * 1024))
             if not piece:
+                self.server.standin.hung_up.set()
                 raise ConnectionResetError
             remaining -= len(piece)
             if kept.tell() < LARGEST_KEPT:
