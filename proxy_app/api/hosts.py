@@ -95,8 +95,12 @@ def add() -> tuple[Response, int]:
         groups=groups, key=keys[0].line,
     )  # fmt: skip
     _forget(gateway, name)
-    if not gateway.room.own_hosts.add(host):
-        raise _taken(f"There is a host of the name {name} already.")
+    with gateway.room.desk.no_orders():
+        # Once more: the keys may have taken half a minute to come, and somebody else adds it, too.
+        _refuse_taken(gateway.room.project.hosts(), name, login)
+        _refuse_machine(gateway.room, name, keys)
+        if not gateway.room.own_hosts.add(host):
+            raise _taken(f"There is a host of the name {name} already.")
     return jsonify(_one(gateway, name)), 201
 
 

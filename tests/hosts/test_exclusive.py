@@ -84,3 +84,24 @@ def test_a_job_that_is_asked_for_while_its_host_is_taken_out_finds_no_host(
     orderer.join()
     assert refused == ["host"]
     assert house.room.jobs.last() is None
+
+
+def test_a_machine_that_two_add_at_once_gets_one_name(
+    house: House, gateway: tuple[Gateway, FlaskClient], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While the one's keys are asked for, the other is done."""
+    own = gateway[0].room.own_hosts
+    other = "AAAAC3NzaC1lZDI1NTE5AAAAIHdqDVa5x1U2nIGSgVvPIQ3FJlJmUHSnqVvqyXwHZGw8"
+    key = HostKey("ssh-ed25519", other)
+    first = Host("one", "192.0.2.7", 22, "me", ("whisperx",), f"ssh-ed25519 {other}")
+
+    def scan(*_asked: object) -> list[HostKey]:
+        assert own.add(first)
+        return [key]
+
+    monkeypatch.setattr(hosts_api, "confirmed_keys", scan)
+    body = {"name": "two", "address": "192.0.2.7", "user": "me", "groups": ["whisperx"]}
+    answer = gateway[1].post("/api/hosts", json=body | {"fingerprint": key.fingerprint})
+    assert answer.status_code == 409, answer.text
+    assert "one" in answer.get_json()["error"]["message"]
+    assert own.one("two") is None
