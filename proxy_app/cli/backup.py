@@ -227,6 +227,6 @@ def _alone(config: Config) -> Iterator[None]:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise running from None
-        if any(JobFolder(path).is_held() for path in (config.state_dir / "jobs").glob("*/")):
+        if any(JobFolder(path).is_at_work() for path in (config.state_dir / "jobs").glob("*/")):
             raise running
         yield

@@ -35,6 +35,8 @@ _LOOK_S = 0.2
 _CLEAN_S = 3600.0
 _OVERDUE_S = 120.0
 """How long after its limit a worker has to end its job by itself."""
+_ORPHANED_S = 10.0
+"""How long a playbook whose process was killed has to end what it has begun."""
 _DRAIN_S = 30.0
 _WITHOUT_DATABASE_S = 2.0
 
@@ -49,6 +51,8 @@ class Dispatcher:
         self._ends = threading.Event()
         self._seen: dict[str, float] = {}
         """When a running job was seen first."""
+        self._orphaned: dict[str, float] = {}
+        """When a job was seen first whose playbook has outlived its process."""
         self._clean_at = 0.0
 
     def stop(self, *_signal: object) -> None:
@@ -79,6 +83,7 @@ class Dispatcher:
         running = self._jobs.settle()
         for job in running:
             self._end_if_overdue(job)
+            self._end_if_orphaned(job)
         for lane in (HOST, SERVICE, PREVIEW):
             # Each lane has its places: no number of builds keeps a restart waiting.
             room = self._room.config.jobs_at_once - sum(job.lane == lane for job in running)
@@ -89,6 +94,7 @@ class Dispatcher:
             self._clean_at = time.monotonic() + _CLEAN_S
             active = {job.id for job in running}
             self._seen = {id_: seen for id_, seen in self._seen.items() if id_ in active}
+            self._orphaned = {id_: at for id_, at in self._orphaned.items() if id_ in active}
             config = self._room.config
             self._jobs.forget(
                 keep_days=config.keep_jobs_days, keep=config.keep_jobs, bases=INSTALLS
@@ -121,6 +127,17 @@ class Dispatcher:
         if holder:
             log.error("job %d is overdue; its process %d is killed", job.number, holder)
             end_tree(holder)
+
+    def _end_if_orphaned(self, job: Job) -> None:
+        """Kill a playbook that has heard of its process's end, and does not end."""
+        folder = self._jobs.folder(job.id)
+        if folder.is_held():
+            return
+        since = self._orphaned.setdefault(job.id, time.monotonic())
+        if time.monotonic() - since > _ORPHANED_S:
+            log.error("job %d: its playbook goes on without its process, and is killed", job.number)
+            for pid in folder.playbooks():
+                end_tree(pid)
 
     def _drain(self) -> None:
         """Tell all workers, also those that another dispatcher has started, and wait for them."""

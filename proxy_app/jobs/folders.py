@@ -62,6 +62,19 @@ class JobFolder:
         """Whether a process holds the lock."""
         return _is_held(self.lock)
 
+    def is_at_work(self) -> bool:
+        """Whether the job's process lives, or a playbook that has outlived it."""
+        return self.is_held() or _is_held(self.playbook_lock)
+
+    def playbooks(self) -> list[int]:
+        """The pids of the playbook and what it has forked."""
+        lock, found = self.playbook_lock.resolve(), []
+        for process in Path("/proc").glob("[0-9]*"):
+            with contextlib.suppress(OSError):  # it has ended, or is somebody else's
+                if any(fd.readlink() == lock for fd in (process / "fd").iterdir()):
+                    found.append(int(process.name))
+        return found
+
     def holder(self) -> int | None:
         """The pid of the process that holds the lock, once it has written it there."""
         with contextlib.suppress(OSError, ValueError):
@@ -75,7 +88,7 @@ class JobFolder:
 
     def remove(self) -> None:
         """Remove all of it, once nothing works with it."""
-        if not self.is_held() and not _is_held(self.playbook_lock):
+        if not self.is_at_work():
             shutil.rmtree(self.path, ignore_errors=True)
 
 

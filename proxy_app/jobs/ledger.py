@@ -216,7 +216,7 @@ class Jobs:
 
     def _is_lost(self, job: Job) -> bool:
         """Whether a job had lost its process and is marked so now."""
-        if job.state not in WORKED_ON or self.folder(job.id).is_held():
+        if job.state not in WORKED_ON or self.folder(job.id).is_at_work():
             return False
         # It may have ended between the two looks: then this changes nothing. Its phases are read
         # once more, as its process may have gone on since the first look.

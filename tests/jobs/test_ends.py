@@ -5,11 +5,13 @@ import fcntl
 import json
 import os
 import signal
+import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from proxy_app.jobs import ActiveJobError
 from proxy_app.jobs.ledger import LOST
 from proxy_app.jobs.states import State
 from proxy_app.store import Job
@@ -88,6 +90,20 @@ def test_a_worker_that_is_killed_takes_its_playbook_along_and_is_found(any_house
         again = house.room.desk.rerun(ended, None)
         assert again.rerun_of == job.id
         house.wait_for_text(again, "TASK [Build | ")
+
+
+def test_a_playbook_that_outlives_its_worker_is_seen_and_ended(house: House) -> None:
+    with house.dispatching():
+        job = begun(house)
+        for pid in house.playbooks():
+            os.kill(pid, signal.SIGSTOP)  # it hears nothing
+        os.kill(house.worker(job), signal.SIGKILL)
+        time.sleep(1)
+        assert house.now(job).state == State.RUNNING
+        with pytest.raises(ActiveJobError):
+            house.order("slow")
+        assert nothing_runs(house)
+        assert house.wait(job).state == State.LOST
 
 
 def test_a_dispatcher_that_is_killed_leaves_its_jobs_to_the_next_one(house: House) -> None:
@@ -176,7 +192,7 @@ def test_a_playbook_that_outlives_its_worker_holds_its_lock_until_it_ends(house:
         for pid in stopped:
             os.kill(pid, signal.SIGSTOP)
         os.kill(house.worker(job), signal.SIGKILL)
-        assert house.wait(job).state == State.LOST
+        assert eventually(lambda: not folder.is_held())
         folder.remove()
         with folder.playbook_lock.open() as lock:
             with pytest.raises(BlockingIOError):
@@ -184,7 +200,8 @@ def test_a_playbook_that_outlives_its_worker_holds_its_lock_until_it_ends(house:
             for pid in stopped:
                 os.kill(pid, signal.SIGKILL)
             assert nothing_runs(house)
-            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        assert eventually(lambda: not folder.is_at_work())
+        assert house.wait(job).state == State.LOST
 
 
 def test_a_control_app_that_stops_ends_its_jobs_and_says_so(house: House) -> None:
