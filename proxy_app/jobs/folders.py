@@ -14,6 +14,8 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
+from proxy_app.flocks import is_held
+
 
 @dataclass(frozen=True, slots=True)
 class JobFolder:
@@ -60,11 +62,11 @@ class JobFolder:
 
     def is_held(self) -> bool:
         """Whether a process holds the lock."""
-        return _is_held(self.lock)
+        return is_held(self.lock)
 
     def is_at_work(self) -> bool:
         """Whether the job's process lives, or a playbook that has outlived it."""
-        return self.is_held() or _is_held(self.playbook_lock)
+        return self.is_held() or is_held(self.playbook_lock)
 
     def playbooks(self) -> list[int]:
         """The pids of the playbook and what it has forked."""
@@ -90,19 +92,3 @@ class JobFolder:
         """Remove all of it, once nothing works with it."""
         if not self.is_at_work():
             shutil.rmtree(self.path, ignore_errors=True)
-
-
-def _is_held(path: Path) -> bool:
-    try:
-        lock = os.open(path, os.O_RDONLY)
-    except FileNotFoundError:
-        return False
-    try:
-        # Shared: two that look at the same time do not take each other for a holder.
-        fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    else:
-        return False
-    finally:
-        os.close(lock)

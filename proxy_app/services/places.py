@@ -14,6 +14,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from proxy_app.flocks import is_held
+
 _POLL_S = 0.02
 """How often a full service is asked again; only one request of each worker asks."""
 
@@ -69,12 +71,12 @@ class Places:
 
         Of several the one that is held for the longest time counts; None where none is.
         """
-        dates = [path.stat().st_mtime for path in self._of(name) if _is_held(path)]
+        dates = [path.stat().st_mtime for path in self._of(name) if is_held(path)]
         return time.clock_gettime(time.CLOCK_BOOTTIME) - min(dates) if dates else None
 
     def held(self, name: str) -> int:
         """How many places of `name` are held, by whatever processes."""
-        return sum(_is_held(path) for path in self._of(name))
+        return sum(is_held(path) for path in self._of(name))
 
     def _of(self, name: str) -> Iterator[Path]:
         return self._folder.glob(f"{name}.*")
@@ -102,16 +104,3 @@ class Places:
                 os.utime(lock, ns=(began, began))
                 return lock
         return None
-
-
-def _is_held(path: Path) -> bool:
-    lock = os.open(path, os.O_RDONLY)
-    try:
-        # Shared, and for no time: who looks takes no place from anybody.
-        fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        fcntl.flock(lock, fcntl.LOCK_UN)
-    except BlockingIOError:
-        return True
-    finally:
-        os.close(lock)
-    return False

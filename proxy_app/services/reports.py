@@ -18,9 +18,12 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TypeVar
 
+from proxy_app.flocks import is_held
 from proxy_app.services import notes
 
 log = logging.getLogger(__name__)
+
+_LOCK = "lock"
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,13 +99,7 @@ class Reports:
 
     def is_watched(self) -> bool:
         """Whether a watch process lives."""
-        with self._lock() as lock:
-            try:
-                # Shared: two that look at the same time do not take each other for it.
-                fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
-            except BlockingIOError:
-                return True
-        return False
+        return is_held(self._folder / _LOCK)
 
     # The watch process looks and tells.
 
@@ -171,7 +168,7 @@ class Reports:
 
     @contextlib.contextmanager
     def _lock(self) -> Iterator[int]:
-        lock = os.open(self._folder / "lock", os.O_RDWR | os.O_CREAT, 0o600)
+        lock = os.open(self._folder / _LOCK, os.O_RDWR | os.O_CREAT, 0o600)
         try:
             yield lock
         finally:

@@ -18,8 +18,8 @@ import requests
 
 from tests.api.conftest import Gateway, running
 from tests.bench.printing import say, table
+from tests.standins.served import Received
 from tests.standins.upstream_speech import Magpie
-from tests.standins.upstream_whisperx import Received
 
 ROUNDS = 7
 FORMATS = ("mp3", "opus", "pcm", "wav")

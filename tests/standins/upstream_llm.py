@@ -11,11 +11,10 @@ import select
 import socket
 import struct
 import sys
-import threading
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
+
+from tests.standins.served import Quiet, Received, Served
 
 NAME = "stand-in/echo-1"
 CREATED = 1_700_000_000
@@ -96,89 +95,33 @@ def events(path: str, asked: dict[str, Any]) -> list[bytes]:
     return [*lines, b"data: [DONE]\n\n"]
 
 
-class Received:
-    """One request that arrived complete."""
-
-    def __init__(self, path: str, headers: dict[str, str], body: bytes) -> None:
-        self.path = path
-        self.headers = headers
-        self.body = body
-
-
-class StandInLLM:
-    """A real HTTP server on a free port of loopback."""
+class StandInLLM(Served):
+    """A server of language models."""
 
     def __init__(self, port: int = 0) -> None:
-        self.reset()
-        self._server = _Server(("127.0.0.1", port), _Handler)
-        self._server.standin = self
-        self.port: int = self._server.server_address[1]
-        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.02,))
+        super().__init__(_Handler, port)
 
     def reset(self) -> None:
         """Behave well again, and forget."""
-        self.behaviour = "ok"
-        self.answer: Any = None
-        self.headers: dict[str, str] = {}
+        super().reset()
         self.models: tuple[int, Any] = (200, [NAME])
         """The status of /v1/models, and what is listed."""
         self.asked_for_models = 0
-        self.received: list[Received] = []
-        self.hung_up = threading.Event()
-        self.release = threading.Event()
-        self.steps = threading.Semaphore(0)
-        """Each release of it lets one piece of a stepwise stream out."""
-        self.flooded = 0
 
     def behave(self, behaviour: str, answer: Any = None) -> None:  # noqa: ANN401 - any JSON
         """From now on: ok, a status such as "500", hang, silent, half, reset, cut, stepwise,
         closing, flood, redirect. `answer`: JSON or bytes, for streams a list of bytes.
         """
-        self.behaviour = behaviour
-        self.answer = answer
-
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.release.set()
-        self._server.shutdown()
-        self._server.server_close()
-        self._thread.join()
-
-    def serve_forever(self) -> None:
-        """Serve in this thread."""
-        self._server.serve_forever()
+        super().behave(behaviour, answer)
 
 
-class _Server(ThreadingHTTPServer):
-    daemon_threads = True
-    request_queue_size = 128
-    standin: StandInLLM
-
-    def handle_error(self, request: Any, client_address: Any) -> None:  # noqa: ANN401
-        """Clients that go away are part of the tests."""
-
-
-class _Handler(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-    disable_nagle_algorithm = True
-    server: _Server
-
-    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the library's name
-        """Say nothing."""
-
+class _Handler(Quiet):
     @property
     def standin(self) -> StandInLLM:
-        return self.server.standin
+        standin: StandInLLM = self.server.standin
+        return standin
 
-    def do_GET(self) -> None:
+    def do_GET(self) -> None:  # noqa: N802 - http.server's name
         """List the models."""
         self.standin.asked_for_models += 1
         status, names = self.standin.models
@@ -186,7 +129,7 @@ class _Handler(BaseHTTPRequestHandler):
         data = [{"id": name, **about} for name in names]
         self._send(status if self.path == "/v1/models" else 404, {"object": "list", "data": data})
 
-    def do_POST(self) -> None:
+    def do_POST(self) -> None:  # noqa: N802 - http.server's name
         """Take a request, then do as told."""
         headers = {name.lower(): value for name, value in self.headers.items()}
         body = self.rfile.read(int(self.headers["Content-Length"]))

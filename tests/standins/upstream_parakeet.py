@@ -8,7 +8,8 @@ from types import MappingProxyType
 from typing import Any
 
 from tests.standins.blips import heard
-from tests.standins.upstream_whisperx import Received, StandIn
+from tests.standins.served import Received
+from tests.standins.upstream_whisperx import StandIn
 
 
 class Parakeet(StandIn):

@@ -12,7 +12,8 @@ from typing import Any
 from werkzeug.formparser import MultiPartParser
 
 from tests.standins.magpie.serve import SECONDS_PER_CHARACTER, VOICES, tone
-from tests.standins.upstream_whisperx import Received, StandIn
+from tests.standins.served import Received
+from tests.standins.upstream_whisperx import StandIn
 
 MIA, CALM = "Magpie-Multilingual.EN-US.Mia", "Magpie-Multilingual.EN-US.Mia.Calm"
 ARIA = "Magpie-Multilingual.DE-DE.Aria"

@@ -14,13 +14,10 @@ import sys
 import threading
 import time
 from collections.abc import Iterable, Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from io import BytesIO
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
-from werkzeug.datastructures import MultiDict
-from werkzeug.formparser import MultiPartParser
+from tests.standins.served import Quiet, Received, Served
 
 LARGEST_KEPT = 8 * 1024 * 1024
 CONVERSATION = {
@@ -106,41 +103,18 @@ def stream(*, speakers: bool) -> list[dict[str, Any]]:
     return [*lines, {"type": "end", "answer": answer}]
 
 
-class Received:
-    """One request that arrived complete."""
-
-    def __init__(self, path: str, headers: dict[str, str], body: bytes) -> None:
-        self.path = path
-        self.headers = headers
-        self.body = body
-
-    def form(self) -> tuple[MultiDict[str, str], bytes]:
-        """The text fields and the file."""
-        boundary = self.headers["content-type"].partition("boundary=")[2].strip('"')
-        parser = MultiPartParser(stream_factory=lambda *_about, **_more: BytesIO())
-        fields, files = parser.parse(BytesIO(self.body), boundary.encode(), len(self.body))
-        return fields, files["file"].read()
-
-
-class StandIn:
-    """A real HTTP server on a free port of loopback."""
+class StandIn(Served):
+    """The WhisperX server; others are made of it."""
 
     health_path = "/health"
     healthy: Any = HEALTHY
 
     def __init__(self, port: int = 0) -> None:
-        self.reset()
-        self._server = _Server(("127.0.0.1", port), _Handler)
-        self._server.standin = self
-        self.port: int = self._server.server_address[1]
-        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.02,))
+        super().__init__(_Handler, port)
 
     def reset(self) -> None:
         """Behave well again, and forget."""
-        self.behaviour = "ok"
-        self.answer: Any = None
-        self.headers: dict[str, str] = {}
-        """More headers of every answer."""
+        super().reset()
         self.health: tuple[int, Any] = (200, dict(self.healthy))
         self.lists: dict[str, tuple[int, Any]] = {}
         """What else it answers when it is asked, by path."""
@@ -149,16 +123,9 @@ class StandIn:
         self.health_takes_s = 0.0
         self.takes_s = 0.0
         """How long it works on a recording."""
-        self.received: list[Received] = []
         self.working = 0
         self.most_at_once = 0
-        self.hung_up = threading.Event()
         self.started = threading.Event()
-        self.release = threading.Event()
-        self.steps = threading.Semaphore(0)
-        """Each release of it lets one line of a stepwise stream out."""
-        self.flooded = 0
-        """Bytes that a flood could get rid of."""
 
     def behave(self, behaviour: str, answer: Any = None) -> None:  # noqa: ANN401 - any JSON
         """From now on: ok, hang, drip, half, reset, torn, early, or a status such as "500"; or
@@ -167,8 +134,7 @@ class StandIn:
         Streams besides: stepwise, cut, flood, endless. The answer of a stream is a list of lines,
         objects or bytes.
         """
-        self.behaviour = behaviour
-        self.answer = answer
+        super().behave(behaviour, answer)
 
     def answer_to(self, received: Received) -> Any:  # noqa: ANN401 - any JSON
         """What it says of a recording when all is well."""
@@ -178,44 +144,9 @@ class StandIn:
             return transcription() | {"task": "translate"}
         return conversation(words=b'name="words"' in received.body[:4096])
 
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.release.set()
-        self._server.shutdown()
-        self._server.server_close()
-        self._thread.join()
-
-    def serve_forever(self) -> None:
-        """Serve in this thread."""
-        self._server.serve_forever()
-
-
-class _Server(ThreadingHTTPServer):
-    daemon_threads = True
-    request_queue_size = 128
-    standin: StandIn
-
-    def handle_error(self, request: Any, client_address: Any) -> None:  # noqa: ANN401
-        """Clients that go away are part of the tests."""
-
-
-class _Handler(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-    disable_nagle_algorithm = True
-    server: _Server
-
-    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the library's name
-        """Say nothing."""
-
-    def do_GET(self) -> None:
+class _Handler(Quiet):
+    def do_GET(self) -> None:  # noqa: N802 - http.server's name
         """Tell how it is."""
         standin = self.server.standin
         if self.path in standin.lists:
@@ -228,7 +159,7 @@ class _Handler(BaseHTTPRequestHandler):
             answer = HEALTHY | {"in_flight": min(standin.working, len(standin.received))}
         self._send(status if self.path == standin.health_path else 404, answer)
 
-    def do_POST(self) -> None:
+    def do_POST(self) -> None:  # noqa: N802 - http.server's name
         """Take a recording, then do as told."""
         standin = self.server.standin
         standin.started.set()
