@@ -16,8 +16,8 @@ import gevent
 from gunicorn.http.errors import ParseException
 from werkzeug.wsgi import ClosingIterator
 
-from proxy_app.api.errors import ApiError, BadRequestError, ClientGoneError
 from proxy_app.api.linger import linger
+from proxy_app.errors import ApiError, BadRequestError, ClientGoneError
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment

@@ -5,46 +5,15 @@ The shape is OpenAI's; `x-should-retry` and `retry-after-ms` are what its SDKs o
 
 from __future__ import annotations
 
-import errno
-import logging
-import math
 import re
-import sqlite3
-from collections.abc import Callable, Mapping
 from http.client import responses
-from typing import Any
 
 from flask import Flask, Response, jsonify, render_template, request
-from sqlalchemy.exc import SQLAlchemyError
 from werkzeug.exceptions import HTTPException
 
-from proxy_app.access import BrokenError, BusyError, RateError, TooManyTriesError
-from proxy_app.audio import AudioError
-from proxy_app.hosts.own import OwnHostsError
-from proxy_app.hosts.ssh import UnusableError
-from proxy_app.jobs import ActiveJobError, NoJobError
-from proxy_app.jobs.forms import FormError
-from proxy_app.jobs.project import ProjectError
-from proxy_app.jobs.watching import TooManyWatchersError
-from proxy_app.services import QueueFullError
-from proxy_app.store import SchemaError
-from proxy_app.upstreams import (
-    MisconfiguredError,
-    RejectedContentError,
-    RejectedError,
-    TimeLimitError,
-    UnavailableError,
-    UpstreamError,
-)
+from proxy_app.errors import ApiError
+from proxy_app.errors.translations import as_api_error
 
-log = logging.getLogger(__name__)
-
-# Some versions of openai-node take no Retry-After of exactly 60 s, but obey the milliseconds.
-RETRY_IN_A_MINUTE = {"Retry-After": "60", "retry-after-ms": "59000"}
-RETRY_SOON = {"Retry-After": "10", "retry-after-ms": "10000"}
-DO_NOT_RETRY = {"x-should-retry": "false"}
-
-_TYPES = {429: "rate_limit_error", 503: "service_unavailable_error"}
 _HTTP_CODES = {
     404: (
         "not_found",
@@ -62,98 +31,10 @@ def is_api(path: str) -> bool:
     return _API_PATH.match(path) is not None
 
 
-class ApiError(Exception):
-    """An answer that is an error.
-
-    Attributes:
-        status: the HTTP status.
-        code: a stable word for programs.
-        message: for people: what is wrong, and what to do.
-        param: the field of the request that is to blame.
-        headers: sent with the answer.
-        more: what else programs are told.
-    """
-
-    status = 500
-    code = "internal_error"
-
-    def __init__(
-        self,
-        message: str,
-        *,
-        status: int | None = None,
-        code: str | None = None,
-        param: str | None = None,
-        headers: Mapping[str, str] | None = None,
-        more: Mapping[str, str] | None = None,
-    ) -> None:
-        super().__init__(message)
-        self.message = message
-        self.status = status or self.status
-        self.code = code or self.code
-        self.param = param
-        self.headers = dict(headers or {})
-        self.more = dict(more or {})
-
-    @property
-    def type(self) -> str:
-        """OpenAI's coarse classes of errors."""
-        fallback = "server_error" if self.status >= 500 else "invalid_request_error"  # noqa: PLR2004
-        return _TYPES.get(self.status, fallback)
-
-    @property
-    def body(self) -> dict[str, str | None]:
-        """OpenAI's error object."""
-        return {
-            "message": self.message,
-            "type": self.type,
-            "param": self.param,
-            "code": self.code,
-            **self.more,
-        }
-
-
-class BadRequestError(ApiError):
-    """The request cannot be understood; `param` names the field."""
-
-    status = 400
-    code = "invalid_value"
-
-
-class TooLargeError(ApiError):
-    """The request is larger than the limit."""
-
-    status = 413
-    code = "request_too_large"
-
-
-class ClientGoneError(ApiError):
-    """The client hung up. Nobody reads this answer; the status is nginx's, for the access log."""
-
-    status = 499
-    code = "client_closed_request"
-
-    def __init__(self) -> None:
-        super().__init__("The client closed the connection.")
-
-
 def init_app(app: Flask) -> None:
     """Answer every error below /v1 and /api, and of the probes, as JSON; others as a page."""
     app.register_error_handler(HTTPException, _of_http)
     app.register_error_handler(Exception, lambda error: _respond(as_api_error(error)))
-
-
-def as_api_error(error: Exception) -> ApiError:
-    """What the client is told of anything that went wrong; the log is told the rest."""
-    if isinstance(error, ApiError):
-        return error
-    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return _of_full_disk()
-    for kind, translate in _TRANSLATIONS.items():
-        if isinstance(error, kind):
-            return translate(error)
-    log.error("unexpected error", exc_info=error)
-    return ApiError("Something went wrong inside the gateway; its log has the details.")
 
 
 def _respond(error: ApiError) -> Response:
@@ -178,42 +59,6 @@ def _page(status: int, name: str, message: str | None) -> Response:
     return Response(page, status=status, mimetype="text/html")
 
 
-def _of_queue(error: QueueFullError) -> ApiError:
-    message = f"{error.name} is busy: no place became free within {error.waited_s:g} s."
-    return ApiError(message, status=429, code="queue_full", headers=RETRY_SOON)
-
-
-def _of_upstream(error: UpstreamError) -> ApiError:
-    if not isinstance(error, RejectedError):
-        log.warning("%s", error)
-    headers = {"x-served-by": error.service}
-    if isinstance(error, RejectedError):
-        if error.retry_after and error.retry_after.isdigit():
-            headers["Retry-After"] = error.retry_after
-        if isinstance(error, RejectedContentError):
-            headers |= DO_NOT_RETRY
-        return ApiError(
-            error.message,
-            status=error.status,
-            code=error.code or "upstream_rejected",
-            param=error.param,
-            headers=headers,
-        )
-    if isinstance(error, TimeLimitError):
-        return ApiError(
-            error.message, status=504, code="time_limit", headers=headers | DO_NOT_RETRY
-        )
-    if isinstance(error, MisconfiguredError):
-        return ApiError(
-            error.message, status=502, code="upstream_misconfigured", headers=headers | DO_NOT_RETRY
-        )
-    assert isinstance(error, UnavailableError), error
-    message = f"{error.message} Try again in a minute."
-    return ApiError(
-        message, status=503, code="upstream_unavailable", headers=headers | RETRY_IN_A_MINUTE
-    )
-
-
 def _of_http(error: HTTPException) -> Response:
     """Flask's and werkzeug's own errors: unknown paths, wrong methods, bodies over the limits."""
     status = error.code or 500
@@ -224,86 +69,3 @@ def _of_http(error: HTTPException) -> Response:
     )
     headers = {name: value for name, value in error.get_headers() if name == "Allow"}
     return _respond(ApiError(message or error.name, status=status, code=code, headers=headers))
-
-
-def _of_active_job(error: ActiveJobError) -> ApiError:
-    job = error.job
-    link = f"/api/jobs/{job.id}"
-    return ApiError(
-        f"Job {job.number} ({job.kind} on {job.host}) is {job.state}: follow it at {link}.",
-        status=409,
-        code="job_active",
-        headers={"Location": link, **DO_NOT_RETRY},
-        more={"job_id": job.id, "link": link},
-    )
-
-
-def _of_database(error: Exception) -> ApiError:
-    if _is_full(getattr(error, "orig", None)):
-        return _of_full_disk()
-    # Its text may have the statement, and with it what was sent.
-    log.error("the database: %s", getattr(error, "orig", None) or type(error).__name__)
-    return ApiError(
-        "The database of jobs does not answer; the gateway's log has the reason.",
-        status=503,
-        code="database_unavailable",
-        headers=RETRY_SOON,
-    )
-
-
-def _is_full(cause: BaseException | None) -> bool:
-    """Whether a database had no room: SQLite's file, or PostgreSQL's server (disk_full)."""
-    code = getattr(cause, "sqlite_errorcode", 0) & 0xFF
-    return code == sqlite3.SQLITE_FULL or getattr(cause, "sqlstate", None) == "53100"
-
-
-def _of_full_disk() -> ApiError:
-    log.error("the disk of the spool folder or of the database is full")
-    return ApiError(
-        "The server's disk is full. Try again later.",
-        status=507,
-        code="storage_full",
-        headers=RETRY_IN_A_MINUTE,
-    )
-
-
-_TRANSLATIONS: dict[type[Exception], Callable[[Any], ApiError]] = {
-    AudioError: lambda e: ApiError(e.message, status=e.status, code=e.code, param="file"),
-    UpstreamError: _of_upstream,
-    QueueFullError: _of_queue,
-    FormError: lambda e: BadRequestError(str(e), param=e.param),
-    ActiveJobError: _of_active_job,
-    NoJobError: lambda _: ApiError("There is no such job.", status=404, code="not_found"),
-    ProjectError: lambda e: ApiError(str(e), status=503, code="playbooks_unavailable"),
-    OwnHostsError: lambda e: ApiError(str(e), status=503, code="hosts_unavailable"),
-    UnusableError: lambda e: ApiError(str(e), status=503, code="hosts_unavailable"),
-    TooManyWatchersError: lambda _: ApiError(
-        "Too many streams at the same time. Try again in a moment.",
-        status=503,
-        code="too_many_streams",
-        headers=RETRY_SOON,
-    ),
-    RateError: lambda e: ApiError(
-        f"{e} Try again in a moment.",
-        status=429,
-        code="rate_limit_exceeded",
-        headers={"Retry-After": str(math.ceil(e.wait_s))},
-    ),
-    TooManyTriesError: lambda e: ApiError(
-        "The password was tried too often from there.",
-        status=429,
-        code="too_many_tries",
-        headers={"Retry-After": str(round(e.wait_s)), **DO_NOT_RETRY},
-    ),
-    BrokenError: lambda e: ApiError(
-        str(e), status=503, code="password_broken", headers=DO_NOT_RETRY
-    ),
-    BusyError: lambda _: ApiError(
-        "Too many log in at the same time. Try again in a moment.",
-        status=503,
-        code="busy",
-        headers=RETRY_SOON,
-    ),
-    SQLAlchemyError: _of_database,
-    SchemaError: _of_database,
-}

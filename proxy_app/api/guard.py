@@ -20,10 +20,11 @@ from werkzeug.wrappers import Response
 from proxy_app.access import RateError
 from proxy_app.access.keys import PREFIX
 from proxy_app.access.password import BrokenError
-from proxy_app.api.errors import ApiError, is_api
+from proxy_app.api.errors import is_api
 from proxy_app.api.proxies import FORWARDED
 from proxy_app.api.site import is_called_localhost
 from proxy_app.config import Config
+from proxy_app.errors import ApiError
 from proxy_app.gateway import current
 from proxy_app.services import QueueFullError
 from proxy_app.store import SchemaError

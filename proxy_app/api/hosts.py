@@ -14,7 +14,7 @@ from flask import Blueprint, Response, jsonify
 from sqlalchemy import select
 
 from proxy_app.api import jobs as jobs_api
-from proxy_app.api.errors import RETRY_SOON, ApiError, BadRequestError
+from proxy_app.errors import RETRY_SOON, ApiError, BadRequestError
 from proxy_app.gateway import Gateway, current
 from proxy_app.hosts import checks, ssh
 from proxy_app.hosts.metrics import ANSWERS_WITHIN_S

@@ -16,9 +16,9 @@ from typing import Any
 
 from flask import Response, request
 
-from proxy_app.api.errors import ClientGoneError
 from proxy_app.api.guard import still_admitted
 from proxy_app.api.relay import Relay
+from proxy_app.errors import ClientGoneError
 from proxy_app.jobs import State
 from proxy_app.jobs.events import EventReader
 from proxy_app.jobs.watching import Watch, Watches

@@ -11,9 +11,9 @@ from typing import Any
 from flask import Blueprint, Response, jsonify, request
 from sqlalchemy import ColumnElement
 
-from proxy_app.api.errors import ApiError, BadRequestError
 from proxy_app.api.guard import asked_by
 from proxy_app.api.job_stream import stream
+from proxy_app.errors import ApiError, BadRequestError
 from proxy_app.gateway import current
 from proxy_app.jobs import State
 from proxy_app.jobs.events import EventReader, plain

@@ -9,7 +9,7 @@ from flask import Blueprint, Response, jsonify
 from proxy_app.access import BadKeyError
 from proxy_app.access.keys import Key
 from proxy_app.api import jobs as jobs_api
-from proxy_app.api.errors import ApiError, BadRequestError
+from proxy_app.errors import ApiError, BadRequestError
 from proxy_app.gateway import current
 
 MAKE: dict[str, type] = {"name": str, "max_in_flight": int, "per_minute": int}

@@ -18,9 +18,9 @@ from gevent.event import Event
 from proxy_app.api import hosts as hosts_api
 from proxy_app.api import jobs as jobs_api
 from proxy_app.api import services as services_api
-from proxy_app.api.errors import ClientGoneError
 from proxy_app.api.guard import still_admitted
 from proxy_app.api.relay import Relay
+from proxy_app.errors import ClientGoneError
 from proxy_app.gateway import EXTENSION, Gateway
 from proxy_app.jobs.watching import TooManyWatchersError, Watch
 

@@ -14,18 +14,13 @@ import msgspec
 from flask import Response, g, request
 
 from proxy_app.api.connection import cut_off
-from proxy_app.api.errors import (
-    RETRY_IN_A_MINUTE,
-    ApiError,
-    BadRequestError,
-    ClientGoneError,
-    as_api_error,
-)
 from proxy_app.api.relay import Relay
-from proxy_app.api.routing import health_of, joined, not_ready, refused
 from proxy_app.api.streams import sse
 from proxy_app.api.uploads import SpoolingRequest, spooled_json
+from proxy_app.errors import RETRY_IN_A_MINUTE, ApiError, BadRequestError, ClientGoneError
+from proxy_app.errors.translations import as_api_error
 from proxy_app.gateway import Gateway, current
+from proxy_app.routing import health_of, joined, not_ready, refused
 from proxy_app.services import Service
 from proxy_app.services.health import READY, SUSPECT
 from proxy_app.telemetry import Account

@@ -9,9 +9,9 @@ from typing import Any
 
 from flask import Blueprint, Response, jsonify
 
-from proxy_app.api.errors import ApiError
 from proxy_app.api.llm import pass_on
 from proxy_app.api.models import CREATED, Model, models
+from proxy_app.errors import ApiError
 from proxy_app.gateway import current
 
 bp = Blueprint("openai_llm", __name__, url_prefix="/v1")

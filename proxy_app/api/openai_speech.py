@@ -14,12 +14,13 @@ from typing import Any, cast
 
 from flask import Blueprint, Response, jsonify, request
 
-from proxy_app.api.errors import ApiError, BadRequestError, ClientGoneError, as_api_error
 from proxy_app.api.relay import Relay, while_connected
 from proxy_app.api.speaking import Speech, Wanted, tts_models, voices, wav_file
 from proxy_app.api.streams import HEARTBEAT_S
 from proxy_app.api.uploads import SpoolingRequest
 from proxy_app.audio.encode import FORMATS
+from proxy_app.errors import ApiError, BadRequestError, ClientGoneError
+from proxy_app.errors.translations import as_api_error
 from proxy_app.gateway import current
 from proxy_app.speech.aloud import plain
 from proxy_app.telemetry.account import KEY

@@ -11,10 +11,10 @@ from collections.abc import Callable
 
 from flask import Blueprint, Response, jsonify, request
 
-from proxy_app.api.errors import BadRequestError
 from proxy_app.api.streams import OpenAIEvents, stream
 from proxy_app.api.transcribe import follow, transcribe
 from proxy_app.api.uploads import flag, options, uploaded_file, values
+from proxy_app.errors import BadRequestError
 from proxy_app.speech import (
     Transcript,
     to_diarized_json,

@@ -12,7 +12,7 @@ from gevent.queue import Empty, Queue
 from gevent.socket import wait_read
 
 from proxy_app.api.connection import client_socket
-from proxy_app.api.errors import ClientGoneError
+from proxy_app.errors import ClientGoneError
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIEnvironment

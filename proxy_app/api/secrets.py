@@ -7,7 +7,7 @@ from typing import Any
 from flask import Blueprint, Response, jsonify
 
 from proxy_app.api import jobs as jobs_api
-from proxy_app.api.errors import ApiError, BadRequestError
+from proxy_app.errors import ApiError, BadRequestError
 from proxy_app.gateway import current
 from proxy_app.jobs.secrets import NAMES
 

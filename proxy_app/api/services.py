@@ -10,8 +10,8 @@ from flask import Blueprint, Response, jsonify
 from sqlalchemy.exc import SQLAlchemyError
 
 from proxy_app.api import jobs as jobs_api
-from proxy_app.api.errors import RETRY_SOON, ApiError, BadRequestError
 from proxy_app.api.guard import asked_by
+from proxy_app.errors import RETRY_SOON, ApiError, BadRequestError
 from proxy_app.gateway import Gateway, current
 from proxy_app.jobs import ActiveJobError
 from proxy_app.jobs.forms import FormError

@@ -6,8 +6,8 @@ import re
 
 from flask import request
 
-from proxy_app.api.errors import ApiError
 from proxy_app.config import Config, is_loopback
+from proxy_app.errors import ApiError
 
 _AUTHORITY = re.compile(r"(\[[0-9a-fA-F:.]+\]|[A-Za-z0-9._-]+)(:[0-9]{1,5})?")
 _ADDRESS = re.compile(r"[0-9.]+|[0-9a-f:.]*:[0-9a-f:.]*")

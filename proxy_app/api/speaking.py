@@ -9,11 +9,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import BinaryIO, Protocol
 
-from proxy_app.api.errors import RETRY_IN_A_MINUTE, ApiError, BadRequestError
-from proxy_app.api.routing import health_of, in_turn
 from proxy_app.audio import wav
 from proxy_app.audio.encode import Format, Sound, encoded, silence, smooth
+from proxy_app.errors import RETRY_IN_A_MINUTE, ApiError, BadRequestError
 from proxy_app.gateway import Gateway
+from proxy_app.routing import health_of, in_turn
 from proxy_app.services import Service, Speaking
 from proxy_app.services.health import READY
 from proxy_app.services.registry import ESPEAK

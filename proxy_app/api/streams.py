@@ -10,10 +10,11 @@ from typing import Any, Protocol, cast
 
 from flask import Response, request
 
-from proxy_app.api.errors import ApiError, ClientGoneError, as_api_error
 from proxy_app.api.relay import Relay
 from proxy_app.api.transcribe import Followed
 from proxy_app.api.uploads import SpoolingRequest
+from proxy_app.errors import ApiError, ClientGoneError
+from proxy_app.errors.translations import as_api_error
 from proxy_app.speech import TranscriptEvents, conversation_answer, to_conversation_segments
 from proxy_app.upstreams import Attributed, End, Event, Heard, Progress
 

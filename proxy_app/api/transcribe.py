@@ -9,14 +9,14 @@ from typing import Any, cast
 
 from flask import request
 
-from proxy_app.api.attempts import Attempts
-from proxy_app.api.errors import RETRY_IN_A_MINUTE, ApiError
 from proxy_app.api.relay import Relay, while_connected
 from proxy_app.api.uploads import SpoolingRequest
+from proxy_app.errors import RETRY_IN_A_MINUTE, ApiError
 from proxy_app.gateway import current
 from proxy_app.services import routes
 from proxy_app.speech import Transcript
 from proxy_app.telemetry.account import KEY
+from proxy_app.transcribing.attempts import Attempts
 from proxy_app.upstreams import Event, Options
 
 

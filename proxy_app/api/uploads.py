@@ -14,7 +14,7 @@ from flask import Flask, Request, current_app, request
 from werkzeug.exceptions import RequestEntityTooLarge
 from werkzeug.formparser import FormDataParser
 
-from proxy_app.api.errors import RETRY_SOON, ApiError, BadRequestError, TooLargeError
+from proxy_app.errors import RETRY_SOON, ApiError, BadRequestError, TooLargeError
 from proxy_app.gateway import current
 from proxy_app.speech import language_code
 from proxy_app.upstreams import Options

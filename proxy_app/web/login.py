@@ -8,7 +8,7 @@ from werkzeug.wrappers import Response as AnyResponse
 from proxy_app.access import PasswordError, TooManyTriesError, UnclaimedError
 from proxy_app.access.sessions import LONGEST_S
 from proxy_app.api import guard
-from proxy_app.api.errors import ApiError
+from proxy_app.errors import ApiError
 from proxy_app.gateway import current
 
 bp = Blueprint("login", __name__)

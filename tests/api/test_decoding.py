@@ -3,7 +3,7 @@
 import os
 from pathlib import Path
 
-from proxy_app.api.attempts import DECODER, SMALL_BYTES
+from proxy_app.transcribing.attempts import DECODER, SMALL_BYTES
 from tests.api.conftest import running, taken
 from tests.api.recordings import canonical_wav, encoded
 from tests.standins.upstream_whisperx import StandIn

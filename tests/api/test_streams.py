@@ -13,8 +13,8 @@ import requests
 
 from proxy_app.access.keys import Keys
 from proxy_app.api import streams
-from proxy_app.api.attempts import DECODER
 from proxy_app.store import Store
+from proxy_app.transcribing.attempts import DECODER
 from tests.api.conftest import Gateway, eventually, running, taken
 from tests.api.openai_document import problems
 from tests.api.recordings import canonical_wav, encoded

@@ -13,8 +13,8 @@ import pytest
 from flask import Flask
 
 from images.whisperx.app.settings import EngineSettings
-from proxy_app.api.errors import BadRequestError
 from proxy_app.api.uploads import options
+from proxy_app.errors import BadRequestError
 from tests.engine.in_process import SPEAKERS, TRANSCRIPTIONS, client, upload
 from tests.engine.made_audio import silence
 from tests.standins.engine_models import StandInDiarizer, StandInTranscriber, make_engine

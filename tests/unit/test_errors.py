@@ -5,7 +5,7 @@ import pytest
 from sqlalchemy import create_engine
 from sqlalchemy.exc import DatabaseError, OperationalError
 
-from proxy_app.api.errors import as_api_error
+from proxy_app.errors.translations import as_api_error
 
 
 def test_a_full_disk_of_the_database_is_told_as_a_full_disk() -> None:

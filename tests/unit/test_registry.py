@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from proxy_app.api.attempts import DECODER
 from proxy_app.config import load_config
 from proxy_app.services import Registered, Registry
 from proxy_app.services.registry import parse
 from proxy_app.settings import SettingError
+from proxy_app.transcribing.attempts import DECODER
 
 GOOD = {"kind": "speakers", "api": "whisperx", "base_url": "http://spark:8002"}
 

@@ -12,9 +12,9 @@ from pathlib import Path
 
 import gevent
 
-from proxy_app.api.routing import health_of, in_turn
 from proxy_app.audio import copy_canonical, to_wav
 from proxy_app.gateway import Gateway
+from proxy_app.routing import health_of, in_turn
 from proxy_app.services import Alone, Pair, Route, Service, longest_s
 from proxy_app.services.routes import PIECE_S
 from proxy_app.telemetry import Account

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from typing import TypeVar
 
-from proxy_app.api.errors import DO_NOT_RETRY, RETRY_IN_A_MINUTE, ApiError
+from proxy_app.errors import DO_NOT_RETRY, RETRY_IN_A_MINUTE, ApiError
 from proxy_app.gateway import Gateway
 from proxy_app.services import Alone, Health, Pair, Service, Speaking, longest_s
 from proxy_app.services.health import GIVEN_UP, READY, SUSPECT

@@ -1,0 +1,1 @@
+"""A recording's way to a transcript, whoever asked for it."""
