@@ -55,9 +55,11 @@ class Gateway:
         """Upload one recording; five seconds of a tone if none is given."""
         return self._post(file, path, fields, stream=False)
 
-    def follow(self, path: str = "/v1/audio/transcriptions", /, **fields: str) -> requests.Response:
+    def follow(
+        self, path: str = "/v1/audio/transcriptions", file: bytes | None = None, /, **fields: str
+    ) -> requests.Response:
         """The same as a stream, whose answer is not read yet: to be closed."""
-        return self._post(None, path, fields | {"stream": "true"}, stream=True)
+        return self._post(file, path, fields | {"stream": "true"}, stream=True)
 
     def _post(
         self, file: bytes | None, path: str, fields: dict[str, str], *, stream: bool

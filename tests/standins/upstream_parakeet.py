@@ -15,7 +15,9 @@ from tests.standins.upstream_whisperx import StandIn
 class Parakeet(StandIn):
     """Hears words."""
 
-    healthy = MappingProxyType({"model_loaded": True, "model": "stand-in parakeet", "detail": ""})
+    healthy = MappingProxyType(
+        {"model_loaded": True, "model": "stand-in parakeet", "queue": 32, "detail": ""}
+    )
 
     def answer_to(self, received: Received) -> dict[str, Any]:
         """verbose_json with words."""
@@ -39,7 +41,7 @@ class Sortformer(StandIn):
     """Hears who speaks."""
 
     health_path = "/v1/audio/diarize/health"
-    healthy = MappingProxyType({"model": "stand-in sortformer", "max_seconds": 14400.0})
+    healthy = MappingProxyType({"model": "stand-in sortformer", "max_seconds": 14400.0, "queue": 4})
 
     def answer_to(self, received: Received) -> dict[str, Any]:
         """Turns, each from its first word's start to its last word's end."""
