@@ -63,7 +63,6 @@ class Parakeet:
         Raises:
             UpstreamError: as `hear`.
         """
-        tell(Progress("waiting", 0.0, recording.duration_s))
         heard = self.hear(service, recording, terms, tell)
         segments = tuple(chain.from_iterable(piece.with_words() for piece in heard))
         language = terms.options.language or ""

@@ -45,6 +45,11 @@ class Gateway:
         """What the gateway's workers write down of services, and what a watch process would."""
         return Reports(self.state / "reports")
 
+    @property
+    def places(self) -> Places:
+        """The places that its workers hold."""
+        return Places(self.state / "places")
+
     def connect(self) -> socket.socket:
         """A bare connection, for what HTTP clients do not do."""
         return socket.create_connection(("127.0.0.1", self.port), timeout=10)

@@ -2,8 +2,12 @@
 
 They speak the protocols of images/parakeet and images/sortformer, fail as upstream_whisperx's does,
 and hear the words of tests/standins/blips.py.
+
+Alone, to be killed: `python -m tests.standins.upstream_parakeet PORT [BEHAVIOUR]`.
 """
 
+import contextlib
+import sys
 from types import MappingProxyType
 from typing import Any
 
@@ -59,3 +63,10 @@ class Sortformer(StandIn):
             "segments": turns,
             "model": "stand-in sortformer",
         }
+
+
+if __name__ == "__main__":
+    with contextlib.suppress(KeyboardInterrupt):
+        alone = Parakeet(int(sys.argv[1]))
+        alone.behave(*sys.argv[2:3] or ["ok"])
+        alone.serve_forever()
