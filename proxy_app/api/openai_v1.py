@@ -16,6 +16,7 @@ from proxy_app.api.transcribe import follow, transcribe
 from proxy_app.api.uploads import flag, options, uploaded_file, values
 from proxy_app.errors import BadRequestError
 from proxy_app.speech import (
+    Times,
     Transcript,
     to_diarized_json,
     to_json,
@@ -49,9 +50,12 @@ def transcriptions() -> Response:
         speakers = wanted in _WITH_SPEAKERS
         return stream(follow(upload, options(), speakers=speakers), OpenAIEvents())
     speakers = wanted in _WITH_SPEAKERS or "diarize" in request.form.get("model", "").lower()
-    served = transcribe(upload, options(words=True), speakers=speakers)
+    asked = options(words=True, times=_times(wanted, granularities))
+    served = transcribe(upload, asked, speakers=speakers)
     response = _render(served.transcript, wanted, granularities)
     response.headers["x-served-by"] = served.by
+    if warnings := served.warnings:
+        response.headers["x-speech-warnings"] = warnings
     return response
 
 
@@ -83,6 +87,13 @@ def _granularities() -> frozenset[str]:
         if value not in _GRANULARITIES:
             raise BadRequestError(f"{name}={value[:40]!r}: expected word or segment.", param=name)
     return frozenset(wanted or ["segment"])
+
+
+def _times(wanted: str, granularities: frozenset[str]) -> Times:
+    """Of what an answer has the times."""
+    if wanted == "verbose_json":
+        return Times.WORDS if "word" in granularities else Times.SEGMENTS
+    return Times.SEGMENTS if wanted in ("srt", "vtt") else Times.NONE
 
 
 def _is_streamed(wanted: str) -> bool:

@@ -16,7 +16,7 @@ from werkzeug.formparser import FormDataParser
 
 from proxy_app.errors import RETRY_SOON, ApiError, BadRequestError, TooLargeError
 from proxy_app.gateway import current
-from proxy_app.speech import language_code
+from proxy_app.speech import Times, language_code
 from proxy_app.upstreams import Options
 
 if TYPE_CHECKING:
@@ -208,7 +208,7 @@ def _too_large() -> ApiError:
     )
 
 
-def options(*, words: bool = False, translate: bool = False) -> Options:
+def options(*, words: bool = False, translate: bool = False, times: Times = Times.NONE) -> Options:
     """The transcription's, or the translation's, options in the form.
 
     Raises:
@@ -241,6 +241,8 @@ def options(*, words: bool = False, translate: bool = False) -> Options:
         min_speakers=low,
         max_speakers=high,
         words=words,
+        times=times,
+        model=request.form.get("model", "").strip(),
     )
 
 
