@@ -50,7 +50,7 @@ FORMATS = {
     "aac": Format("audio/aac", "aac", "aac", 24_000),
     "flac": Format("audio/flac", "flac", "flac", 22_050),
     "wav": Format("audio/wav", "wav", "pcm_s16le", 22_050),
-    "pcm": Format("audio/pcm", "s16le", "pcm_s16le", 24_000),
+    "pcm": Format("audio/pcm;rate=24000;channels=1", "s16le", "pcm_s16le", 24_000),
 }
 
 
