@@ -11,9 +11,11 @@ from threading import BoundedSemaphore
 from typing import IO, TYPE_CHECKING, cast
 
 from flask import Flask, Request, current_app, request
+from werkzeug.datastructures import FileStorage, MultiDict
 from werkzeug.exceptions import RequestEntityTooLarge
 from werkzeug.formparser import FormDataParser
 
+from proxy_app.api.forms import Form
 from proxy_app.errors import RETRY_SOON, ApiError, BadRequestError, TooLargeError
 from proxy_app.gateway import current
 from proxy_app.speech import Times, language_code
@@ -35,8 +37,37 @@ _TRUE = ("true", "1", "yes", "on")
 _HOW = "Send multipart/form-data with the recording in the field `file`."
 
 
+class _FormParser(FormDataParser):
+    """As werkzeug's, but for multipart forms."""
+
+    def parse(
+        self,
+        stream: IO[bytes],
+        mimetype: str,
+        content_length: int | None,
+        options: dict[str, str] | None = None,
+    ) -> tuple[IO[bytes], MultiDict[str, str], MultiDict[str, FileStorage]]:
+        """Read a form.
+
+        Raises:
+            ValueError: it is none.
+            RequestEntityTooLarge: it is over a limit.
+        """
+        if mimetype != "multipart/form-data":
+            return super().parse(stream, mimetype, content_length, options)
+        boundary = (options or {}).get("boundary", "").encode("ascii")
+        form = Form(stream.read, boundary, self._new_file, text_bytes=TEXT_BYTES, parts=PARTS)
+        form.parse()
+        return stream, self.cls(form.texts), self.cls(form.files)
+
+    def _new_file(self) -> IO[bytes]:
+        return self.stream_factory(None, None, None)
+
+
 class SpoolingRequest(Request):
     """A request whose files are written to the spool folder, whatever their size."""
+
+    form_data_parser_class = _FormParser
 
     def __init__(self, environ: WSGIEnvironment, *, populate_request: bool = True) -> None:
         super().__init__(environ, populate_request=populate_request)
@@ -67,7 +98,7 @@ class SpoolingRequest(Request):
         return cast(IO[bytes], self._uploads[-1])
 
     def make_form_data_parser(self) -> FormDataParser:
-        """As werkzeug's, but a broken body is an error and not an empty form."""
+        """A broken body is an error and not an empty form."""
         parser = super().make_form_data_parser()
         parser.silent = False
         return parser
@@ -124,8 +155,7 @@ def init_app(app: Flask, max_upload_bytes: int) -> None:
     """Bound what a request may send, and remove its files when it is over."""
     app.request_class = SpoolingRequest
     app.config["MAX_CONTENT_LENGTH"] = max_upload_bytes
-    app.config["MAX_FORM_MEMORY_SIZE"] = TEXT_BYTES
-    app.config["MAX_FORM_PARTS"] = PARTS
+    app.config["MAX_FORM_MEMORY_SIZE"] = TEXT_BYTES  # of forms that are no multipart
     app.before_request(_refuse_at_the_door)
     app.teardown_request(_leave)
 

@@ -14,7 +14,8 @@ from proxy_app.speech import FormatError, Times, Transcript, from_conversation, 
 from proxy_app.speech.formats.reading import finite, read_object, read_text
 from proxy_app.upstreams.errors import UnavailableError, unusable
 from proxy_app.upstreams.events import Attributed, End, Event, Heard, Progress
-from proxy_app.upstreams.http import Client, Fields, failure
+from proxy_app.upstreams.http import Client, failure
+from proxy_app.upstreams.multipart import Fields
 
 _LONGEST_STAGE = 40
 
