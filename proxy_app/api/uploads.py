@@ -11,11 +11,9 @@ from threading import BoundedSemaphore
 from typing import IO, TYPE_CHECKING, cast
 
 from flask import Flask, Request, current_app, request
-from werkzeug.datastructures import FileStorage, MultiDict
 from werkzeug.exceptions import RequestEntityTooLarge
-from werkzeug.formparser import FormDataParser
 
-from proxy_app.api.forms import Form
+from proxy_app.api.forms import FormParser
 from proxy_app.errors import RETRY_SOON, ApiError, BadRequestError, TooLargeError
 from proxy_app.gateway import current
 from proxy_app.speech import Times, language_code
@@ -37,37 +35,10 @@ _TRUE = ("true", "1", "yes", "on")
 _HOW = "Send multipart/form-data with the recording in the field `file`."
 
 
-class _FormParser(FormDataParser):
-    """As werkzeug's, but for multipart forms."""
-
-    def parse(
-        self,
-        stream: IO[bytes],
-        mimetype: str,
-        content_length: int | None,
-        options: dict[str, str] | None = None,
-    ) -> tuple[IO[bytes], MultiDict[str, str], MultiDict[str, FileStorage]]:
-        """Read a form.
-
-        Raises:
-            ValueError: it is none.
-            RequestEntityTooLarge: it is over a limit.
-        """
-        if mimetype != "multipart/form-data":
-            return super().parse(stream, mimetype, content_length, options)
-        boundary = (options or {}).get("boundary", "").encode("ascii")
-        form = Form(stream.read, boundary, self._new_file, text_bytes=TEXT_BYTES, parts=PARTS)
-        form.parse()
-        return stream, self.cls(form.texts), self.cls(form.files)
-
-    def _new_file(self) -> IO[bytes]:
-        return self.stream_factory(None, None, None)
-
-
 class SpoolingRequest(Request):
     """A request whose files are written to the spool folder, whatever their size."""
 
-    form_data_parser_class = _FormParser
+    form_data_parser_class = FormParser
 
     def __init__(self, environ: WSGIEnvironment, *, populate_request: bool = True) -> None:
         super().__init__(environ, populate_request=populate_request)
@@ -97,10 +68,12 @@ class SpoolingRequest(Request):
         self._uploads.append(_SpoolFile(self.spool_path(f"upload-{len(self._uploads)}")))
         return cast(IO[bytes], self._uploads[-1])
 
-    def make_form_data_parser(self) -> FormDataParser:
+    def make_form_data_parser(self) -> FormParser:
         """A broken body is an error and not an empty form."""
         parser = super().make_form_data_parser()
+        assert isinstance(parser, FormParser)
         parser.silent = False
+        parser.text_bytes, parser.most_parts = TEXT_BYTES, PARTS
         return parser
 
     def spool_path(self, name: str) -> Path:
