@@ -170,6 +170,7 @@ class ServiceAnswer(TypedDict):
     device: str | None
     uptime_s: float | None
     in_flight: int | None
+    queue: int | None
     max_audio_s: float | None
     uptime: str | None
     work: str | None
