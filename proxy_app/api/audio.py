@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from flask import Blueprint, Response, jsonify
 
+from proxy_app.api.fields import flag, options
 from proxy_app.api.streams import ConversationLines, stream
 from proxy_app.api.transcribe import follow, transcribe
-from proxy_app.api.uploads import flag, options, uploaded_file
+from proxy_app.api.uploads import uploaded_file
 from proxy_app.speech import conversation_answer
 
 bp = Blueprint("audio", __name__, url_prefix="/api/audio")

@@ -9,11 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from flask import Blueprint, Response, jsonify, request
+from flask import Blueprint, Response, jsonify
 
+from proxy_app.api.fields import choice, flag, options, sent, values
 from proxy_app.api.streams import OpenAIEvents, stream
 from proxy_app.api.transcribe import follow, transcribe
-from proxy_app.api.uploads import flag, options, uploaded_file, values
+from proxy_app.api.uploads import uploaded_file
 from proxy_app.errors import BadRequestError
 from proxy_app.speech import (
     Transcript,
@@ -48,7 +49,7 @@ def transcriptions() -> Response:
     if _is_streamed(wanted):
         speakers = wanted in _WITH_SPEAKERS
         return stream(follow(upload, options(), speakers=speakers), OpenAIEvents())
-    speakers = wanted in _WITH_SPEAKERS or "diarize" in request.form.get("model", "").lower()
+    speakers = wanted in _WITH_SPEAKERS or "diarize" in sent().get("model", "").lower()
     served = transcribe(upload, options(words=True), speakers=speakers)
     response = _render(served.transcript, wanted, granularities)
     response.headers["x-served-by"] = served.by
@@ -67,13 +68,7 @@ def translations() -> Response:
 
 
 def _response_format(formats: tuple[str, ...] = _FORMATS) -> str:
-    wanted = request.form.get("response_format", "").strip() or "json"
-    if wanted not in formats:
-        raise BadRequestError(
-            f"response_format={wanted[:40]!r}: expected one of {', '.join(formats)}.",
-            param="response_format",
-        )
-    return wanted
+    return choice("response_format", formats, "json")
 
 
 def _granularities() -> frozenset[str]:
@@ -87,7 +82,7 @@ def _granularities() -> frozenset[str]:
 
 def _is_streamed(wanted: str) -> bool:
     """Whether events are wanted. Like OpenAI's, ours are not for whisper-1, which gets no error."""
-    if not flag("stream") or request.form.get("model", "") == "whisper-1":
+    if not flag("stream") or sent().get("model", "") == "whisper-1":
         return False
     if wanted not in _STREAMED:
         raise BadRequestError(
