@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +41,8 @@ _CLIENTS_FAULT = frozenset({400, 408, 409, 413, 415, 422, 429})
 Fields = Sequence[tuple[str, str]]
 Audio = Path | Piece
 """A WAV on disk, or a part of one."""
+Files = Sequence[tuple[str, Audio]]
+"""Names of fields, and the WAVs that are sent in them."""
 
 
 class Client:
@@ -94,6 +96,7 @@ class Client:
         fields: Fields,
         *,
         limit_s: float,
+        more: Files = (),
         or_subtitles: bool = False,
     ) -> dict[str, Any]:
         """Send a WAV and text fields as multipart, streamed from disk; return the JSON object.
@@ -104,6 +107,7 @@ class Client:
             file: the WAV.
             fields: names and values, in order; a name may come more than once.
             limit_s: seconds for the whole exchange, not only between two reads.
+            more: WAVs that go before it, in this order.
             or_subtitles: whether SubRip or WebVTT will do, too; it comes as {"text": ...}.
 
         Raises:
@@ -115,17 +119,24 @@ class Client:
         with (
             time_limit(service, limit_s),
             _failures(service),
-            self._post(service, path, file, fields, limit_s) as response,
+            self._post(service, path, [*more, ("file", file)], fields, limit_s) as response,
         ):
             return _answer(service, response, or_subtitles=or_subtitles)
 
     @contextmanager
     def stream_file(
-        self, service: Service, path: str, file: Audio, fields: Fields, *, limit_s: float
+        self,
+        service: Service,
+        path: str,
+        file: Audio,
+        fields: Fields,
+        *,
+        limit_s: float,
+        more: Files = (),
     ) -> Iterator[Iterator[dict[str, Any]]]:
         """As post_file, but the answer is NDJSON, whose objects are read as they come.
 
-        The file is not needed any more when the block begins. The block and the reading belong to
+        The files are not needed any more when the block begins. The block and the reading belong to
         one greenlet, in which the time limit ends them.
 
         Raises:
@@ -134,7 +145,7 @@ class Client:
         with (
             time_limit(service, limit_s),
             _failures(service),
-            self._post(service, path, file, fields, limit_s) as response,
+            self._post(service, path, [*more, ("file", file)], fields, limit_s) as response,
         ):
             _check(service, response)
             yield _lines(service, response)
@@ -213,10 +224,14 @@ class Client:
             yield response
 
     def _post(
-        self, service: Service, path: str, file: Audio, fields: Fields, limit_s: float
+        self, service: Service, path: str, files: Files, fields: Fields, limit_s: float
     ) -> requests.Response:
-        with file.open("rb") as audio:
-            body = MultipartEncoder([*fields, ("file", ("audio.wav", audio, "audio/wav"))])
+        with ExitStack() as stack:
+            parts = [
+                (name, ("audio.wav", stack.enter_context(audio.open("rb")), "audio/wav"))
+                for name, audio in files
+            ]
+            body = MultipartEncoder([*fields, *parts])
             return self._session.post(
                 service.base_url + path,
                 data=body,
