@@ -6,6 +6,7 @@ query counts.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import cast
 
 from flask import Blueprint, Response, jsonify, request
@@ -14,7 +15,7 @@ from werkzeug.datastructures import MultiDict
 from proxy_app.api.fields import choice, flag, options, sent
 from proxy_app.api.transcribe import Served, transcribe
 from proxy_app.api.uploads import SpoolingRequest, uploaded_file
-from proxy_app.speech import to_asr_json, to_asr_text, to_srt, to_tsv, to_vtt
+from proxy_app.speech import to_asr_embeddings, to_asr_json, to_asr_text, to_srt, to_tsv, to_vtt
 
 bp = Blueprint("asr", __name__)
 
@@ -38,7 +39,10 @@ def asr() -> Response:
     translate = choice("task", TASKS, "transcribe") == "translate"
     speakers = (flag("diarize") or flag("enable_diarization")) and not translate
     words = flag("word_timestamps")
-    wanted = options(words=words or output in _CUES, translate=translate)
+    wanted = replace(
+        options(words=words or output in _CUES, translate=translate),
+        speaker_embeddings=speakers and flag("return_speaker_embeddings"),
+    )
     return _render(transcribe(upload, wanted, speakers=speakers), output, words=words)
 
 
@@ -48,7 +52,8 @@ def _fields() -> MultiDict[str, str]:
 
 def _render(served: Served, output: str, *, words: bool) -> Response:
     if output == "json":
-        response = jsonify(to_asr_json(served.transcript, words=words))
+        answer = to_asr_json(served.transcript, words=words)
+        response = jsonify(answer | to_asr_embeddings(served.answer))
     else:
         render, mimetype = _TEXTS[output]
         text = render(served.transcript)

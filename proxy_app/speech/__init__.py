@@ -7,7 +7,13 @@
 `python -m proxy_app.speech merge WORDS.json TURNS.rttm` does the same from files.
 """
 
-from proxy_app.speech.formats.asr import asr_speaker, to_asr_json, to_asr_text, to_tsv
+from proxy_app.speech.formats.asr import (
+    asr_speaker,
+    to_asr_embeddings,
+    to_asr_json,
+    to_asr_text,
+    to_tsv,
+)
 from proxy_app.speech.formats.conversation import (
     conversation,
     conversation_answer,
@@ -66,6 +72,7 @@ __all__ = [
     "merge",
     "parse_rttm",
     "parse_words",
+    "to_asr_embeddings",
     "to_asr_json",
     "to_asr_text",
     "to_conversation_segments",

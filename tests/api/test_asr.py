@@ -9,7 +9,7 @@ import requests
 from tests.api.conftest import Gateway
 from tests.api.recordings import canonical_wav
 from tests.api.routed import LOADING, Routed
-from tests.standins.upstream_whisperx import StandIn
+from tests.standins.upstream_whisperx import StandIn, conversation
 
 SPEAKERS, ALONE = "/v1/audio/transcribe-with-speakers", "/v1/audio/transcriptions"
 SPEAKR = {
@@ -97,6 +97,22 @@ def test_words_come_with_their_times_where_they_are_asked_for(
         *("Hello.", "Good", "morning,", "all.")
     ]
     assert "words" not in ask(gateway, diarize=diarize).json()["segments"][0]
+
+
+def test_the_speakers_voices_come_where_they_are_asked_for(
+    gateway: Gateway, standin: StandIn
+) -> None:
+    told = {"speaker_embeddings": {"Speaker_0": [0.5, -0.25], "Speaker_1": [1, "x"]}}
+    standin.behave("ok", conversation(words=False) | told | {"embedding_model": "a voice 1"})
+    answer = ask(gateway, diarize="true", return_speaker_embeddings="true").json()
+    assert answer["speaker_embeddings"] == {"SPEAKER_00": [0.5, -0.25]}
+    assert answer["embedding_model"] == "a voice 1"
+    asked = [b'name="speaker_embeddings"' in received.body for received in standin.received]
+    standin.behave("ok")
+    ask(gateway, diarize="true")
+    ask(gateway, return_speaker_embeddings="true")
+    asked += [b'name="speaker_embeddings"' in received.body for received in standin.received[1:]]
+    assert asked == [True, False, False]
 
 
 @pytest.mark.parametrize(
