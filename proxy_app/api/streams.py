@@ -44,8 +44,8 @@ class OpenAIEvents:
 
     content_type = "text/event-stream; charset=utf-8"
 
-    def __init__(self) -> None:
-        self._events = TranscriptEvents()
+    def __init__(self, *, logprobs: bool = False) -> None:
+        self._events = TranscriptEvents(logprobs=logprobs)
 
     def event(self, event: Event) -> bytes:
         """Deltas of text, segments with speakers, the end; clients are not told of progress."""
@@ -54,8 +54,8 @@ class OpenAIEvents:
                 return sse(*self._events.deltas(segments))
             case Attributed(segments=segments):
                 return sse(*self._events.segments(segments))
-            case End():
-                return sse(self._events.done()) + b"data: [DONE]\n\n"
+            case End(transcript):
+                return sse(self._events.done(transcript)) + b"data: [DONE]\n\n"
         return b""
 
     def heartbeat(self) -> bytes:

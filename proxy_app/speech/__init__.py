@@ -39,6 +39,7 @@ from proxy_app.speech.merging import merge
 from proxy_app.speech.model import (
     Decoding,
     DroppedTurn,
+    Logprob,
     Merged,
     Segment,
     Token,
@@ -52,6 +53,7 @@ __all__ = [
     "Decoding",
     "DroppedTurn",
     "FormatError",
+    "Logprob",
     "Merged",
     "Recognised",
     "Segment",

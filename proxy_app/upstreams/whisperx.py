@@ -49,6 +49,8 @@ class Options:
     max_speakers: int | None = None
     words: bool = False
     """Whether the words and their times are wanted as well."""
+    logprobs: bool = False
+    """Whether the tokens' probabilities are wanted. Only a WhisperX server has them."""
     known_speakers: tuple[KnownSpeaker, ...] = ()
     """Whose names are to stand instead of numbers where their voices are found, each at most once.
     Only a WhisperX server can do it."""
@@ -125,6 +127,8 @@ def _task(options: Options, *, speakers: bool) -> _Task:
         fields.append(("response_format", "verbose_json"))
         granularities = ("segment", "word") if options.words else ("segment",)
         fields += [("timestamp_granularities[]", granularity) for granularity in granularities]
+        if options.logprobs:
+            fields.append(("include[]", "logprobs"))
         task = "translations" if options.translate else "transcriptions"
         return _Task(f"/v1/audio/{task}", fields, (), from_verbose_json)
     fields += [

@@ -43,7 +43,7 @@ class SpokenFields(CommonFields):
     keywords: list[Annotated[str, Field(max_length=_LONGEST_KEYWORD)]] = Field([], max_length=_MOST)
     temperature: float = Field(0.0, ge=0, le=1)
 
-    def wish(self, *, translate: bool = False) -> Wish:
+    def wish(self, *, translate: bool = False, logprobs: bool = False) -> Wish:
         """What is asked of the transcriber."""
         return Wish(
             language=self.language,
@@ -52,6 +52,7 @@ class SpokenFields(CommonFields):
             languages=tuple(self.languages),
             keywords=tuple(self.keywords),
             translate=translate,
+            logprobs=logprobs,
         )
 
 
@@ -62,6 +63,7 @@ class TranscriptionFields(SpokenFields):
         "json"
     )
     timestamp_granularities: list[Literal["word", "segment"]] = Field(["segment"])
+    include: list[Literal["logprobs"]] = Field([])
 
 
 class SpeakersFields(SpokenFields):

@@ -16,7 +16,7 @@ from typing import Any
 from proxy_app.speech.formats.reading import finite, read_list, read_span, read_text, read_words
 from proxy_app.speech.joining import join
 from proxy_app.speech.languages import language_code, language_name
-from proxy_app.speech.model import Decoding, Segment, Transcript, Word
+from proxy_app.speech.model import Decoding, Logprob, Segment, Transcript, Word
 from proxy_app.speech.timing import timed_words
 
 
@@ -25,9 +25,41 @@ def to_text(transcript: Transcript) -> str:
     return _text(transcript) + "\n"
 
 
-def to_json(transcript: Transcript) -> dict[str, Any]:
-    """The text and how many seconds it took."""
-    return {"text": _text(transcript), "usage": _usage(transcript)}
+def to_json(
+    transcript: Transcript, *, languages: bool = True, logprobs: bool = False
+) -> dict[str, Any]:
+    """The text and how many seconds it took.
+
+    Args:
+        transcript: what was said.
+        languages: whether to tell the language, which OpenAI's newest model does.
+        logprobs: whether include[] has "logprobs".
+    """
+    answer: dict[str, Any] = {"text": _text(transcript)}
+    if languages:
+        answer["languages"] = languages_of(transcript)
+    if logprobs:
+        answer["logprobs"] = [
+            each for segment in transcript.segments for each in logprobs_of(segment)
+        ]
+    return answer | {"usage": _usage(transcript)}
+
+
+def languages_of(transcript: Transcript) -> list[dict[str, str]]:
+    """The languages that were found; none where nobody knows."""
+    return [{"code": transcript.language}] if transcript.language else []
+
+
+def logprobs_of(segment: Segment) -> list[dict[str, Any]]:
+    """The tokens of a segment: their text, bytes, and the logarithms of their probabilities."""
+    return [
+        {
+            "token": each.data.decode(errors="replace"),
+            "logprob": each.logprob,
+            "bytes": list(each.data),
+        }
+        for each in segment.logprobs
+    ]
 
 
 def to_verbose_json(
@@ -115,7 +147,8 @@ def from_verbose_json(answer: Mapping[str, Any]) -> Transcript:
             segments[-1].end if segments else 0.0,
         )
         own = read_words(entry.get("words"))
-        segments.append(Segment(start, end, None, text, own, _decoding(entry)))
+        decoding, logprobs = _decoding(entry), _logprobs(entry)
+        segments.append(Segment(start, end, None, text, own, decoding, logprobs))
     duration = finite(answer.get("duration")) or max(
         [segment.end for segment in segments] + [word.end for word in words], default=0.0
     )
@@ -150,6 +183,8 @@ def _verbose_segment(index: int, segment: Segment) -> dict[str, Any]:
         "avg_logprob": known.avg_logprob,
         "compression_ratio": _compression_ratio(segment.text) if ratio is None else ratio,
         "no_speech_prob": known.no_speech_prob,
+        # Not OpenAI's: between our servers, whose streams need them segment by segment.
+        **({"logprobs": logprobs_of(segment)} if segment.logprobs else {}),
     }
 
 
@@ -182,6 +217,20 @@ def _decoding(entry: Mapping[str, Any]) -> Decoding | None:
         compression_ratio=finite(entry.get("compression_ratio")),
         no_speech_prob=finite(entry.get("no_speech_prob")) or 0.0,
     )
+
+
+def _logprobs(entry: Mapping[str, Any]) -> tuple[Logprob, ...]:
+    """A segment's tokens, or none unless each is usable."""
+    found = []
+    for each in read_list(entry, "logprobs"):
+        logprob, data = finite(each.get("logprob")), each.get("bytes")
+        if logprob is None or not isinstance(data, list):
+            return ()
+        try:
+            found.append(Logprob(bytes(data), logprob))
+        except (TypeError, ValueError):
+            return ()
+    return tuple(found)
 
 
 def _from_words(words: Sequence[Word], text: str, duration: float) -> list[Segment]:

@@ -28,6 +28,7 @@ class Wish:
         languages: the codes among which it is detected; none are all that the model knows.
         keywords: names and terms that are to be expected.
         translate: into English, which is all that Whisper translates into.
+        logprobs: whether the words are to carry their tokens' probabilities.
     """
 
     language: str | None = None
@@ -36,6 +37,7 @@ class Wish:
     languages: tuple[str, ...] = ()
     keywords: tuple[str, ...] = ()
     translate: bool = False
+    logprobs: bool = False
 
     def written_in(self, spoken: str) -> str:
         """The language of the text, for a recording in which `spoken` is."""
@@ -82,6 +84,9 @@ class Transcriber(Protocol):
 
     def hear_again(self, chunk: Chunk, samples: Samples, language: str, wish: Wish) -> Heard:
         """Transcribe one chunk by itself, at the wish's temperature."""
+
+    def weigh(self, heard: Heard, samples: Samples, language: str, wish: Wish) -> Heard:
+        """The same with the probabilities of the tokens that its words are made of."""
 
     def encode(self, text: str) -> Sequence[int]:
         """The model's tokens for a text."""
