@@ -8,6 +8,7 @@ from typing import cast
 from flask import request
 from werkzeug.datastructures import MultiDict
 
+from proxy_app.api.chunking import chunking_strategy
 from proxy_app.api.uploads import SpoolingRequest
 from proxy_app.errors import BadRequestError
 from proxy_app.speech import language_code
@@ -37,18 +38,25 @@ def options(*, words: bool = False, translate: bool = False) -> Options:
         raise BadRequestError(
             f"min_speakers={low} is more than max_speakers={high}.", param="min_speakers"
         )
+    language, languages = _language("language", sent().get("language", "")), _languages()
+    if language and languages and language not in languages:
+        raise BadRequestError(
+            f"language={language} is not among languages={','.join(languages)}: send one of them.",
+            param="languages",
+        )
     if num is not None and not (low or num) <= num <= (high or num):
         raise BadRequestError(
             f"num_speakers={num} is not between min_speakers and max_speakers.",
             param="num_speakers",
         )
     return Options(
-        language=_language("language", sent().get("language", "")),
+        language=language,
         prompt=_prompt(),
-        languages=_languages(),
+        languages=languages,
         keywords=_keywords(),
         temperature=_temperature(),
         translate=translate,
+        chunking_strategy=chunking_strategy(sent()),
         num_speakers=num,
         min_speakers=low,
         max_speakers=high,

@@ -176,6 +176,11 @@ def spooled_json(limit_bytes: int) -> Path:
     return path
 
 
+def writing(path: Path) -> IO[bytes]:
+    """A new file of the spool; whoever writes it lets other requests in between."""
+    return cast(IO[bytes], _SpoolFile(path))
+
+
 def _expect_body(mimetype: str, how: str) -> None:
     if request.content_length is None and not request.headers.get("Transfer-Encoding"):
         raise ApiError(
@@ -196,14 +201,15 @@ def _parse_form(how: str) -> None:
     try:
         request.form  # noqa: B018 - werkzeug parses on first use
     except RequestEntityTooLarge:
-        raise _too_large() from None
+        raise too_large() from None
     except ValueError:
         raise BadRequestError(
             f"The multipart body is malformed. {how}", code="broken_body"
         ) from None
 
 
-def _too_large() -> ApiError:
+def too_large() -> ApiError:
+    """The error of a form, or of what stands for one, that is over a limit."""
     limit = current_app.config["MAX_CONTENT_LENGTH"]
     return TooLargeError(
         f"The request is over a limit: {limit} bytes in all, {PARTS} parts, {TEXT_BYTES} bytes of "

@@ -16,7 +16,7 @@ from proxy_app.upstreams.openai import Answer, Limits, OpenAI
 from proxy_app.upstreams.probe import Probe
 from proxy_app.upstreams.side_by_side import Recording, SideBySide, Tell, Terms
 from proxy_app.upstreams.voices import Speaks, Voices
-from proxy_app.upstreams.whisperx import KnownSpeaker, Options, WhisperX
+from proxy_app.upstreams.whisperx import KnownSpeaker, Options, Vad, WhisperX
 
 __all__ = [
     "Answer",
@@ -44,6 +44,7 @@ __all__ = [
     "TimeLimitError",
     "UnavailableError",
     "UpstreamError",
+    "Vad",
     "Voices",
     "WhisperX",
 ]

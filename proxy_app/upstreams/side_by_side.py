@@ -137,7 +137,7 @@ def _answer(
         )
     warnings += [
         f"`{name}` had no effect: {pair.parakeet.title} has nothing like it."
-        for name in ("prompt", "keywords", "languages", "temperature")
+        for name in ("prompt", "keywords", "languages", "temperature", "chunking_strategy")
         if getattr(options, name)
     ]
     return answer | ({"warnings": warnings} if warnings else {})

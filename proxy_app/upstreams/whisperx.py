@@ -30,6 +30,18 @@ class KnownSpeaker:
 
 
 @dataclass(frozen=True, slots=True)
+class Vad:
+    """How speech is told from silence; what is None the server knows best."""
+
+    threshold: float | None = None
+    """The probability, 0 to 1, from which on something is speech."""
+    prefix_padding_s: float | None = None
+    """Seconds that are heard before speech, and after it."""
+    silence_s: float | None = None
+    """Seconds of silence that end a stretch of speech."""
+
+
+@dataclass(frozen=True, slots=True)
 class Options:
     """What a client may ask of a transcription."""
 
@@ -49,6 +61,7 @@ class Options:
     max_speakers: int | None = None
     words: bool = False
     """Whether the words and their times are wanted as well."""
+    chunking_strategy: Vad | None = None
     logprobs: bool = False
     """Whether the tokens' probabilities are wanted. Only a WhisperX server has them."""
     known_speakers: tuple[KnownSpeaker, ...] = ()
@@ -118,6 +131,7 @@ def _task(options: Options, *, speakers: bool) -> _Task:
             ("language", options.language),
             ("prompt", options.prompt),
             ("temperature", str(options.temperature) if options.temperature else ""),
+            *_vad_fields(options.chunking_strategy),
             *(("languages[]", code) for code in options.languages),
             *(("keywords[]", keyword) for keyword in options.keywords),
         )
@@ -142,6 +156,15 @@ def _task(options: Options, *, speakers: bool) -> _Task:
         ("known_speaker_references[]", known.reference) for known in options.known_speakers
     ]
     return _Task("/v1/audio/transcribe-with-speakers", fields, references, from_conversation)
+
+
+def _vad_fields(vad: Vad | None) -> Iterator[tuple[str, str]]:
+    if vad is None:
+        return
+    for name in ("threshold", "prefix_padding_s", "silence_s"):
+        value = getattr(vad, name)
+        if value is not None:
+            yield f"vad_{name}", str(value)
 
 
 def _events(service: Service, lines: Iterator[dict[str, Any]], task: _Task) -> Iterator[Event]:

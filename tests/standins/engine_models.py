@@ -91,7 +91,13 @@ class StandInTranscriber:
         (heard,) = self.hear([chunk], [samples], language, wish)
         return heard
 
-    def weigh(self, heard: Heard, samples: Samples, language: str, wish: Wish) -> Heard:
+    def weigh(
+        self,
+        heard: Heard,
+        samples: Samples,  # noqa: ARG002
+        language: str,  # noqa: ARG002
+        wish: Wish,  # noqa: ARG002
+    ) -> Heard:
         """See `Transcriber`: each word is a token of its own, half as likely as not."""
         tokens = (
             replace(token, logprobs=(Logprob(token.text.encode(), math.log(0.5)),))

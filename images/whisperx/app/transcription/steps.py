@@ -72,7 +72,8 @@ def transcribe(
     # A translation's words are nowhere in the sound.
     aligner = find_aligner(language) if language and not wish.translate else None
     size = _BatchSize(transcriber.batch_size)
-    for batch in _batches(chunks(speech, recording.duration_s), size):
+    found = chunks(speech, recording.duration_s, wish.listening)
+    for batch in _batches(found, size):
         samples = [recording.samples(chunk.start_s, chunk.end_s) for chunk in batch]
         # A batch cannot be decoded at a temperature, so then each chunk is heard by itself.
         together = batch and not wish.temperature
