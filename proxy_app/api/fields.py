@@ -11,7 +11,7 @@ from werkzeug.datastructures import MultiDict
 from proxy_app.api.chunking import chunking_strategy
 from proxy_app.api.uploads import SpoolingRequest
 from proxy_app.errors import BadRequestError
-from proxy_app.speech import language_code
+from proxy_app.speech import Times, language_code
 from proxy_app.upstreams import Options
 
 _MOST_SPEAKERS = 50
@@ -27,7 +27,7 @@ def sent() -> MultiDict[str, str]:
     return cast(SpoolingRequest, request).fields
 
 
-def options(*, words: bool = False, translate: bool = False) -> Options:
+def options(*, words: bool = False, translate: bool = False, times: Times = Times.NONE) -> Options:
     """The transcription's, or the translation's, options among the fields.
 
     Raises:
@@ -61,6 +61,8 @@ def options(*, words: bool = False, translate: bool = False) -> Options:
         min_speakers=low,
         max_speakers=high,
         words=words,
+        times=times,
+        model=sent().get("model", "").strip(),
     )
 
 

@@ -20,6 +20,7 @@ from proxy_app.api.transcribe import follow, transcribe
 from proxy_app.api.uploads import uploaded_file
 from proxy_app.errors import BadRequestError
 from proxy_app.speech import (
+    Times,
     Transcript,
     to_diarized_json,
     to_json,
@@ -73,6 +74,8 @@ def transcriptions() -> Response:
     served = transcribe(upload, asked.options, speakers=asked.speakers)
     response = render(served.transcript, asked)
     response.headers["x-served-by"] = served.by
+    if warnings := served.warnings:
+        response.headers["x-speech-warnings"] = warnings
     return response
 
 
@@ -115,7 +118,8 @@ def asked_transcription() -> Asked:
         )
     streamed = _is_streamed(wanted)
     speakers = wanted in _WITH_SPEAKERS or (is_diarizer and not streamed)
-    found = replace(options(words=not streamed), logprobs=logprobs)
+    found = options(words=not streamed, times=_times(wanted, granularities))
+    found = replace(found, logprobs=logprobs)
     return Asked(found, wanted, granularities, speakers, streamed)
 
 
@@ -150,6 +154,13 @@ def _logprobs(wanted: str, *, is_diarizer: bool) -> bool:
             code="unsupported_value",
         )
     return bool(included)
+
+
+def _times(wanted: str, granularities: frozenset[str]) -> Times:
+    """Of what an answer has the times."""
+    if wanted == "verbose_json":
+        return Times.WORDS if "word" in granularities else Times.SEGMENTS
+    return Times.SEGMENTS if wanted in ("srt", "vtt") else Times.NONE
 
 
 def _is_streamed(wanted: str) -> bool:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from proxy_app.services import Service
-from proxy_app.speech import FormatError, Transcript, from_conversation, from_verbose_json
+from proxy_app.speech import FormatError, Times, Transcript, from_conversation, from_verbose_json
 from proxy_app.speech.formats.reading import finite, read_object, read_text
 from proxy_app.upstreams.errors import UnavailableError, unusable
 from proxy_app.upstreams.events import Attributed, End, Event, Heard, Progress
@@ -70,6 +70,10 @@ class Options:
     speaker_embeddings: bool = False
     """Whether the answer's `speaker_embeddings` and `embedding_model` are wanted, which tell each
     speaker's voice. Only a WhisperX server has them."""
+    times: Times = Times.NONE
+    """Of which of them the times must be true: others than a recogniser's own are made up."""
+    model: str = ""
+    """As the client names it, or nothing."""
 
 
 class _Task(NamedTuple):

@@ -170,8 +170,8 @@ class _Handler(Quiet):
         time.sleep(standin.health_takes_s)
         standin.asked += 1
         status, answer = standin.health
-        if answer == HEALTHY:
-            answer = HEALTHY | {"in_flight": min(standin.working, len(standin.received))}
+        if answer == standin.healthy:
+            answer = {**answer, "in_flight": min(standin.working, len(standin.received))}
         self._send(status if self.path == standin.health_path else 404, answer)
 
     def do_POST(self) -> None:  # noqa: N802 - http.server's name

@@ -8,16 +8,14 @@ from __future__ import annotations
 
 import math
 import zlib
-from bisect import bisect_right
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from typing import Any
 
 from proxy_app.speech.formats.reading import finite, read_list, read_span, read_text, read_words
 from proxy_app.speech.joining import join
 from proxy_app.speech.languages import language_code, language_name
 from proxy_app.speech.model import Decoding, Logprob, Segment, Transcript, Word
-from proxy_app.speech.timing import timed_words
+from proxy_app.speech.timing import timed_words, with_words
 
 
 def to_text(transcript: Transcript) -> str:
@@ -155,7 +153,7 @@ def from_verbose_json(answer: Mapping[str, Any]) -> Transcript:
     if not segments:
         segments = _from_words(words, read_text(answer, "text"), duration)
     elif words and not any(segment.words for segment in segments):
-        segments = _with_words(segments, words)
+        segments = with_words(segments, words)
     language = read_text(answer, "language")
     return Transcript(tuple(segments), duration, language_code(language) or language)
 
@@ -241,15 +239,3 @@ def _from_words(words: Sequence[Word], text: str, duration: float) -> list[Segme
     start = min((word.start for word in words), default=0.0)
     end = max((word.end for word in words), default=duration)
     return [Segment(start, end, None, text, tuple(words))]
-
-
-def _with_words(segments: Sequence[Segment], words: Sequence[Word]) -> list[Segment]:
-    """The segments, each with the words whose middle lies behind its start."""
-    starts = [segment.start for segment in segments]
-    shared: list[list[Word]] = [[] for _ in segments]
-    for word in words:
-        index = bisect_right(starts, (word.start + word.end) / 2) - 1
-        shared[max(0, index)].append(word)
-    return [
-        replace(segment, words=tuple(own)) for segment, own in zip(segments, shared, strict=True)
-    ]
