@@ -7,7 +7,7 @@ The shapes are those of OpenAI's OpenAPI document: TranscriptTextDeltaEvent, -Se
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import Any
 
 from proxy_app.speech.formats.openai import DiarizedSegments
@@ -19,12 +19,16 @@ _CONTEXT = 2
 
 
 class TranscriptEvents:
-    """The events of one stream; it knows what was said already."""
+    """The events of one stream; it knows what was said already.
 
-    def __init__(self) -> None:
+    Args:
+        known: speakers' names that stand as they are; nobody else is called so.
+    """
+
+    def __init__(self, known: Collection[str] = ()) -> None:
         self._text: list[str] = []
         self._last: deque[str] = deque(maxlen=_CONTEXT)
-        self._diarized = DiarizedSegments()
+        self._diarized = DiarizedSegments(known)
 
     def deltas(self, segments: Iterable[Segment]) -> list[dict[str, Any]]:
         """New text, with the space that goes before it, if one does."""
