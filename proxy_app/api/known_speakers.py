@@ -15,6 +15,7 @@ from typing import IO, TypeVar, cast
 from flask import request
 from werkzeug.datastructures import FileStorage
 
+from proxy_app.api.fields import sent
 from proxy_app.api.relay import while_connected
 from proxy_app.api.uploads import REFERENCES, SpoolFile, SpoolingRequest
 from proxy_app.audio import AudioError
@@ -43,9 +44,9 @@ def known_speakers() -> tuple[KnownSpeaker, ...]:
         BadRequestError: naming the field.
         ClientGoneError: the client hung up meanwhile.
     """
-    parts = _sent(request.files.getlist, REFERENCES)
+    parts = _several(request.files.getlist, REFERENCES)
     try:
-        names = known_names(_sent(request.form.getlist, _NAMES))
+        names = known_names(_several(sent().getlist, _NAMES))
     except ValueError as error:
         raise BadRequestError(f"{_NAMES}: {error}.", param=_NAMES) from None
     if len(names) != len(parts):
@@ -63,12 +64,12 @@ def refuse_known_speakers(why: str) -> None:
     Raises:
         BadRequestError: one of them was sent.
     """
-    for name, sent in ((_NAMES, request.form), (REFERENCES, request.files)):
-        if name in sent or f"{name}[]" in sent:
+    for name, fields in ((_NAMES, sent()), (REFERENCES, request.files)):
+        if name in fields or f"{name}[]" in fields:
             raise BadRequestError(f"{name} {why}", param=name, code="unsupported_value")
 
 
-def _sent(getlist: Callable[[str], list[T]], name: str) -> list[T]:
+def _several(getlist: Callable[[str], list[T]], name: str) -> list[T]:
     """A field that comes several times, with brackets, as OpenAI's SDKs send an array, or not.
 
     Unlike in others a comma does not part two values: it may be in a name.

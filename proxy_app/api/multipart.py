@@ -113,7 +113,8 @@ class _Parts:
             self._text.clear()
             return
         self._file.seek(0)
-        filename = part.filename if isinstance(part, File) else None
+        # Without any it would be called as the file on the disk is.
+        filename = part.filename if isinstance(part, File) else ""
         self.files.add(part.name, FileStorage(self._file, filename, part.name))
 
 

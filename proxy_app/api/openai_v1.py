@@ -7,13 +7,16 @@ passed over, and what cannot be done is refused by name.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
+from dataclasses import replace
 
-from flask import Blueprint, Response, jsonify, request
+from flask import Blueprint, Response, jsonify
 
+from proxy_app.api.fields import choice, flag, options, sent, values
+from proxy_app.api.known_speakers import known_speakers, refuse_known_speakers
 from proxy_app.api.streams import OpenAIEvents, stream
 from proxy_app.api.transcribe import follow, transcribe
-from proxy_app.api.uploads import flag, options, uploaded_file, values
+from proxy_app.api.uploads import uploaded_file
 from proxy_app.errors import BadRequestError
 from proxy_app.speech import (
     Transcript,
@@ -45,12 +48,21 @@ def transcriptions() -> Response:
     upload = uploaded_file()
     wanted = _response_format()
     granularities = _granularities()
+    speakers = wanted in _WITH_SPEAKERS or "diarize" in sent().get("model", "").lower()
+    if not speakers:
+        refuse_known_speakers(
+            "works only where the speakers are told: response_format=diarized_json, or a model with "
+            "`diarize` in its name."
+        )
+    known = known_speakers()
+    names = [speaker.name for speaker in known]
     if _is_streamed(wanted):
         speakers = wanted in _WITH_SPEAKERS
-        return stream(follow(upload, options(), speakers=speakers), OpenAIEvents())
-    speakers = wanted in _WITH_SPEAKERS or "diarize" in request.form.get("model", "").lower()
-    served = transcribe(upload, options(words=True), speakers=speakers)
-    response = _render(served.transcript, wanted, granularities)
+        asked = replace(options(), known_speakers=known)
+        return stream(follow(upload, asked, speakers=speakers), OpenAIEvents(names))
+    asked = replace(options(words=True), known_speakers=known)
+    served = transcribe(upload, asked, speakers=speakers)
+    response = _render(served.transcript, wanted, granularities, names)
     response.headers["x-served-by"] = served.by
     return response
 
@@ -67,13 +79,7 @@ def translations() -> Response:
 
 
 def _response_format(formats: tuple[str, ...] = _FORMATS) -> str:
-    wanted = request.form.get("response_format", "").strip() or "json"
-    if wanted not in formats:
-        raise BadRequestError(
-            f"response_format={wanted[:40]!r}: expected one of {', '.join(formats)}.",
-            param="response_format",
-        )
-    return wanted
+    return choice("response_format", formats, "json")
 
 
 def _granularities() -> frozenset[str]:
@@ -87,7 +93,7 @@ def _granularities() -> frozenset[str]:
 
 def _is_streamed(wanted: str) -> bool:
     """Whether events are wanted. Like OpenAI's, ours are not for whisper-1, which gets no error."""
-    if not flag("stream") or request.form.get("model", "") == "whisper-1":
+    if not flag("stream") or sent().get("model", "") == "whisper-1":
         return False
     if wanted not in _STREAMED:
         raise BadRequestError(
@@ -100,7 +106,11 @@ def _is_streamed(wanted: str) -> bool:
 
 
 def _render(
-    transcript: Transcript, wanted: str, granularities: frozenset[str], task: str = "transcribe"
+    transcript: Transcript,
+    wanted: str,
+    granularities: frozenset[str],
+    known: Collection[str] = (),
+    task: str = "transcribe",
 ) -> Response:
     if wanted == "verbose_json":
         return jsonify(
@@ -111,8 +121,10 @@ def _render(
                 task=task,
             )
         )
-    if wanted in ("json", "diarized_json"):
-        return jsonify((to_json if wanted == "json" else to_diarized_json)(transcript))
+    if wanted == "json":
+        return jsonify(to_json(transcript))
+    if wanted == "diarized_json":
+        return jsonify(to_diarized_json(transcript, known))
     renderers: dict[str, tuple[Callable[[Transcript], str], str]] = {
         "text": (to_text, "text/plain"),
         "rttm": (to_rttm, "text/plain"),

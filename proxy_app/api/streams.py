@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any, Protocol, cast
 
 from flask import Response, request
@@ -40,12 +40,16 @@ class Rendering(Protocol):
 
 
 class OpenAIEvents:
-    """`data:` lines as OpenAI sends them, and comments between, which its clients pass over."""
+    """`data:` lines as OpenAI sends them, and comments between, which its clients pass over.
+
+    Args:
+        known: speakers' names that stand as they are.
+    """
 
     content_type = "text/event-stream; charset=utf-8"
 
-    def __init__(self) -> None:
-        self._events = TranscriptEvents()
+    def __init__(self, known: Collection[str] = ()) -> None:
+        self._events = TranscriptEvents(known)
 
     def event(self, event: Event) -> bytes:
         """Deltas of text, segments with speakers, the end; clients are not told of progress."""

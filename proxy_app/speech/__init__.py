@@ -7,6 +7,13 @@
 `python -m proxy_app.speech merge WORDS.json TURNS.rttm` does the same from files.
 """
 
+from proxy_app.speech.formats.asr import (
+    asr_speaker,
+    to_asr_embeddings,
+    to_asr_json,
+    to_asr_text,
+    to_tsv,
+)
 from proxy_app.speech.formats.conversation import (
     conversation,
     conversation_answer,
@@ -66,6 +73,7 @@ __all__ = [
     "TranscriptEvents",
     "Turn",
     "Word",
+    "asr_speaker",
     "conversation",
     "conversation_answer",
     "from_conversation",
@@ -80,12 +88,16 @@ __all__ = [
     "numbered",
     "parse_rttm",
     "parse_words",
+    "to_asr_embeddings",
+    "to_asr_json",
+    "to_asr_text",
     "to_conversation_segments",
     "to_diarized_json",
     "to_json",
     "to_rttm",
     "to_srt",
     "to_text",
+    "to_tsv",
     "to_verbose_json",
     "to_vtt",
 ]
