@@ -134,8 +134,8 @@ class Config:
     )
     voice: bool = setting(
         False,
-        "Whether eSpeak NG is registered, a voice that needs no server. `make up` sets it; what is "
-        "installed goes before it.",
+        "Whether eSpeak NG is registered, a voice that needs no server. `make up` and the control "
+        "container set it; what is installed goes before it.",
     )
     voice_places: int = setting(
         4,

@@ -15,7 +15,15 @@ from werkzeug.datastructures import MultiDict
 from proxy_app.api.fields import choice, flag, options, sent
 from proxy_app.api.transcribe import Served, transcribe
 from proxy_app.api.uploads import SpoolingRequest, uploaded_file
-from proxy_app.speech import Times, to_asr_embeddings, to_asr_json, to_asr_text, to_srt, to_tsv, to_vtt
+from proxy_app.speech import (
+    Times,
+    to_asr_embeddings,
+    to_asr_json,
+    to_asr_text,
+    to_srt,
+    to_tsv,
+    to_vtt,
+)
 
 bp = Blueprint("asr", __name__)
 

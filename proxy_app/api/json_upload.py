@@ -17,7 +17,7 @@ import msgspec
 from flask import current_app, request
 from werkzeug.datastructures import MultiDict
 
-from proxy_app.api.uploads import TEXT_BYTES, SpoolingRequest, spooled_json, too_large, writing
+from proxy_app.api.uploads import TEXT_BYTES, SpoolFile, SpoolingRequest, spooled_json, too_large
 from proxy_app.errors import BadRequestError
 
 HOW = (
@@ -52,11 +52,11 @@ class _Sent(msgspec.Struct):
     timestamp_granularities: msgspec.Raw = _ABSENT
     stream: msgspec.Raw = _ABSENT
     chunking_strategy: msgspec.Raw = _ABSENT
-    known_speaker_names: msgspec.Raw = _ABSENT
-    known_speaker_references: msgspec.Raw = _ABSENT
     num_speakers: msgspec.Raw = _ABSENT
     min_speakers: msgspec.Raw = _ABSENT
     max_speakers: msgspec.Raw = _ABSENT
+    known_speaker_names: msgspec.Raw = _ABSENT
+    known_speaker_references: msgspec.Raw = _ABSENT
 
 
 _FIELDS = tuple(name for name in _Sent.__struct_fields__ if name != "input_audio")
@@ -73,6 +73,7 @@ def recording_in_json() -> Path:
     spooled = cast(SpoolingRequest, request)
     recording = spooled.spool_path("upload-0")
     given = _object(_mapped(body), _Sent, None)
+    _refuse_references(given)
     spooled.fields = _fields(given)
     if given.input_audio == _ABSENT:
         raise BadRequestError(
@@ -81,7 +82,7 @@ def recording_in_json() -> Path:
     data = memoryview(_object(given.input_audio, _Audio, "input_audio").data)
     if bytes(data[:1]) != b'"':
         raise BadRequestError(f"`{_DATA}` is to be a text. {HOW}", param=_DATA, code="missing_file")
-    with writing(recording) as upload:
+    with SpoolFile(recording) as upload:
         for piece in _decoded(data[1:-1]):
             upload.write(piece)
     body.unlink()  # the disk is needed
@@ -142,6 +143,16 @@ def _no_base64() -> BadRequestError:
         param=_DATA,
         code="invalid_base64",
     )
+
+
+def _refuse_references(given: _Sent) -> None:
+    for name in ("known_speaker_names", "known_speaker_references"):
+        if bytes(memoryview(getattr(given, name))[:4]).strip() not in (b"", b"null", b"[]"):
+            raise BadRequestError(
+                f"`{name}` can be sent in multipart/form-data alone.",
+                param=name,
+                code="unsupported_value",
+            )
 
 
 def _fields(given: _Sent) -> MultiDict[str, str]:

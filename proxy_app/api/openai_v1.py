@@ -15,6 +15,7 @@ from flask import Blueprint, Response, jsonify, request
 
 from proxy_app.api.fields import choice, flag, options, sent, values
 from proxy_app.api.json_upload import recording_in_json
+from proxy_app.api.known_speakers import known_speakers, refuse_known_speakers
 from proxy_app.api.streams import OpenAIEvents, check_logprobs, stream
 from proxy_app.api.transcribe import follow, transcribe
 from proxy_app.api.uploads import uploaded_file
@@ -58,6 +59,11 @@ class Asked:
     speakers: bool
     streamed: bool = False
 
+    @property
+    def known(self) -> list[str]:
+        """The names of people whom the client knows."""
+        return [speaker.name for speaker in self.options.known_speakers]
+
 
 @bp.post("/audio/transcriptions")
 def transcriptions() -> Response:
@@ -69,7 +75,7 @@ def transcriptions() -> Response:
     upload = recording()
     asked = asked_transcription()
     if asked.streamed:
-        events = OpenAIEvents(logprobs=asked.options.logprobs)
+        events = OpenAIEvents(asked.known, logprobs=asked.options.logprobs)
         return stream(follow(upload, asked.options, speakers=asked.speakers), events)
     served = transcribe(upload, asked.options, speakers=asked.speakers)
     response = render(served.transcript, asked)
@@ -116,10 +122,15 @@ def asked_transcription() -> Asked:
             "model with response_format=diarized_json.",
             param="prompt",
         )
+    if not is_diarizer and wanted not in _WITH_SPEAKERS:
+        refuse_known_speakers(
+            "works only where the speakers are told: response_format=diarized_json, or a model "
+            "with `diarize` in its name."
+        )
     streamed = _is_streamed(wanted)
     speakers = wanted in _WITH_SPEAKERS or (is_diarizer and not streamed)
     found = options(words=not streamed, times=_times(wanted, granularities))
-    found = replace(found, logprobs=logprobs)
+    found = replace(found, logprobs=logprobs, known_speakers=known_speakers())
     return Asked(found, wanted, granularities, speakers, streamed)
 
 
@@ -189,7 +200,7 @@ def render(transcript: Transcript, asked: Asked) -> Response:
         write, mimetype = _RENDERERS[asked.format]
         return Response(write(transcript), content_type=f"{mimetype}; charset=utf-8")
     if asked.format == "diarized_json":
-        return jsonify(to_diarized_json(transcript))
+        return jsonify(to_diarized_json(transcript, asked.known))
     translated = asked.options.translate
     if asked.format == "json":
         told = to_json(transcript, languages=not translated, logprobs=asked.options.logprobs)

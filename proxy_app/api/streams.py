@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Any, Protocol, cast
 
 from flask import Response, request
@@ -45,12 +45,16 @@ class Rendering(Protocol):
 
 
 class OpenAIEvents:
-    """`data:` lines as OpenAI sends them, and comments between, which its clients pass over."""
+    """`data:` lines as OpenAI sends them, and comments between, which its clients pass over.
+
+    Args:
+        known: speakers' names that stand as they are.
+    """
 
     content_type = "text/event-stream; charset=utf-8"
 
-    def __init__(self, *, logprobs: bool = False) -> None:
-        self._events = TranscriptEvents(logprobs=logprobs)
+    def __init__(self, known: Collection[str] = (), *, logprobs: bool = False) -> None:
+        self._events = TranscriptEvents(known, logprobs=logprobs)
         self._with_logprobs = logprobs
 
     def event(self, event: Event) -> bytes:

@@ -12,10 +12,11 @@ from typing import IO, TYPE_CHECKING, cast
 from flask import Flask, Request, current_app, request
 from werkzeug.datastructures import MultiDict
 from werkzeug.exceptions import RequestEntityTooLarge
-from werkzeug.formparser import FormDataParser
 
+from proxy_app.api.multipart import FormParser, Spooled
 from proxy_app.errors import RETRY_SOON, ApiError, BadRequestError, TooLargeError
 from proxy_app.gateway import current
+from proxy_app.speech import MOST_KNOWN
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIEnvironment
@@ -23,6 +24,9 @@ if TYPE_CHECKING:
 TEXT_BYTES = 256 * 1024
 """All text fields of a form together."""
 PARTS = 100
+REFERENCES = "known_speaker_references"
+"""A field of texts that are too long for memory: recordings in base64."""
+_SPOOLED = {REFERENCES: Spooled(MOST_KNOWN, 8 * 1024 * 1024)}
 _YIELD_BYTES = 1024 * 1024
 _PIECE = 64 * 1024
 
@@ -30,10 +34,12 @@ _PIECE = 64 * 1024
 class SpoolingRequest(Request):
     """A request whose files are written to the spool folder, whatever their size."""
 
+    form_data_parser_class = FormParser
+
     def __init__(self, environ: WSGIEnvironment, *, populate_request: bool = True) -> None:
         super().__init__(environ, populate_request=populate_request)
         self._stem: Path | None = None
-        self._uploads: list[_SpoolFile] = []
+        self._uploads: list[SpoolFile] = []
         self._paths: list[Path] = []
         self._place: BoundedSemaphore | None = None
         self._kept = False
@@ -65,13 +71,14 @@ class SpoolingRequest(Request):
         self._place = uploads
 
     def _get_file_stream(self, *_about: object, **_more: object) -> IO[bytes]:
-        self._uploads.append(_SpoolFile(self.spool_path(f"upload-{len(self._uploads)}")))
+        self._uploads.append(SpoolFile(self.spool_path(f"upload-{len(self._uploads)}")))
         return cast(IO[bytes], self._uploads[-1])
 
-    def make_form_data_parser(self) -> FormDataParser:
-        """As werkzeug's, but a broken body is an error and not an empty form."""
+    def make_form_data_parser(self) -> FormParser:
+        """One that knows which texts go to disk."""
         parser = super().make_form_data_parser()
-        parser.silent = False
+        assert isinstance(parser, FormParser)
+        parser.spooled = _SPOOLED
         return parser
 
     def spool_path(self, name: str) -> Path:
@@ -103,7 +110,7 @@ class SpoolingRequest(Request):
             self._place = None
 
 
-class _SpoolFile(io.FileIO):
+class SpoolFile(io.FileIO):
     """A file for this user only, whose writer lets other requests in between."""
 
     def __init__(self, path: Path, mode: str = "x+") -> None:
@@ -151,7 +158,7 @@ def uploaded_file(name: str = "file") -> Path:
         raise BadRequestError(f"`{name}` is missing. {how}", param=name, code="missing_file")
     if len(uploads) > 1:
         raise BadRequestError(f"Send one `{name}` per request.", param=name)
-    file = cast(_SpoolFile, uploads[0].stream)
+    file = cast(SpoolFile, uploads[0].stream)
     file.close()  # an open file keeps its space on the disk when it is removed
     return Path(file.name)
 
@@ -168,17 +175,12 @@ def spooled_json(limit_bytes: int) -> Path:
     spooled.take_place()
     path = spooled.spool_path("body.json")
     try:
-        with _SpoolFile(path) as file:
+        with SpoolFile(path) as file:
             while piece := spooled.stream.read(_PIECE):
                 file.write(piece)
     except RequestEntityTooLarge:
         raise TooLargeError(f"The request is over the limit of {limit_bytes} bytes.") from None
     return path
-
-
-def writing(path: Path) -> IO[bytes]:
-    """A new file of the spool; whoever writes it lets other requests in between."""
-    return cast(IO[bytes], _SpoolFile(path))
 
 
 def _expect_body(mimetype: str, how: str) -> None:

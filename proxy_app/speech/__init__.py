@@ -34,6 +34,15 @@ from proxy_app.speech.formats.recognised import Recognised, Times, from_recognis
 from proxy_app.speech.formats.rttm import parse_rttm, to_rttm
 from proxy_app.speech.formats.subtitles import to_srt, to_vtt
 from proxy_app.speech.joining import join
+from proxy_app.speech.known import (
+    LONGEST_NAME,
+    MOST_KNOWN,
+    REFERENCE_S,
+    REFERENCE_SLACK_S,
+    known_names,
+    not_taken,
+    numbered,
+)
 from proxy_app.speech.languages import LANGUAGES, language_code, language_name
 from proxy_app.speech.merging import merge
 from proxy_app.speech.model import (
@@ -50,6 +59,10 @@ from proxy_app.speech.model import (
 
 __all__ = [
     "LANGUAGES",
+    "LONGEST_NAME",
+    "MOST_KNOWN",
+    "REFERENCE_S",
+    "REFERENCE_SLACK_S",
     "Decoding",
     "DroppedTurn",
     "FormatError",
@@ -70,9 +83,12 @@ __all__ = [
     "from_recogniser",
     "from_verbose_json",
     "join",
+    "known_names",
     "language_code",
     "language_name",
     "merge",
+    "not_taken",
+    "numbered",
     "parse_rttm",
     "parse_words",
     "to_asr_embeddings",

@@ -16,6 +16,7 @@ from images.serving.heard import Chunk, Heard
 from images.serving.recording import Recording, Samples
 from images.serving.windows import Window
 from images.whisperx.app.diarization import SpeakerCount, Voices
+from images.whisperx.app.diarization.known import Matching
 from images.whisperx.app.diarization.linking import Linking
 from images.whisperx.app.engine import Engine
 from images.whisperx.app.settings import EngineSettings
@@ -30,6 +31,8 @@ TOKENS = (Token(" Good", 0.1, 0.3), Token(" morning.", 0.3, 0.6), Token(" Hello.
 TURNS = (Turn(0.0, 0.65, "B"), Turn(0.65, 1.0, "A"))
 
 LINKING = Linking(needed=((0.0, 0.5),), margin=0.1, sure=0.9, brief_s=0.0, brief=1.0)
+
+MATCHING = Matching(needed=((0.0, 0.5, 0.1),))
 
 
 def hears_speech(samples: Samples) -> NDArray[np.float32]:
@@ -124,6 +127,8 @@ class StandInDiarizer:
 
     name: str = "stand-in"
     linking: Linking = LINKING
+    matching: Matching | None = MATCHING
+    embedding_model: str = "stand-in@1"
     counts: list[SpeakerCount] = field(default_factory=list)
 
     def listen(

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import BeforeValidator, Field, ValidationInfo, field_validator
+from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo, field_validator
 
 from images.serving.forms import CommonFields
 from images.whisperx.app.transcription import Listening, Wish
-from proxy_app.speech import language_code
+from proxy_app.speech import known_names, language_code
 
 _MAX_SPEAKERS = 50
 _MOST = 100
@@ -80,13 +80,18 @@ class TranscriptionFields(SpokenFields):
 
 
 class SpeakersFields(SpokenFields):
-    """The fields of POST /v1/audio/transcribe-with-speakers."""
+    """The fields of POST /v1/audio/transcribe-with-speakers.
+
+    Files come besides in known_speaker_references, one for each name.
+    """
 
     # In this order, for each is checked against those before it.
     max_speakers: Speakers | None = None
     min_speakers: Speakers | None = None
     num_speakers: Speakers | None = None
     words: bool = False
+    known_speaker_names: Annotated[list[str], AfterValidator(known_names)] = Field([])
+    speaker_embeddings: bool = False
 
     @field_validator("min_speakers", "num_speakers")
     @classmethod

@@ -7,7 +7,7 @@ The shapes are those of OpenAI's OpenAPI document: TranscriptTextDeltaEvent, -Se
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import Any
 
 from proxy_app.speech.formats.openai import DiarizedSegments, languages_of, logprobs_of
@@ -19,14 +19,19 @@ _CONTEXT = 2
 
 
 class TranscriptEvents:
-    """The events of one stream; it knows what was said already."""
+    """The events of one stream; it knows what was said already.
 
-    def __init__(self, *, logprobs: bool = False) -> None:
+    Args:
+        known: speakers' names that stand as they are; nobody else is called so.
+        logprobs: whether the tokens' probabilities are told.
+    """
+
+    def __init__(self, known: Collection[str] = (), *, logprobs: bool = False) -> None:
         self._with_logprobs = logprobs
         self._logprobs: list[dict[str, Any]] = []
         self._text: list[str] = []
         self._last: deque[str] = deque(maxlen=_CONTEXT)
-        self._diarized = DiarizedSegments()
+        self._diarized = DiarizedSegments(known)
 
     def deltas(self, segments: Iterable[Segment]) -> list[dict[str, Any]]:
         """New text, with the space that goes before it, if one does."""

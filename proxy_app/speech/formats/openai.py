@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import math
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from proxy_app.speech.formats.reading import finite, read_list, read_span, read_text, read_words
 from proxy_app.speech.joining import join
+from proxy_app.speech.known import lettered, not_taken
 from proxy_app.speech.languages import language_code, language_name
 from proxy_app.speech.model import Decoding, Logprob, Segment, Transcript, Word
 from proxy_app.speech.timing import timed_words, with_words
@@ -94,9 +95,14 @@ def to_verbose_json(
     return answer | {"usage": _usage(transcript)}
 
 
-def to_diarized_json(transcript: Transcript) -> dict[str, Any]:
-    """The text by speakers, who are called A, B and so on in order of appearance."""
-    diarized = DiarizedSegments()
+def to_diarized_json(transcript: Transcript, known: Collection[str] = ()) -> dict[str, Any]:
+    """The text by speakers, who are called A, B and so on in order of appearance.
+
+    Args:
+        transcript: with speakers.
+        known: names that stand as they are; nobody else is called so.
+    """
+    diarized = DiarizedSegments(known)
     segments = [diarized.add(segment) for segment in transcript.segments]
     return {
         "task": "transcribe",
@@ -108,22 +114,29 @@ def to_diarized_json(transcript: Transcript) -> dict[str, Any]:
 
 
 class DiarizedSegments:
-    """Numbers segments, and calls their speakers A, B and so on in order of appearance."""
+    """Numbers segments, and calls their speakers A, B and so on in order of appearance.
 
-    def __init__(self) -> None:
+    Args:
+        known: names that stand as they are; nobody else is called so.
+    """
+
+    def __init__(self, known: Collection[str] = ()) -> None:
         self._count = 0
-        self._names: dict[str | None, str] = {}
+        self._names: dict[str | None, str] = {name: name for name in known}
+        self._letters = not_taken(lettered(), known)
 
     def add(self, segment: Segment) -> dict[str, Any]:
         """The next segment of diarized_json, which is an event of a stream as well."""
         self._count += 1
+        if segment.speaker not in self._names:
+            self._names[segment.speaker] = next(self._letters)
         return {
             "type": "transcript.text.segment",
             "id": f"seg_{self._count:03d}",
             "start": round(segment.start, 3),
             "end": round(segment.end, 3),
             "text": segment.text,
-            "speaker": self._names.setdefault(segment.speaker, _letters(len(self._names))),
+            "speaker": self._names[segment.speaker],
         }
 
 
@@ -190,16 +203,6 @@ def _compression_ratio(text: str) -> float:
     """How well zlib compresses the text: Whisper's measure of repetition."""
     data = text.encode(errors="replace")
     return len(data) / len(zlib.compress(data))
-
-
-def _letters(number: int) -> str:
-    """A to Z for 0 to 25, then AA, AB and so on."""
-    letters = ""
-    number += 1
-    while number:
-        number, rest = divmod(number - 1, 26)
-        letters = chr(ord("A") + rest) + letters
-    return letters
 
 
 def _decoding(entry: Mapping[str, Any]) -> Decoding | None:
