@@ -231,6 +231,27 @@ class Transcription(TypedDict):
     usage: NotRequired[dict[str, Any]]
 
 
+class AsrSegment(TypedDict):
+    """What was said without a pause; `speaker` where they are told apart."""
+
+    start: float
+    end: float
+    text: str
+    speaker: NotRequired[str]
+    words: NotRequired[list[dict[str, Any]]]
+
+
+class AsrAnswer(TypedDict):
+    """As whisper-asr-webservice and WhisperX answer it."""
+
+    text: str
+    language: str | None
+    segments: list[AsrSegment]
+    word_segments: NotRequired[list[dict[str, Any]]]
+    speaker_embeddings: NotRequired[dict[str, list[float]]]
+    embedding_model: NotRequired[str]
+
+
 class KeyAnswer(TypedDict):
     """A key of a program's, without its secret."""
 
