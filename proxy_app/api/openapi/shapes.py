@@ -230,7 +230,6 @@ class Transcription(TypedDict):
     words: NotRequired[list[dict[str, Any]]]
     languages: NotRequired[list[dict[str, str]]]
     logprobs: NotRequired[list[dict[str, Any]]]
-    warnings: NotRequired[list[str]]
     usage: NotRequired[dict[str, Any]]
 
 
