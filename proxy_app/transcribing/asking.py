@@ -52,12 +52,15 @@ def routes_for(gateway: Gateway, options: Options, *, speakers: bool) -> Tiers[R
 
 def needs(options: Options, *, speakers: bool) -> Needs:
     """What of it not every service can do."""
-    hints = options.prompt or options.keywords or options.languages or options.temperature
+    hints = (
+        *(options.prompt, options.keywords, options.languages, options.temperature),
+        options.chunking_strategy,
+    )
     is_strange = options.language is not None and options.language not in _PARAKEETS
     return Needs(
         speakers=speakers,
-        whisper=bool(hints) or is_strange,
-        whisper_only=options.translate or getattr(options, "logprobs", False),
+        whisper=any(hints) or is_strange,
+        whisper_only=options.translate or options.logprobs,
     )
 
 

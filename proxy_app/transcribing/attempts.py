@@ -106,7 +106,7 @@ class Attempts:
         """
         # Where nobody can take it there is no need to decode it.
         self.by = next(in_turn(self._gateway, self._tiers, 0.0)).name
-        recording = Recording(self._wav, _decode(self._gateway, upload, self._wav))
+        recording = Recording(self._wav, decode(self._gateway, upload, self._wav))
         self._account.audio_s = recording.duration_s
         failures: list[UpstreamError | QueueFullError] = []
         refusals: list[ApiError] = []
@@ -250,17 +250,30 @@ def _worst(failures: list[UpstreamError | QueueFullError], refusals: list[ApiErr
     return joined(refusals) if refusals else failures[-1]
 
 
-def _decode(gateway: Gateway, upload: Path, wav: Path) -> float:
+def decode(gateway: Gateway, upload: Path, wav: Path, *, longest_s: float | None = None) -> float:
     """Make the services' WAV; return the true length.
 
     As many at once as there are processors, and as many small ones: those wait for no large one.
+
+    Args:
+        gateway: its limits and places.
+        upload: the file as it came; it is removed.
+        wav: where to.
+        longest_s: how many seconds it may have, where that is less than for a recording.
+
+    Raises:
+        AudioError: what is wrong with it.
+        QueueFullError: there was no place.
     """
-    info = copy_canonical(upload, wav, gateway.decode_limits)
+    limits = gateway.decode_limits
+    if longest_s is not None:
+        limits = replace(limits, max_audio_s=min(longest_s, limits.max_audio_s))
+    info = copy_canonical(upload, wav, limits)
     if info is None:
         small = upload.stat().st_size <= SMALL_BYTES
         place = f"{DECODER} of small files" if small else DECODER
         with gateway.places.hold(place, _DECODERS, gateway.config.queue_deadline_s):
-            info = to_wav(upload, wav, gateway.decode_limits)
+            info = to_wav(upload, wav, limits)
     upload.unlink(missing_ok=True)  # the disk is needed, and the answer may take an hour
     return info.duration_s
 

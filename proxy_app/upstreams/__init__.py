@@ -18,7 +18,7 @@ from proxy_app.upstreams.parakeet import Hearing, Parakeet, Recording, Tell
 from proxy_app.upstreams.probe import Probe
 from proxy_app.upstreams.side_by_side import SideBySide, Terms
 from proxy_app.upstreams.voices import Speaks, Voices
-from proxy_app.upstreams.whisperx import Options, WhisperX
+from proxy_app.upstreams.whisperx import KnownSpeaker, Options, Vad, WhisperX
 
 __all__ = [
     "Answer",
@@ -28,6 +28,7 @@ __all__ = [
     "Event",
     "Heard",
     "Hearing",
+    "KnownSpeaker",
     "Limits",
     "MisconfiguredError",
     "NoTimesError",
@@ -48,6 +49,7 @@ __all__ = [
     "TimeLimitError",
     "UnavailableError",
     "UpstreamError",
+    "Vad",
     "Voices",
     "WhisperX",
 ]

@@ -32,7 +32,7 @@ from proxy_app.upstreams.errors import (
     UnavailableError,
     UpstreamError,
 )
-from proxy_app.upstreams.multipart import Audio, Fields, Multipart
+from proxy_app.upstreams.multipart import Audio, Fields, Files, Multipart
 
 CONNECT_S = 5.0
 _LARGEST_ANSWER = 64 * 1024 * 1024
@@ -94,6 +94,7 @@ class Client:
         fields: Fields,
         *,
         limit_s: float,
+        more: Files = (),
         or_subtitles: bool = False,
     ) -> dict[str, Any]:
         """Send a WAV and text fields as multipart, streamed from disk; return the JSON object.
@@ -104,6 +105,7 @@ class Client:
             file: the WAV.
             fields: names and values, in order; a name may come more than once.
             limit_s: seconds for the whole exchange, not only between two reads.
+            more: WAVs that go before it, in this order.
             or_subtitles: whether SubRip or WebVTT will do, too; it comes as {"text": ...}.
 
         Raises:
@@ -112,7 +114,7 @@ class Client:
             MisconfiguredError: it has no such path, or wants another key.
             TimeLimitError: the time is over. The connection is closed, so that it can stop.
         """
-        body = Multipart(fields, file)
+        body = Multipart(fields, [*more, ("file", file)])
         with (
             time_limit(service, limit_s),
             _failures(service),
@@ -122,17 +124,24 @@ class Client:
 
     @contextmanager
     def stream_file(
-        self, service: Service, path: str, file: Audio, fields: Fields, *, limit_s: float
+        self,
+        service: Service,
+        path: str,
+        file: Audio,
+        fields: Fields,
+        *,
+        limit_s: float,
+        more: Files = (),
     ) -> Iterator[Iterator[dict[str, Any]]]:
         """As post_file, but the answer is NDJSON, whose objects are read as they come.
 
-        The file is not needed any more when the block begins. The block and the reading belong to
+        The files are not needed any more when the block begins. The block and the reading belong to
         one greenlet, in which the time limit ends them.
 
         Raises:
             UpstreamError: as post_file, here or while the objects are read.
         """
-        body = Multipart(fields, file)
+        body = Multipart(fields, [*more, ("file", file)])
         with (
             time_limit(service, limit_s),
             _failures(service),

@@ -1,4 +1,4 @@
-"""A form to be sent: text fields, and a recording that is read from disk while it goes."""
+"""A form to be sent: text fields, and recordings that are read from disk while it goes."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ from proxy_app.audio import Piece
 Fields = Sequence[tuple[str, str]]
 Audio = Path | Piece
 """A WAV on disk, or a part of one."""
+Files = Sequence[tuple[str, Audio]]
+"""Names of fields, and the WAVs that are sent in them."""
 _PIECE = 256 * 1024
 
 
@@ -19,49 +21,55 @@ class Multipart:
 
     Args:
         fields: names, which are our own, and values, in order; a name may come more than once.
-        audio: goes last, as the file `audio.wav`.
+        files: the same with recordings, which go behind them; each is called `audio.wav`.
     """
 
-    def __init__(self, fields: Fields, audio: Audio | None = None) -> None:
+    def __init__(self, fields: Fields, files: Files = ()) -> None:
         # Nobody can know it beforehand, and so put parts of his own into a value.
         boundary = secrets.token_hex(16)
         self.content_type = f"multipart/form-data; boundary={boundary}"
-        parts = [f"{_head(boundary, name)}\r\n\r\n{value}\r\n" for name, value in fields]
-        self._audio = audio
-        self._audio_bytes = 0
-        end = f"--{boundary}--\r\n"
-        if audio is not None:
-            named = f'{_head(boundary, "file")}; filename="audio.wav"'
-            parts.append(f"{named}\r\nContent-Type: audio/wav\r\n\r\n")
-            end = f"\r\n{end}"
-            self._audio_bytes = len(audio) if isinstance(audio, Piece) else audio.stat().st_size
-        self._before = "".join(parts).encode(errors="replace")
-        self._after = end.encode()
+        texts = [f"{_head(boundary, name)}\r\n\r\n{value}\r\n" for name, value in fields]
+        self._texts = "".join(texts).encode(errors="replace")
+        self._files = [(_file_head(boundary, name), audio, _size(audio)) for name, audio in files]
+        self._end = f"--{boundary}--\r\n".encode()
 
     def __len__(self) -> int:
         """The size in bytes."""
-        return len(self._before) + self._audio_bytes + len(self._after)
+        files = sum(len(head) + size + len(b"\r\n") for head, _audio, size in self._files)
+        return len(self._texts) + files + len(self._end)
 
     def __iter__(self) -> Iterator[bytes]:
         """The body in pieces of about 256 KiB: where it is smaller, in one.
 
         Raises:
-            OSError: the recording cannot be read, or not all of it.
+            OSError: a recording cannot be read, or not all of it.
         """
-        waiting, left = self._before, self._audio_bytes
-        if self._audio is not None:
-            with self._audio.open("rb") as file:
+        waiting = self._texts
+        for head, audio, size in self._files:
+            waiting += head
+            left = size
+            with audio.open("rb") as file:
                 while left:
                     read = file.read(min(_PIECE, left))
                     if not read:
                         raise OSError("the recording is shorter than it was")
                     left -= len(read)
                     waiting += read
-                    if left:
+                    if len(waiting) >= _PIECE:
                         yield waiting
                         waiting = b""
-        yield waiting + self._after
+            waiting += b"\r\n"
+        yield waiting + self._end
 
 
 def _head(boundary: str, name: str) -> str:
     return f'--{boundary}\r\nContent-Disposition: form-data; name="{name}"'
+
+
+def _file_head(boundary: str, name: str) -> bytes:
+    head = f'{_head(boundary, name)}; filename="audio.wav"\r\nContent-Type: audio/wav\r\n\r\n'
+    return head.encode()
+
+
+def _size(audio: Audio) -> int:
+    return len(audio) if isinstance(audio, Piece) else audio.stat().st_size

@@ -145,6 +145,6 @@ def unheeded(service: Service, options: Options) -> list[str]:
     """What was asked for that a Parakeet server has nothing like, a sentence each."""
     return [
         f"`{name}` had no effect: {service.title} has nothing like it."
-        for name in ("prompt", "keywords", "languages", "temperature")
+        for name in ("prompt", "keywords", "languages", "temperature", "chunking_strategy")
         if getattr(options, name)
     ]

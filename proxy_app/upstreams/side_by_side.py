@@ -118,6 +118,16 @@ def _answer(
             f"The number of speakers asked for had no effect: {pair.sortformer.title} finds it by "
             f"itself, and tells at most {MOST_SPEAKERS} people apart."
         )
+    if options.known_speakers:
+        warnings.append(
+            f"`known_speaker_names` had no effect: {pair.sortformer.title} cannot compare voices, "
+            "only the WhisperX server can."
+        )
+    if options.speaker_embeddings:
+        warnings.append(
+            f"There are no `speaker_embeddings`: {pair.sortformer.title} has none, only the "
+            "WhisperX server does."
+        )
     warnings += unheeded(pair.parakeet, options)
     return answer | ({"warnings": warnings} if warnings else {})
 

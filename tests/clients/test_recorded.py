@@ -1,0 +1,212 @@
+"""Requests of clients that cannot be run here, as they were read in their source."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import openai
+import pytest
+import requests
+
+from proxy_app.watch.clip import SPOKEN
+from proxy_app.watch.words import likeness
+from tests.api.recordings import canonical_wav
+from tests.clients.home import CLIENT_WITHIN_S, Home
+from tests.clients.probed import FORMATS, probed
+from tests.standins.upstream_speech import MIA
+
+HEARD = 0.8
+
+
+# n8n, whose node for OpenAI has these names built in.
+
+
+@pytest.mark.parametrize("voice", ["alloy", "echo", "fable", "nova", "onyx", "shimmer"])
+@pytest.mark.parametrize("model", ["tts-1", "tts-1-hd"])
+def test_n8n_speaks_with_its_models_and_voices(at: Home, model: str, voice: str) -> None:
+    asked = {"model": model, "input": "Hello.", "voice": voice, "response_format": "mp3",
+             "speed": 1}  # fmt: skip
+    answer = at.post("/audio/speech", json=asked)
+    assert (answer.status_code, answer.headers["Content-Type"]) == (200, "audio/mpeg")
+
+
+@pytest.mark.parametrize("name", ["mp3", "opus", "aac", "flac"])
+def test_n8n_gets_its_formats(at: Home, name: str) -> None:
+    asked = {"model": "tts-1", "input": "A sentence.", "voice": "alloy", "response_format": name}
+    FORMATS[name].check(at.post("/audio/speech", json=asked).content, at_least_s=0.5)
+
+
+@pytest.mark.parametrize("model", ["whisper-1"])
+def test_n8n_transcribes(at: Home, clip: Path, model: str) -> None:
+    fields = {"model": model, "language": "en", "temperature": "0"}
+    files = {"file": ("data.wav", clip.read_bytes(), "audio/wav")}
+    answer = at.post("/audio/transcriptions", data=fields, files=files)
+    assert likeness(SPOKEN, answer.json()["text"]) > HEARD
+
+
+def test_n8n_is_told_why_it_cannot_translate_here(at: Home, clip: Path) -> None:
+    files = {"file": ("data.wav", clip.read_bytes(), "audio/wav")}
+    answer = at.post("/audio/translations", data={"model": "whisper-1"}, files=files)
+    assert (answer.status_code, answer.json()["error"]["code"]) == (400, "model_cannot_translate")
+
+
+# LibreChat.
+
+
+def test_librechat_gets_a_text(at: Home, clip: Path) -> None:
+    files = {"file": ("audio.wav", clip.read_bytes(), "audio/wav")}
+    answer = at.post(
+        "/audio/transcriptions", data={"model": "whisper-1", "language": "en"}, files=files
+    )
+    assert likeness(SPOKEN, answer.json()["text"].strip()) > HEARD
+
+
+def test_librechat_takes_silence_for_a_failure_which_it_is_not(at: Home) -> None:
+    """A text that is empty is an error there, and right for every other client."""
+    silence = bytes(canonical_wav(1)[:44]) + bytes(32_000)
+    files = {"file": ("audio.wav", silence, "audio/wav")}
+    answer = at.post("/audio/transcriptions", data={"model": "whisper-1"}, files=files)
+    assert (answer.status_code, answer.json()["text"]) == (200, "")
+
+
+def test_librechats_pieces_of_a_thousand_characters_are_one_mp3(at: Home) -> None:
+    """Longer texts than OpenAI's limit it cuts, and writes the answers one behind the other."""
+    text = " ".join(f"This is sentence number {number} of a long text." for number in range(100))
+    assert len(text) > 4096
+    pieces = list(cut(text, 1000))
+    answers = [
+        at.post("/audio/speech", json={"input": piece, "model": "tts-1", "voice": "alloy",
+                                       "backend": "xtts"})
+        for piece in pieces
+    ]  # fmt: skip
+    assert {answer.headers["Content-Type"] for answer in answers} == {"audio/mpeg"}
+    alone = sum(probed(answer.content).seconds for answer in answers)
+    joined = FORMATS["mp3"].check(
+        b"".join(answer.content for answer in answers), at_least_s=100, at_most_s=900
+    )
+    assert joined.seconds == pytest.approx(alone, rel=0.01)
+
+
+def cut(text: str, most: int) -> Iterator[str]:
+    """At the ends of words."""
+    while len(text) > most:
+        at = text.rindex(" ", 0, most)
+        yield text[:at]
+        text = text[at + 1 :]
+    yield text
+
+
+def test_a_key_that_nobody_has_filled_in_is_told_so(at: Home) -> None:
+    for key in ("undefined", "", "null"):
+        answer = at.post(
+            "/audio/speech",
+            headers={"Authorization": f"Bearer {key}"}, json={"input": "x", "voice": "alloy"},
+        )  # fmt: skip
+        assert answer.status_code == 401
+        assert answer.json()["error"]["message"]
+
+
+# Home Assistant's two custom components.
+
+
+@pytest.mark.parametrize("prompt", ["", "A talk about the weather."])
+def test_openai_stt_ha_hears(at: Home, clip: Path, prompt: str) -> None:
+    """httpx makes a part of each field; it waits for ten seconds."""
+    files = {
+        "file": ("whisper_audio.wav", clip.read_bytes(), "audio/wav"),
+        "model": (None, "whisper-1"),
+        "language": (None, "en-US"),
+        "prompt": (None, prompt),
+        "temperature": (None, "0"),
+        "response_format": (None, "json"),
+    }
+    answer = at.post("/audio/transcriptions", files=files)
+    assert likeness(SPOKEN, answer.json().get("text", "").strip()) > HEARD
+
+
+def test_openai_stt_ha_reads_every_refusal_without_a_look(at: Home) -> None:
+    for headers, files in (
+        (at.bearer, {"file": ("whisper_audio.wav", b"RIFF", "audio/wav")}),
+        (at.bearer, {"model": (None, "whisper-1")}),
+        ({"Authorization": "Bearer wrong"}, {"file": ("whisper_audio.wav", b"RIFF")}),
+    ):
+        answer = at.post("/audio/transcriptions", headers=headers, files=files)
+        assert answer.status_code in (400, 401)
+        assert answer.json()["error"]["message"]
+
+
+@pytest.mark.parametrize(("name", "streamed"), [("mp3", False), ("opus", True), ("wav", False)])
+def test_openai_tts_speaks(at: Home, name: str, *, streamed: bool) -> None:
+    asked = {"model": "gpt-4o-mini-tts", "input": "The washing machine is done.", "voice": "shimmer",
+             "response_format": name, "speed": 1.0, "instructions": "Speak cheerfully."}  # fmt: skip
+    url = f"{at.v1}/audio/speech"
+    with requests.post(
+        url, json=asked, headers=at.bearer, stream=streamed, timeout=CLIENT_WITHIN_S
+    ) as answer:
+        FORMATS[name].check(b"".join(answer.iter_content(4096)), at_least_s=1.0)
+
+
+def test_openai_tts_finds_the_voices_beside_the_address_of_speech(at: Home) -> None:
+    payload: Any = at.get("/audio/voices?limit=100", **at.bearer).json()
+    items = payload.get("items") or payload.get("data") or payload.get("voices")
+    assert {MIA, "shimmer"} <= {voice.get("id") for voice in items}
+    assert all(voice.get("name") for voice in items)
+
+
+# Speakr: its connector for OpenAI is the SDK with these fields.
+
+
+@pytest.fixture
+def speakr(at: Home) -> Iterator[openai.OpenAI]:
+    headers = {"HTTP-Referer": "https://github.com/murtaza-nasir/speakr",
+               "X-Title": "Speakr - AI Audio Transcription"}  # fmt: skip
+    with openai.OpenAI(
+        base_url=at.v1, api_key=at.key, default_headers=headers, timeout=CLIENT_WITHIN_S
+    ) as made:
+        yield made
+
+
+def test_speakr_offers_the_models_that_its_list_knows(speakr: openai.OpenAI) -> None:
+    ids = [model.id for model in speakr.models.list().data]
+    offered = {name for name in ids if "transcribe" in name.lower() or "whisper" in name.lower()}
+    assert {"gpt-4o-transcribe", "gpt-4o-mini-transcribe", "gpt-4o-transcribe-diarize"} <= offered
+
+
+def test_speakr_reads_who_says_what(at: Home, speakr: openai.OpenAI, clip: Path) -> None:
+    file = io.BytesIO(clip.read_bytes())
+    file.name = "meeting.wav"
+    made = speakr.audio.transcriptions.create(
+        model="gpt-4o-transcribe-diarize", file=file, language="en", chunking_strategy="auto",
+        response_format="diarized_json",
+    )  # fmt: skip
+    said = [segment for segment in made.segments if segment.text.strip()]
+    assert likeness(SPOKEN, " ".join(segment.text for segment in said)) > HEARD
+    assert {segment.speaker for segment in said} == {"A"}
+    assert all(0 <= segment.start < segment.end for segment in said)
+    (asked,) = at.wire.asked("/v1/audio/transcriptions")
+    assert dict(asked.form()[0]) == {
+        "model": "gpt-4o-transcribe-diarize", "language": "en", "chunking_strategy": "auto",
+        "response_format": "diarized_json",
+    }  # fmt: skip
+
+
+def test_speakr_joins_a_prompt_and_hotwords(speakr: openai.OpenAI, clip: Path) -> None:
+    made = speakr.audio.transcriptions.create(
+        model="gpt-4o-mini-transcribe-2025-12-15", file=clip,
+        prompt="A talk about the weather. Parakeet, Sortformer",
+    )  # fmt: skip
+    assert likeness(SPOKEN, made.text) > HEARD
+
+
+def test_what_is_recorded_here_is_json_as_it_was(at: Home) -> None:
+    """requests and httpx write the same JSON for the same object; the gateway reads any."""
+    asked = {"model": "tts-1", "input": "Grüße.", "voice": "alloy"}
+    for ascii_ in (True, False):
+        body = json.dumps(asked, ensure_ascii=ascii_).encode()
+        headers = at.bearer | {"Content-Type": "application/json"}
+        assert at.post("/audio/speech", headers=headers, data=body).ok
+    assert at.magpie.texts == ["Grüße.", "Grüße."]
