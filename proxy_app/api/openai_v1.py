@@ -51,8 +51,8 @@ def transcriptions() -> Response:
     speakers = wanted in _WITH_SPEAKERS or "diarize" in sent().get("model", "").lower()
     if not speakers:
         refuse_known_speakers(
-            "works only where the speakers are told: response_format=diarized_json, or a model with "
-            "`diarize` in its name."
+            "works only where speakers are told: with response_format=diarized_json, or a model "
+            "with `diarize` in its name."
         )
     known = known_speakers()
     names = [speaker.name for speaker in known]

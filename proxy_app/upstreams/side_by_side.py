@@ -13,7 +13,7 @@ from gevent.queue import Queue
 
 from proxy_app.audio import pieces
 from proxy_app.services import Pair, Service
-from proxy_app.speech import Recognised, Token, Transcript, merge
+from proxy_app.speech import Recognised, Token, Transcript, merge, without_names
 from proxy_app.upstreams.events import Attributed, End, Event, Heard, Progress
 from proxy_app.upstreams.http import Client, time_limit
 from proxy_app.upstreams.parakeet import Parakeet
@@ -77,8 +77,11 @@ class SideBySide:
         )
         # In a thread: a recording of hours would hold up the worker's other requests.
         merged = gevent.get_hub().threadpool.apply(merge, (heard.tokens, diarized.turns))
-        tell(Attributed(recording.duration_s, merged.segments))
-        transcript = Transcript(merged.segments, recording.duration_s, heard.language)
+        # Nobody is known here, and nobody may be called as if they were.
+        names = [known.name for known in options.known_speakers]
+        segments = without_names(merged.segments, names) if names else merged.segments
+        tell(Attributed(recording.duration_s, segments))
+        transcript = Transcript(segments, recording.duration_s, heard.language)
         return End(transcript, _answer(pair, diarized, options, terms.models))
 
     def _hear(
