@@ -12,6 +12,7 @@ from flask import Flask, Response, g, request
 
 from proxy_app import web
 from proxy_app.api import (
+    asr,
     audio,
     errors,
     guard,
@@ -75,7 +76,7 @@ def create_app(environ: Mapping[str, str] | None = None) -> Flask:
     errors.init_app(app)
     uploads.init_app(app, config.max_upload_bytes)
     for module in (
-        audio, health, hosts, jobs, keys, live, login, metrics, openai_llm, openai_speech,
+        asr, audio, health, hosts, jobs, keys, live, login, metrics, openai_llm, openai_speech,
         openai_v1, openapi, secrets_api, services, whisperx,
     ):  # fmt: skip
         app.register_blueprint(module.bp)

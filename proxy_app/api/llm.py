@@ -164,7 +164,7 @@ class _Exchange:
         """The smaller, the better: has not the model, is not well, has so many requests."""
         health = health_of(self.gateway, service)
         has_model = self.model in (*health.models, service.model)
-        return not has_model, not health.ready, self.gateway.places.held(service.name)
+        return not has_model, not health.ready, self.gateway.places.wanted(service.name)
 
     def _note(
         self, error: UnavailableError | MisconfiguredError | TimeLimitError, service: Service

@@ -379,7 +379,7 @@ def test_one_that_loads_is_passed_over_and_when_none_is_ready_it_is_503(llm: Tal
 
 
 def test_a_full_server_is_429_with_the_time_to_come_back(tmp_path: Path) -> None:
-    limits = {"SPEECH_PLACES": "1", "SPEECH_QUEUE_DEADLINE_S": "0.2", "SPEECH_WORKERS": "2"}
+    limits = {"SPEECH_LLM_PLACES": "1", "SPEECH_QUEUE_DEADLINE_S": "0.2", "SPEECH_WORKERS": "2"}
     with two_behind(tmp_path, **limits) as llm:
         llm.first.behave("stepwise", ODD)
         llm.first.steps.release()

@@ -5,7 +5,6 @@ they are left out when its files are read. Nothing else of it is another.
 """
 
 from __future__ import annotations
-
 import __future__
 
 import importlib.machinery

@@ -112,7 +112,10 @@ def _shape(exchange: Exchange) -> tuple[str | None, Any]:
 
 
 def _mismatches(
-    answer: object, schema: str | None, type_: Any, document: dict[str, Any] | None  # noqa: ANN401
+    answer: object,
+    schema: str | None,
+    type_: Any,
+    document: dict[str, Any] | None,
 ) -> Iterator[str]:
     if schema and document:
         yield from problems(document, schema, answer)

@@ -139,9 +139,7 @@ def test_openai_stt_ha_reads_every_refusal_without_a_look(at: Home) -> None:
         assert answer.json()["error"]["message"]
 
 
-@pytest.mark.parametrize(
-    ("name", "streamed"), [("mp3", False), ("opus", True), ("wav", False)]
-)
+@pytest.mark.parametrize(("name", "streamed"), [("mp3", False), ("opus", True), ("wav", False)])
 def test_openai_tts_speaks(at: Home, name: str, *, streamed: bool) -> None:
     asked = {"model": "gpt-4o-mini-tts", "input": "The washing machine is done.", "voice": "shimmer",
              "response_format": name, "speed": 1.0, "instructions": "Speak cheerfully."}  # fmt: skip

@@ -9,7 +9,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from proxy_app.api import hosts, jobs, keys, openai_speech, secrets, services
+from proxy_app.api import asr, hosts, jobs, keys, openai_speech, secrets, services
 from proxy_app.api.openapi import shapes
 from proxy_app.audio.encode import FORMATS
 
@@ -50,6 +50,17 @@ _TRANSLATION: dict[str, Schema] = {
         "type": "string",
         "enum": ["json", "text", "srt", "vtt", "verbose_json"],
     },
+}
+
+
+_ASR: dict[str, Schema] = {
+    **dict.fromkeys(("diarize", "enable_diarization", "word_timestamps"), _FLAG),
+    "return_speaker_embeddings": _FLAG,
+    **dict.fromkeys(("num_speakers", "min_speakers", "max_speakers"), _SPEAKERS),
+    **dict.fromkeys(("language", "initial_prompt", "hotwords", "model"), _TEXT),
+    **dict.fromkeys(("encode", "vad_filter"), _TEXT),
+    "output": {"type": "string", "enum": list(asr.OUTPUTS)},
+    "task": {"type": "string", "enum": list(asr.TASKS)},
 }
 
 
@@ -111,7 +122,7 @@ class Operation:
     optional: Collection[str] = ()
     """Those that may be left out."""
     upload: Mapping[str, Schema] | None = None
-    """The fields of its form, `file` among them."""
+    """The fields of its form; the first is the recording."""
     passed_on: bool = False
     """Whether it takes any JSON object, which somebody else looks at."""
     json: Schema | None = None
@@ -142,6 +153,15 @@ OPERATIONS: dict[str, Operation] = {
         shapes.Transcription,
         also={"text/plain": _TEXT, "application/x-subrip": _TEXT, "text/vtt": _TEXT},
         upload=_TRANSLATION,
+    ),
+    "POST /asr": Operation(
+        shapes.AsrAnswer,
+        also={
+            "text/plain": _TEXT, "application/x-subrip": _TEXT, "text/vtt": _TEXT,
+            "text/tab-separated-values": _TEXT,
+        },
+        query=_ASR,
+        upload={"audio_file": _UPLOAD["file"]},
     ),
     "POST /v1/chat/completions": _PASSED_ON,
     "POST /v1/completions": _PASSED_ON,

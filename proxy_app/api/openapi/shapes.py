@@ -170,6 +170,7 @@ class ServiceAnswer(TypedDict):
     device: str | None
     uptime_s: float | None
     in_flight: int | None
+    queue: int | None
     max_audio_s: float | None
     uptime: str | None
     work: str | None
@@ -228,6 +229,27 @@ class Transcription(TypedDict):
     segments: NotRequired[list[dict[str, Any]]]
     words: NotRequired[list[dict[str, Any]]]
     usage: NotRequired[dict[str, Any]]
+
+
+class AsrSegment(TypedDict):
+    """What was said without a pause; `speaker` where they are told apart."""
+
+    start: float
+    end: float
+    text: str
+    speaker: NotRequired[str]
+    words: NotRequired[list[dict[str, Any]]]
+
+
+class AsrAnswer(TypedDict):
+    """As whisper-asr-webservice and WhisperX answer it."""
+
+    text: str
+    language: str | None
+    segments: list[AsrSegment]
+    word_segments: NotRequired[list[dict[str, Any]]]
+    speaker_embeddings: NotRequired[dict[str, list[float]]]
+    embedding_model: NotRequired[str]
 
 
 class KeyAnswer(TypedDict):
