@@ -1,4 +1,4 @@
-"""Every format of the embedded voice, as ffprobe sees it, and its words, as the engine hears them."""
+"""Every format of the embedded voice, as ffprobe sees it, and its words, as they are heard."""
 
 from __future__ import annotations
 
