@@ -228,6 +228,8 @@ class Transcription(TypedDict):
     duration: NotRequired[float]
     segments: NotRequired[list[dict[str, Any]]]
     words: NotRequired[list[dict[str, Any]]]
+    languages: NotRequired[list[dict[str, str]]]
+    logprobs: NotRequired[list[dict[str, Any]]]
     usage: NotRequired[dict[str, Any]]
 
 
