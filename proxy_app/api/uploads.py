@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import math
 import os
@@ -41,7 +42,7 @@ class SpoolingRequest(Request):
     def __init__(self, environ: WSGIEnvironment, *, populate_request: bool = True) -> None:
         super().__init__(environ, populate_request=populate_request)
         self._stem: Path | None = None
-        self._uploads: list[_SpoolFile] = []
+        self._uploads: list[SpoolFile] = []
         self._paths: list[Path] = []
         self._place: BoundedSemaphore | None = None
         self._kept = False
@@ -63,7 +64,8 @@ class SpoolingRequest(Request):
         self._place = uploads
 
     def _get_file_stream(self, *_about: object, **_more: object) -> IO[bytes]:
-        self._uploads.append(_SpoolFile(self.spool_path(f"upload-{len(self._uploads)}")))
+        path = self.spool_path(f"upload-{len(self._uploads)}")
+        self._uploads.append(SpoolFile(path, hashed=True))
         return cast(IO[bytes], self._uploads[-1])
 
     def make_form_data_parser(self) -> FormDataParser:
@@ -101,18 +103,26 @@ class SpoolingRequest(Request):
             self._place = None
 
 
-class _SpoolFile(io.FileIO):
+class SpoolFile(io.FileIO):
     """A file for this user only, whose writer lets other requests in between."""
 
-    def __init__(self, path: Path, mode: str = "x+") -> None:
+    def __init__(self, path: Path, mode: str = "x+", *, hashed: bool = False) -> None:
         super().__init__(path, mode, opener=lambda name, flags: os.open(name, flags, 0o600))
         self._since_yield = 0
+        self._hash = hashlib.sha256() if hashed else None
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of what was written, where that is made."""
+        return self._hash.hexdigest() if self._hash else ""
 
     def write(self, data: bytes | bytearray | memoryview) -> int:  # type: ignore[override]
         """Write all of it; a disk that fills up in the middle raises ENOSPC."""
         rest = memoryview(data)
         while rest:
             rest = rest[super().write(rest) :]
+        if self._hash:
+            self._hash.update(data)
         self._since_yield += len(data)
         if self._since_yield >= _YIELD_BYTES:
             self._since_yield = 0
@@ -148,7 +158,7 @@ def uploaded_file() -> Path:
         raise BadRequestError(f"`file` is missing. {_HOW}", param="file", code="missing_file")
     if len(uploads) > 1:
         raise BadRequestError("Send one `file` per request.", param="file")
-    file = cast(_SpoolFile, uploads[0].stream)
+    file = cast(SpoolFile, uploads[0].stream)
     file.close()  # an open file keeps its space on the disk when it is removed
     return Path(file.name)
 
@@ -165,7 +175,7 @@ def spooled_json(limit_bytes: int) -> Path:
     spooled.take_place()
     path = spooled.spool_path("body.json")
     try:
-        with _SpoolFile(path) as file:
+        with SpoolFile(path) as file:
             while piece := spooled.stream.read(_PIECE):
                 file.write(piece)
     except RequestEntityTooLarge:

@@ -17,7 +17,7 @@ from proxy_app.gateway import Gateway
 from proxy_app.routing import health_of, in_turn
 from proxy_app.services import Alone, Pair, Route, Service, longest_s
 from proxy_app.services.routes import PIECE_S
-from proxy_app.telemetry import Account
+from proxy_app.telemetry import Cost
 from proxy_app.upstreams import (
     End,
     MisconfiguredError,
@@ -51,7 +51,7 @@ class Attempts:
         options: what the client asked for.
         wav: where the decoded recording may be written.
         release: lets the request's files go.
-        account: is told what it costs.
+        cost: is told what it costs.
         speakers: whether the client wants to know who speaks.
     """
 
@@ -63,7 +63,7 @@ class Attempts:
         wav: Path,
         release: Callable[[], None],
         *,
-        account: Account,
+        cost: Cost,
         speakers: bool,
     ) -> None:
         self._gateway = gateway
@@ -71,7 +71,7 @@ class Attempts:
         self._options = options
         self._wav = wav
         self._release = release
-        self._account = account
+        self._cost = cost
         self._speakers = speakers
         self._content = ""
         self._told = False
@@ -92,7 +92,7 @@ class Attempts:
         # Where nobody can take it there is no need to decode it.
         self.by = next(in_turn(self._gateway, self._routes, 0.0)).name
         recording = Recording(self._wav, _decode(self._gateway, upload, self._wav))
-        self._account.audio_s = recording.duration_s
+        self._cost.audio_s = recording.duration_s
         failures: list[UpstreamError] = []
         for route in in_turn(self._gateway, self._routes, recording.duration_s):
             self.by = route.name
@@ -115,11 +115,11 @@ class Attempts:
         limit_s = self._gateway.config.time_limit_s(recording.duration_s)
         if isinstance(route, Alone):
             place = self._gateway.place(route.whisperx)
-            with self._account.at_service(route.name, place):
+            with self._cost.at_service(route.name, place):
                 return self._ask(route.whisperx, limit_s, tell)
         terms = self._terms(route, limit_s)
         # Their waits are beside one another's work: what is told of the two is one time.
-        with self._account.at_service(route.name, nullcontext()):
+        with self._cost.at_service(route.name, nullcontext()):
             return self._gateway.side_by_side.transcribe(
                 route, recording, self._options, terms, tell or (lambda _event: None)
             )

@@ -272,13 +272,14 @@ def test_every_upload_gives_its_place_back(strict_gateway: Gateway, standin: Sta
 
 
 def test_a_full_disk_is_said(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    class FullDisk(uploads._SpoolFile):
+    class FullDisk(uploads.SpoolFile):
         """Every write to this device fails as on a full disk."""
 
-        def __init__(self, _path: Path) -> None:
-            super().__init__(Path("/dev/full"), "r+")
+        def __init__(self, path: Path, *, hashed: bool = False) -> None:
+            path.symlink_to("/dev/full")
+            super().__init__(path, "r+", hashed=hashed)
 
-    monkeypatch.setattr(uploads, "_SpoolFile", FullDisk)
+    monkeypatch.setattr(uploads, "SpoolFile", FullDisk)
     app = create_app({"SPEECH_STATE_DIR": str(tmp_path)})
     data = {"file": (io.BytesIO(canonical_wav(1)), "a.wav")}
     response = app.test_client().post(PATHS[0], data=data)
