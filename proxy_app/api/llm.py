@@ -140,9 +140,14 @@ class _Exchange:
             self.account.answer_began()
             if answer.status < HTTPStatus.BAD_REQUEST:
                 gateway.reports.answered(service.name)
-            put(_Begun(service.name, answer.status, answer.headers, answer.is_stream))
-            while piece := answer.read():
-                put(piece)
+            begun = _Begun(service.name, answer.status, answer.headers, answer.is_stream)
+            if not answer.is_whole:
+                put(begun)
+                while piece := answer.read():
+                    put(piece)
+        if answer.is_whole:  # the place is free, and what it took is known
+            put(begun)
+            put(answer.beginning)
         put(b"")
 
     def _in_turn(self) -> Iterator[Service]:

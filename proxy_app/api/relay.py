@@ -13,6 +13,8 @@ from gevent.socket import wait_read
 
 from proxy_app.api.connection import client_socket
 from proxy_app.errors import ClientGoneError
+from proxy_app.telemetry import Cost
+from proxy_app.telemetry.account import KEY
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIEnvironment
@@ -34,6 +36,7 @@ class Relay(Generic[T]):
         self, environ: WSGIEnvironment, work: Callable[[Callable[[T], None]], None]
     ) -> None:
         self._items: Queue[T | Exception] = Queue(maxsize=1)
+        self._cost: Cost = environ.get(KEY) or Cost()
         self._worker = gevent.spawn(self._run, work)
         self._greenlets: list[gevent.Greenlet[..., None]] = [self._worker]
         client = client_socket(environ)
@@ -79,10 +82,15 @@ class Relay(Generic[T]):
         gevent.killall(self._greenlets)
 
     def _run(self, work: Callable[[Callable[[T], None]], None]) -> None:
-        try:
-            work(self._items.put)
-        except Exception as error:  # noqa: BLE001 - raised again, in the greenlet that gets
-            self._items.put(error)
+        with self._cost.working():
+            try:
+                work(self._put)
+            except Exception as error:  # noqa: BLE001 - raised again, in the greenlet that gets
+                self._items.put(error)
+
+    def _put(self, item: T) -> None:
+        with self._cost.held_up():
+            self._items.put(item)
 
     def _watch(self, client: socket.socket) -> None:
         _wait_for_hang_up(client)

@@ -46,6 +46,7 @@ class Answer:
         headers: those that are the answer's own, and not the connection's.
         is_stream: whether it is server-sent events.
         beginning: what `begin` has waited for, until it is read.
+        is_whole: whether that is all of it.
     """
 
     def __init__(self, service: Service, response: BaseHTTPResponse, limits: Limits) -> None:
@@ -53,6 +54,7 @@ class Answer:
         self._response = response
         self._limits = limits
         self.beginning = b""
+        self.is_whole = False
         self.status = response.status
         self.headers = {
             name: value
@@ -70,6 +72,7 @@ class Answer:
             with self._idle():
                 piece = self._read()
             if not piece:
+                self.is_whole = True
                 break
             whole += piece
         self.beginning = bytes(whole)
