@@ -21,6 +21,11 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+LOOK_AGAIN = "speech.look_again"
+"""In a request's environment: gives the error that ends its work, or None, and is asked again and
+again. Where it is not there nothing but the client ends it."""
+_LOOK_S = 3.0
+
 
 class Relay(Generic[T]):
     """Hands on what `work` makes, item by item, for as long as the client stays.
@@ -42,6 +47,8 @@ class Relay(Generic[T]):
         client = client_socket(environ)
         if client is not None:
             self._greenlets.append(gevent.spawn(self._watch, client))
+        if LOOK_AGAIN in environ:
+            self._greenlets.append(gevent.spawn(self._look_again, environ[LOOK_AGAIN]))
 
     def get(self, timeout_s: float | None = None) -> T | None:
         """The next item, or None where there is none in time. Who asks knows which is the last.
@@ -96,6 +103,13 @@ class Relay(Generic[T]):
         _wait_for_hang_up(client)
         self._worker.kill()
         self._items.put(ClientGoneError())
+
+    def _look_again(self, look: Callable[[], Exception | None]) -> None:
+        gevent.sleep(_LOOK_S)  # it was let in a moment ago
+        while (error := look()) is None:
+            gevent.sleep(_LOOK_S)
+        self._worker.kill()
+        self._items.put(error)
 
 
 def while_connected(environ: WSGIEnvironment, work: Callable[[], T]) -> T:

@@ -1,5 +1,6 @@
 """/v1/chat/completions and its kin: what passes through, and what happens when it does not."""
 
+import contextlib
 import gzip
 import json
 import re
@@ -10,8 +11,10 @@ import pytest
 import requests
 from urllib3.exceptions import ProtocolError
 
+from proxy_app.access import Keys
 from proxy_app.config import load_config
 from proxy_app.services import Registry
+from proxy_app.store import Store
 from tests.api.conftest import eventually
 from tests.api.llm import CHAT, KEY, Talking, question, two_behind
 from tests.standins.upstream_llm import completion, events
@@ -373,6 +376,21 @@ def test_without_a_model_server_it_says_so(llm: Talking) -> None:
     answer = llm.ask()
     assert (answer.status_code, answer.json()["error"]["code"]) == (503, "no_service")
     assert answer.headers["Retry-After"] == "60"
+
+
+def test_what_runs_for_a_key_ends_soon_after_it_was_revoked(tmp_path: Path) -> None:
+    with two_behind(tmp_path) as llm, contextlib.closing(Store(None, tmp_path)) as store:
+        llm.first.behave("stepwise", ODD)
+        llm.first.steps.release()
+        key, known = Keys(store).make("to be revoked")
+        by_key = {"Authorization": f"Bearer {key}"}
+        assert eventually(lambda: llm.ask(b"", headers=by_key).status_code != 401)
+        with llm.ask(stream=True, headers=by_key) as answer:
+            assert answer.raw.read1(1000) == ODD[0]
+            Keys(store).revoke(known.id)
+            told = answer.raw.read().removeprefix(b"data: ")
+        assert json.loads(told)["error"]["code"] == "invalid_api_key"
+        assert llm.first.hung_up.wait(10)
 
 
 # Several servers.
