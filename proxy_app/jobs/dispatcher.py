@@ -28,6 +28,8 @@ from proxy_app.jobs.ledger import HOST, PREVIEW, SERVICE, Claimed
 from proxy_app.jobs.processes import end_tree
 from proxy_app.jobs.states import State
 from proxy_app.store import Job
+from proxy_app.telemetry import Metrics, shared
+from proxy_app.telemetry.of_jobs import CountedEnds
 
 log = logging.getLogger(__name__)
 
@@ -69,6 +71,8 @@ class Dispatcher:
             self._drain()
 
     def _work(self) -> None:
+        shared.join(self._room.config.state_dir / "metrics", "dispatcher")
+        self._ended = CountedEnds(self._jobs, Metrics())
         is_away = False
         while not self._ends.wait(_WITHOUT_DATABASE_S if is_away else _LOOK_S):
             try:
@@ -80,6 +84,7 @@ class Dispatcher:
                 is_away = True
 
     def _round(self) -> None:
+        self._ended.look()
         running = self._jobs.settle()
         for job in running:
             self._end_if_overdue(job)

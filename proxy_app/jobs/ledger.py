@@ -166,6 +166,18 @@ class Jobs:
         with self._store.session() as session:
             return {row[0]: row[1] for row in session.execute(chosen)}
 
+    def active(self) -> frozenset[str]:
+        """The ids of those that are not over."""
+        with self._store.session() as session:
+            return frozenset(session.scalars(select(Job.id).where(Job.state.in_(ACTIVE))))
+
+    def states_of(self, ids: Collection[str]) -> list[str]:
+        """The states of these jobs, of those that are still kept."""
+        if not ids:
+            return []
+        with self._store.session() as session:
+            return list(session.scalars(select(Job.state).where(Job.id.in_(ids))))
+
     def last(self, *where: ColumnElement[bool]) -> Job | None:
         """The newest of these jobs."""
         return next(iter(self.history(*where, limit=1)), None)

@@ -96,7 +96,7 @@ class Gauges(Collector):
             if found is not None and found.last_check:
                 good.add_metric((service.name,), float(found.last_check["ok"]))
                 took.add_metric((service.name,), found.last_check["took_s"])
-        jobs = GaugeMetricFamily("speech_jobs", "Jobs that are kept.", labels=("state",))
+        jobs = GaugeMetricFamily("speech_jobs_kept", "Jobs that are kept.", labels=("state",))
         for state, number in gateway.room.jobs.counts().items():
             jobs.add_metric((state,), number)
         yield from (good, took, left, jobs)

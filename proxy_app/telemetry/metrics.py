@@ -67,11 +67,16 @@ class Metrics:
             "speech_rejected", "Requests that were answered with an error.", ("reason",),
             registry=registry,
         )  # fmt: skip
-        self.probes = Counter(
-            "speech_probes", "Deep probes of a service.", ("service", "outcome"), registry=registry
-        )
+        self.probe_failures = Counter(
+            "speech_probe_failures", "Deep probes that a service has failed.",
+            ("service", "reason"), registry=registry,
+        )  # fmt: skip
         self.restarts = Counter(
-            "speech_restarts", "Restarts, whoever made them.", ("service", "by"), registry=registry
+            "speech_restarts", "Restarts, whoever made them.", ("service", "reason"),
+            registry=registry,
+        )  # fmt: skip
+        self.jobs = Counter(
+            "speech_jobs", "The page's jobs that have ended.", ("outcome",), registry=registry
         )
 
     @contextmanager

@@ -5,12 +5,14 @@ from __future__ import annotations
 from proxy_app.services import Service
 from proxy_app.store import Store
 from proxy_app.telemetry.metrics import Metrics
-from proxy_app.watch.probing import Check, Prober
+from proxy_app.watch.probing import Check, Found, Prober
 from proxy_app.watch.records import Records
+
+FAILURES = frozenset(Found) - {Found.GOOD, Found.BUSY}
 
 
 class CountedProber:
-    """A prober whose results are counted."""
+    """A prober whose failures are counted; a service that has no room has not failed."""
 
     def __init__(self, prober: Prober, metrics: Metrics) -> None:
         self._prober = prober
@@ -19,7 +21,8 @@ class CountedProber:
     def __call__(self, service: Service) -> Check:
         """Probe a service."""
         check = self._prober(service)
-        self._metrics.probes.labels(service.name, check.found.value).inc()
+        if check.found in FAILURES:
+            self._metrics.probe_failures.labels(service.name, check.found.value).inc()
         return check
 
 

@@ -11,8 +11,13 @@ from typing import Any
 import pytest
 import requests
 import yaml
+from prometheus_client import Counter, Histogram
 from prometheus_client.parser import text_string_to_metric_families
 
+from proxy_app.jobs import State
+from proxy_app.telemetry.gauges import STATES
+from proxy_app.telemetry.metrics import Metrics, reason_of
+from proxy_app.telemetry.of_watch import FAILURES
 from tests.api.conftest import eventually
 from tests.api.llm import CHAT, Talking, question, two_behind
 from tests.api.recordings import canonical_wav
@@ -21,10 +26,10 @@ from tests.standins.upstream_parakeet import Parakeet, Sortformer
 from tests.standins.upstream_whisperx import StandIn
 
 MONITORING = Path(__file__).parents[2] / "monitoring"
-_NAMES = re.compile(r"\b(speech_[a-z_]+)(\{([^}]*)\})?")
+_NAMES = re.compile(r"\b(speech_[a-z_]+|up)\b(\{([^}]*)\})?")
 _GROUPED = re.compile(r"by \(([a-z_, ]+)\)")
-ELSEWHERE = {"speech_probes_total", "speech_restarts_total"}
-"""The watch process counts these: tests/watch."""
+EMPTY = {"speech_probe_success", "speech_probe_duration_seconds", "speech_jobs_kept"}
+"""Nothing is probed here, and no job was ever asked for."""
 
 Samples = dict[tuple[str, frozenset[tuple[str, str]]], float]
 
@@ -192,47 +197,101 @@ def test_metrics_are_not_for_everybody(llm: Talking) -> None:
 
 # The dashboard and the alerts.
 
+_ALERTS = yaml.safe_load((MONITORING / "alerts.yml").read_text())["groups"]
+_SCRAPED = yaml.safe_load((MONITORING / "prometheus.yml").read_text())["scrape_configs"]
+_STATUSES = range(100, 600)
+_ENDS = {state.value for state in State if state.is_over}
+VALUES: dict[tuple[str, str], set[str]] = {
+    ("up", "job"): {one["job_name"] for one in _SCRAPED},
+    ("speech_service_state", "state"): set(STATES),
+    ("speech_requests_total", "code"): {str(status) for status in _STATUSES},
+    ("speech_rejected_total", "reason"): {
+        reason for status in _STATUSES if (reason := reason_of(status))
+    },
+    ("speech_fallback_total", "outcome"): {"ok", "failed"},
+    ("speech_jobs_total", "outcome"): _ENDS,
+    ("speech_jobs_kept", "state"): {state.value for state in State},
+    ("speech_probe_failures_total", "reason"): {found.value for found in FAILURES},
+    ("speech_restarts_total", "reason"): {"watch", "docker", "supervisor"},
+}
+"""What the labels can be whose values the code sets; `service` may be empty, and anything else."""
+_SELECTED = re.compile(r'([a-z_]+)\s*(=~|!~|!=|=)\s*"([^"]*)"')
+
 
 def expressions() -> Iterator[str]:
     dashboard = json.loads((MONITORING / "dashboard.json").read_text())
     for panel in dashboard["panels"]:
         yield from (target["expr"] for target in panel["targets"])
-    for group in yaml.safe_load((MONITORING / "alerts.yml").read_text())["groups"]:
+    for group in _ALERTS:
         yield from (rule["expr"] for rule in group["rules"])
 
 
-def test_the_dashboard_and_the_alerts_ask_for_what_there_is(llm: Talking) -> None:
-    assert llm.ask().ok
+def counted() -> dict[str, set[str]]:
+    """The labels of what the processes count, whether that has happened yet or not."""
+    found = {"up": {"job", "instance"}}
+    for metric in vars(Metrics()).values():
+        if isinstance(metric, Counter | Histogram):
+            (family,) = metric.describe()
+            name = family.name + "_total" * isinstance(metric, Counter)
+            found[name] = set(metric._labelnames)
+    return found
+
+
+def looked_at(llm: Talking) -> dict[str, set[str]]:
+    """The labels of what is looked at when somebody asks."""
     text = llm.gateway.get("/metrics").text
-    declared = set(re.findall(r"^# TYPE (\S+) ", text, re.MULTILINE))
-    labels: dict[str, set[str]] = {}
+    gauges = set(re.findall(r"^# TYPE (speech_\S+) gauge", text, re.MULTILINE))
+    found: dict[str, set[str]] = {name: set() for name in gauges}
     for name, its_labels in samples(llm):
-        labels.setdefault(name, set()).update(label for label, _ in its_labels)
+        if name in gauges:
+            found[name] |= {label for label, _ in its_labels}
+    return found
+
+
+def test_the_dashboard_and_the_alerts_ask_for_what_there_is(llm: Talking) -> None:
+    declared = counted() | looked_at(llm)
     asked = set()
     for expression in expressions():
-        names = {match[1]: match[3] or "" for match in _NAMES.finditer(expression)}
-        for name, selector in names.items():
+        grouped = {
+            label.strip() for group in _GROUPED.findall(expression) for label in group.split(",")
+        }
+        for name, _, selector in _NAMES.findall(expression):
             asked.add(name)
             family = re.sub(r"_bucket$", "", name)
-            assert family in declared | ELSEWHERE, name
-            if name in labels:
-                selected = set(re.findall(r"([a-z_]+)[=!]", selector))
-                grouped = {
-                    label.strip()
-                    for group in _GROUPED.findall(expression)
-                    for label in group.split(",")
-                }
-                assert selected | grouped <= labels[name] | {"le"}, expression
+            assert family in declared, name
+            selected = _SELECTED.findall(selector)
+            labels = {label for label, _, _ in selected} | grouped
+            known = declared[family]
+            if known or family not in EMPTY:  # else there is nothing yet that has labels
+                assert labels <= known | {"le"}, expression
+            for label, how, wanted in selected:
+                assert _can_be(family, label, how, wanted), (expression, wanted)
     assert len(asked) >= 15
 
 
+def _can_be(family: str, label: str, how: str, wanted: str) -> bool:
+    """Whether a label has such a value at any time."""
+    if (label, wanted) == ("service", ""):
+        return True
+    if not how.endswith("~"):
+        return wanted in VALUES[family, label]
+    return all(
+        any(re.fullmatch(one, value) for value in VALUES[family, label])
+        for one in wanted.split("|")
+    )
+
+
+def test_what_a_label_cannot_be_is_found() -> None:
+    assert not _can_be("speech_service_state", "state", "=", "givenup")
+    assert not _can_be("speech_service_state", "state", "=~", "suspect|unreached")
+    assert not _can_be("up", "job", "=", "speech")
+    assert _can_be("speech_requests_total", "code", "=~", "5..")
+
+
 def test_every_metric_is_on_the_dashboard(llm: Talking) -> None:
-    text = llm.gateway.get("/metrics").text
-    declared = set(re.findall(r"^# TYPE (speech_\S+) ", text, re.MULTILINE))
+    declared = set(counted() | looked_at(llm)) - {"up"}
     asked = {
         re.sub(r"_bucket$", "", name[0]) for it in expressions() for name in _NAMES.findall(it)
     }
-    assert {name for name in declared if not name.endswith("_created")} - asked == {
-        "speech_build_info"
-    }
-    assert NAME not in text
+    assert declared - asked == {"speech_build_info"}
+    assert NAME not in llm.gateway.get("/metrics").text

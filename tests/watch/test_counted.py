@@ -36,10 +36,10 @@ def test_probes_and_restarts_are_counted(tmp_path: Path) -> None:
     records.add_restart("whisperx", by="docker")
     assert records.left("whisperx") == 2
     value = metrics.registry.get_sample_value
-    for name, expected in (("good", 1), ("bad", 2)):
-        labels = {"service": "whisperx", "outcome": name}
-        assert value("speech_probes_total", labels) == expected
-    assert value("speech_restarts_total", {"service": "whisperx", "by": "docker"}) == 1
+    for name, expected in (("good", None), ("bad", 2)):
+        labels = {"service": "whisperx", "reason": name}
+        assert value("speech_probe_failures_total", labels) == expected
+    assert value("speech_restarts_total", {"service": "whisperx", "reason": "docker"}) == 1
     store.close()
 
 
@@ -50,6 +50,6 @@ def test_who_follows_a_killed_worker_goes_on_counting_and_the_watch_begins_anew(
         command = [sys.executable, "-c", COUNTS_AND_DIES, str(tmp_path), "", "watch"]
         assert subprocess.run(command, check=False).returncode == -9
     value = shared.of_all(tmp_path).get_sample_value
-    assert value("speech_restarts_total", {"service": "whisperx", "by": "worker"}) == 2
-    assert value("speech_restarts_total", {"service": "whisperx", "by": "watch"}) == 1
+    assert value("speech_restarts_total", {"service": "whisperx", "reason": "worker"}) == 2
+    assert value("speech_restarts_total", {"service": "whisperx", "reason": "watch"}) == 1
     assert value("in_hand", {"by": "worker"}) == 1, "a dead one has nothing in hand"
