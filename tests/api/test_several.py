@@ -4,7 +4,6 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from itertools import count
 
 import pytest
 import requests
@@ -17,7 +16,6 @@ from tests.standins.upstream_parakeet import Parakeet, Sortformer
 from tests.standins.upstream_whisperx import StandIn
 
 TEXT = " ".join(word.text for word in WORDS)
-_numbers = count()
 
 
 @pytest.fixture(scope="module")
@@ -42,8 +40,7 @@ def second() -> Iterator[Parakeet]:
 
 
 def submit(pool: ThreadPoolExecutor, routed: Routed, path: str) -> Future[requests.Response]:
-    """One more request, which is no other one's."""
-    return pool.submit(routed.gateway.transcribe, AUDIO, path, number=str(next(_numbers)))
+    return pool.submit(routed.another, path)
 
 
 def test_requests_are_shared_by_all_of_a_kind(several: Routed, second: Parakeet) -> None:
@@ -53,9 +50,9 @@ def test_requests_are_shared_by_all_of_a_kind(several: Routed, second: Parakeet)
         standin.behave("hang")
     with ThreadPoolExecutor(8) as pool:
         jobs = []
-        for done in range(8):
+        for count in range(8):
             jobs.append(submit(pool, several, "/v1/audio/transcriptions"))
-            assert eventually(lambda: sum(it.working for it in both) == done + 1)  # noqa: B023
+            assert eventually(lambda: sum(it.working for it in both) == count + 1)  # noqa: B023
         assert [standin.working for standin in both] == [4, 4]
         for standin in both:
             standin.release.set()
@@ -75,9 +72,9 @@ def test_those_that_wait_count_as_well(several: Routed, second: Parakeet) -> Non
         standin.behave("one_by_one")
     with ThreadPoolExecutor(6) as pool:
         jobs = []
-        for done in range(6):
+        for count in range(6):
             jobs.append(submit(pool, several, "/v1/audio/transcriptions"))
-            assert eventually(lambda: _wanted(several) == done + 1)  # noqa: B023
+            assert eventually(lambda: _wanted(several) == count + 1)  # noqa: B023
         assert [_of(several, name) for name in ("parakeet", "second")] == [3, 3]
         for standin in both:
             for _ in range(3):

@@ -37,10 +37,10 @@ def busy(lined: Routed) -> Iterator[Routed]:
 
 
 def fill(pool: ThreadPoolExecutor, routed: Routed, count: int) -> list[Future[requests.Response]]:
-    """So many requests, each behind the others; no two are the same, which would be shared."""
+    """So many requests, each behind the others."""
     jobs = []
     for number in range(count):
-        jobs.append(pool.submit(routed.gateway.transcribe, AUDIO, number=str(number)))
+        jobs.append(pool.submit(routed.another))
         assert eventually(lambda: routed.gateway.places.wanted("parakeet") == number + 1)  # noqa: B023
     return jobs
 
@@ -48,7 +48,7 @@ def fill(pool: ThreadPoolExecutor, routed: Routed, count: int) -> list[Future[re
 def test_one_more_than_may_wait_is_429_at_once_and_the_others_are_answered(busy: Routed) -> None:
     with ThreadPoolExecutor(4) as pool:
         jobs = fill(pool, busy, 3)
-        refused = [busy.gateway.transcribe(AUDIO, refused=str(n)) for n in range(4)]
+        refused = [busy.another() for _ in range(4)]
         counted = busy.gateway.get("/metrics").text
         busy.parakeet.release.set()
         assert [job.result().json()["text"] for job in jobs] == [TEXT] * 3
@@ -67,7 +67,7 @@ def test_a_full_line_is_no_reason_to_wait_where_another_one_can_do_it(busy: Rout
     with ThreadPoolExecutor(4) as pool:
         jobs = fill(pool, busy, 3)
         busy.register("whisperx")
-        response = busy.gateway.transcribe(AUDIO, another="yes")
+        response = busy.another()
         assert (response.status_code, response.headers["x-served-by"]) == (200, "whisperx")
         busy.parakeet.release.set()
         assert {job.result().status_code for job in jobs} == {200}
@@ -155,17 +155,17 @@ def test_answers_and_errors_say_in_which_state_the_service_is(busy: Routed) -> N
     with reports.watching(lambda: True):
         reports.tell("parakeet", Verdict("suspect", "", refuses=False))
         reports.tell("sortformer", Verdict("ready", "", refuses=False))
-        response = busy.gateway.transcribe(AUDIO, another="yes")
+        response = busy.gateway.transcribe(AUDIO)
         assert response.headers["x-served-by"] == "parakeet"
         assert response.headers["x-upstream-state"] == "suspect"
         response = busy.gateway.transcribe(AUDIO, PATH)
         assert response.headers["x-served-by"] == PAIR
         assert response.headers["x-upstream-state"] == "suspect+ready"
         busy.parakeet.behave("500", {})
-        response = busy.gateway.transcribe(AUDIO, another="yes")
+        response = busy.gateway.transcribe(AUDIO)
         assert (response.status_code, response.headers["x-upstream-state"]) == (503, "suspect")
         reports.tell("parakeet", Verdict("warming", "It loads.", refuses=True))
-        response = busy.gateway.transcribe(AUDIO, another="yes")
+        response = busy.gateway.transcribe(AUDIO)
         assert (response.status_code, response.headers["x-upstream-state"]) == (503, "warming")
         assert "queue;dur=" in response.headers["Server-Timing"]
         reports.withdraw()
