@@ -1,7 +1,7 @@
-"""Start wyoming-openai, Home Assistant's bridge, as its own command does; in the environment `clients`.
+"""Start wyoming-openai, Home Assistant's bridge, as its own command does (environment `clients`).
 
-It says that it needs Python 3.12, and does for the type parameters of two functions. On an older one
-they are left out when its files are read. Nothing else of it is another.
+It says that it needs Python 3.12, and does for the type parameters of two functions. On an older
+one they are left out when its files are read. Nothing else of it is another.
 """
 
 from __future__ import annotations
