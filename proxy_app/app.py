@@ -12,6 +12,7 @@ from flask import Flask, Response, g, request
 
 from proxy_app import web
 from proxy_app.api import (
+    asr,
     audio,
     errors,
     guard,
@@ -37,6 +38,7 @@ from proxy_app.api.proxies import TrustedProxies
 from proxy_app.api.site import check_site
 from proxy_app.config import load_config
 from proxy_app.gateway import EXTENSION, current, make_gateway
+from proxy_app.routing import state_of
 from proxy_app.telemetry import Account
 from proxy_app.telemetry.account import KEY
 from proxy_app.web import login
@@ -75,7 +77,7 @@ def create_app(environ: Mapping[str, str] | None = None) -> Flask:
     errors.init_app(app)
     uploads.init_app(app, config.max_upload_bytes)
     for module in (
-        audio, health, hosts, jobs, keys, live, login, metrics, openai_llm, openai_speech,
+        asr, audio, health, hosts, jobs, keys, live, login, metrics, openai_llm, openai_speech,
         openai_v1, openapi, secrets_api, services, whisperx,
     ):  # fmt: skip
         app.register_blueprint(module.bp)
@@ -108,6 +110,9 @@ def _add_headers(response: Response) -> Response:
         response.headers["Server-Timing"] = account.timing()
         elapsed_ms = str(round(account.elapsed_s * 1000))
         response.headers.setdefault("openai-processing-ms", elapsed_ms)
+    if served_by := response.headers.get("x-served-by"):
+        states = (state_of(current(), name) for name in served_by.split("+"))
+        response.headers["x-upstream-state"] = "+".join(states)
     for name, value in _HEADERS.items():
         response.headers.setdefault(name, value)
     if request.endpoint != "web.static":

@@ -40,7 +40,7 @@ COMMANDS["ansible"] = [
 LANES = (
     ("lint", "types", "unit", "access", "watch", "api", "locks", "fleet"),
     ("engine", "parakeet", "sortformer", "browser", "hosts", "faults", "collection"),
-    ("ansible", "e2e", "jobs", "site"),
+    ("ansible", "e2e", "clients", "jobs", "site"),
 )
 _print_lock = threading.Lock()
 
@@ -57,8 +57,10 @@ class Result:
 def environment() -> dict[str, str]:
     """What the commands see: ansible-lint and molecule call others of this environment by name."""
     collections = [ROOT / "collections", *ROOT.glob(".venv/ansible/lib/python3*/site-packages")]
-    return {
-        **os.environ,
+    # Without bytecode each process of each test would compile anew all that it imports: NeMo takes
+    # 21 instead of 8 s, the gateway 2 instead of 0.7.
+    kept = {name: of for name, of in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+    return kept | {
         "PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}",
         "ANSIBLE_COLLECTIONS_PATH": os.pathsep.join(map(str, collections)),
     }

@@ -6,6 +6,7 @@ import asyncio
 import os
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -43,7 +44,14 @@ class Decoder:
         self._small = ThreadPoolExecutor(cores, "decoding-small")
         self._large = ThreadPoolExecutor(cores, "decoding-large")
 
-    async def decode(self, file: Path, gone: asyncio.Future[None]) -> float:
+    async def decode(
+        self,
+        file: Path,
+        gone: asyncio.Future[None],
+        *,
+        param: str = "file",
+        longest_s: float | None = None,
+    ) -> float:
         """Make the file 16 kHz mono WAV in its place; its true length in seconds.
 
         The child process has ended by then; where the task is cancelled, it ends soon after.
@@ -51,26 +59,34 @@ class Decoder:
         Args:
             file: a complete upload.
             gone: done once nobody wants the answer any more.
+            param: the field that it came in.
+            longest_s: how long it may be, where that is less than for a recording.
 
         Raises:
             ApiError: what is wrong with the file.
             Unwanted: nobody waits for it.
         """
         wav = file.with_suffix(".wav")
+        limits = self._limits
+        if longest_s is not None:
+            limits = replace(limits, max_audio_s=longest_s)
         try:
-            info = await asyncio.to_thread(copy_canonical, file, wav, self._limits)
+            info = await asyncio.to_thread(copy_canonical, file, wav, limits)
             if info is None:
-                info = await self._in_turn(file, wav, gone)
+                info = await self._in_turn(file, wav, limits, gone)
         except AudioError as error:
-            setting = f" ({self._setting})" if error.code == "audio_too_long" else ""
+            is_setting = error.code == "audio_too_long" and longest_s is None
+            setting = f" ({self._setting})" if is_setting else ""
             message = f"{error.message}{setting}"
-            raise ApiError(error.status, error.code, message, param="file") from error
+            raise ApiError(error.status, error.code, message, param=param) from error
         wav.replace(file)
         return info.duration_s
 
-    async def _in_turn(self, file: Path, wav: Path, gone: asyncio.Future[None]) -> AudioInfo:
+    async def _in_turn(
+        self, file: Path, wav: Path, limits: DecodeLimits, gone: asyncio.Future[None]
+    ) -> AudioInfo:
         given_up = threading.Event()
-        job = self._queue_of(file).submit(to_wav, file, wav, self._limits, given_up)
+        job = self._queue_of(file).submit(to_wav, file, wav, limits, given_up)
         finished = asyncio.wrap_future(job)
         try:
             either: set[asyncio.Future[Any]] = {finished, gone}

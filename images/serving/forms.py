@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, BinaryIO, TypeVar, get_origin
+from typing import TYPE_CHECKING, Annotated, Any, BinaryIO, Self, TypeVar, get_origin
 
 from pydantic import BaseModel, BeforeValidator, ValidationError
 from python_multipart import MultipartParser
@@ -37,22 +37,37 @@ _FIELDS_BYTES = 64 * 1024
 F = TypeVar("F", bound=BaseModel)
 
 
+@dataclass(frozen=True, slots=True)
+class MoreFiles:
+    """A field that brings files besides the recording; its name may have brackets."""
+
+    name: str
+    most: int
+    """So many at most, ..."""
+    limit: int
+    """... each of so many bytes."""
+
+
 @dataclass(slots=True)
 class Form:
-    """What came: the uploaded file on disk, and each field's values."""
+    """What came: the uploaded file on disk, each field's values, and the other files in order."""
 
     file: Path
     fields: dict[str, list[str]]
+    more: list[Path]
 
 
-async def read_form(request: Request, folder: Path, limit: int, setting: str) -> Form:
+async def read_form(
+    request: Request, folder: Path, limit: int, setting: str, more: MoreFiles | None = None
+) -> Form:
     """Read a request's multipart body.
 
     Args:
         request: its body must not have been touched.
-        folder: where the file is written.
+        folder: where the files are written.
         limit: the largest body, in bytes.
         setting: the name of the setting that says so.
+        more: files besides the recording that are wanted.
 
     Raises:
         ApiError: 400 for a form that is none, 408 for a client that stopped sending, 413.
@@ -69,8 +84,7 @@ async def read_form(request: Request, folder: Path, limit: int, setting: str) ->
             400, "invalid_form", "Send multipart/form-data with the recording in the field `file`."
         )
     try:
-        with (folder / "upload").open("wb") as file:
-            reader = _Reader(file)
+        with (folder / "upload").open("wb") as file, _Reader(file, folder, more) as reader:
             parser = MultipartParser(options[b"boundary"], reader.callbacks())
             await _feed(request, parser.write, limit, too_large)
     except FormParserError as error:
@@ -83,7 +97,7 @@ async def read_form(request: Request, folder: Path, limit: int, setting: str) ->
         raise ApiError(400, "invalid_form", "The form ends before its last boundary.")
     if not reader.has_file:
         raise ApiError(400, "missing_file", "Send the recording in the field `file`.", param="file")
-    return Form(folder / "upload", reader.fields)
+    return Form(folder / "upload", reader.fields, reader.paths)
 
 
 async def _feed(
@@ -117,14 +131,24 @@ class _Reader:
     """Takes what the parser finds."""
 
     file: BinaryIO
+    folder: Path
+    more: MoreFiles | None
     fields: dict[str, list[str]] = field(default_factory=dict)
+    paths: list[Path] = field(default_factory=list)
     has_file: bool = False
     complete: bool = False
+    _another: BinaryIO | None = None
     _name: str = ""
     _header: bytearray = field(default_factory=bytearray)
     _value: bytearray = field(default_factory=bytearray)
     _text: bytearray = field(default_factory=bytearray)
     _size: int = 0
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        self._close_another()
 
     def callbacks(self) -> MultipartCallbacks:
         return {
@@ -159,16 +183,37 @@ class _Reader:
             if self.has_file:
                 raise FormParserError("the field `file` comes twice")
             self.has_file = True
+        elif self.more and self._name.removesuffix("[]") == self.more.name:
+            self._open_another(self.more)
         self._text.clear()
+
+    def _open_another(self, more: MoreFiles) -> None:
+        if len(self.paths) == more.most:
+            message = f"{more.name}: at most {more.most} files are accepted."
+            raise ApiError(400, "too_many_files", message, param=more.name)
+        self.paths.append(self.folder / f"{more.name}-{len(self.paths)}")
+        self._another = self.paths[-1].open("wb")
+
+    def _close_another(self) -> None:
+        if self._another:
+            self._another.close()
+            self._another = None
 
     def _content(self, data: bytes, start: int, end: int) -> None:
         if self._name == "file":
             self.file.write(data[start:end])
+        elif self.more and self._another:
+            if self._another.tell() + end - start > self.more.limit:
+                message = f"{self.more.name}: a file is larger than {self.more.limit} bytes."
+                raise ApiError(413, "upload_too_large", message, param=self.more.name)
+            self._another.write(data[start:end])
         else:
             self._add(self._text, data[start:end])
 
     def _end(self) -> None:
-        if self._name != "file" and self._text.strip():  # an empty field is one left out
+        if self._another:
+            self._close_another()
+        elif self._name != "file" and self._text.strip():  # an empty field is one left out
             text = self._text.decode(errors="replace")
             self.fields.setdefault(self._name, []).append(text)
 

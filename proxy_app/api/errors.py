@@ -23,7 +23,7 @@ _HTTP_CODES = {
 }
 
 
-_API_PATH = re.compile(r"/(v1|api|metrics)(/|$)")
+_API_PATH = re.compile(r"/(v1|api|metrics|asr)(/|$)")
 
 
 def is_api(path: str) -> bool:

@@ -33,7 +33,7 @@ from proxy_app.telemetry.account import KEY
 _OPEN = frozenset({"health.livez", "health.readyz", "login.login", "login.claim", "web.static"})
 _OWN_TOKEN = frozenset({"login.login", "login.claim", "login.logout"})
 """Forms, which bring their token as a field: the views look at it."""
-_FOR_KEYS = frozenset({"openai_v1", "openai_llm", "openai_speech", "audio", "metrics"})
+_FOR_KEYS = frozenset({"asr", "openai_v1", "openai_llm", "openai_speech", "audio", "metrics"})
 """The blueprints that programs use with a key."""
 _LISTS = frozenset({"/v1/models", "/v1/models/<path:model>", "/v1/audio/models",
                     "/v1/audio/voices"})  # fmt: skip
@@ -267,7 +267,8 @@ def _turn_away() -> Response:
     of_script = request.headers.get("Sec-Fetch-Mode", "navigate") != "navigate"
     if is_api(request.path) or of_script or request.method not in ("GET", "HEAD"):
         # No challenge that browsers know: they would ask for a password in a window of their own.
-        headers = {"WWW-Authenticate": 'Session realm="Spark Speech"'}
+        kind = "Bearer" if _is_for_keys() else "Session"
+        headers = {"WWW-Authenticate": f'{kind} realm="Spark Speech"'}
         raise ApiError(message, status=401, code="login_needed", headers=headers)
     query = request.query_string.decode("ascii", errors="replace")
     target = quote(request.path) + (f"?{query}" if query else "")

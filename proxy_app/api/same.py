@@ -8,8 +8,9 @@ from typing import cast
 
 from flask import request
 
+from proxy_app.api.fields import sent
 from proxy_app.api.guard import api_key
-from proxy_app.api.uploads import SpoolFile
+from proxy_app.api.uploads import SpoolingRequest
 from proxy_app.errors import BadRequestError
 from proxy_app.running import Ticket
 from proxy_app.running.running import MOST_DESERTED
@@ -44,20 +45,13 @@ def ticket() -> Ticket:
 def content_hash() -> str:
     """Of everything that decides what is done; a file's name does not, nor what it says to be."""
     rule = request.url_rule
-    files = [
-        (name, cast(SpoolFile, file.stream).digest)
-        for name, file in request.files.items(multi=True)
-    ]
-    return _hash(
-        [
-            rule.rule if rule else request.path,
-            *(sorted(pairs, key=_name) for pairs in (_texts(), files)),
-        ]
-    )
+    address = rule.rule if rule else request.path
+    recordings = cast(SpoolingRequest, request).digests
+    return _hash([address, sorted(_texts(), key=_name), sorted(recordings, key=_name)])
 
 
 def _texts() -> list[tuple[str, str]]:
-    return [*request.args.items(multi=True), *request.form.items(multi=True)]
+    return [*request.args.items(multi=True), *sent().items(multi=True)]
 
 
 def _name(pair: tuple[str, str]) -> str:

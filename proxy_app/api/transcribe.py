@@ -17,15 +17,17 @@ from flask import request
 from proxy_app.api.relay import Relay, while_connected
 from proxy_app.api.same import HEADER, ticket
 from proxy_app.api.uploads import SpoolingRequest
-from proxy_app.errors import DO_NOT_RETRY, RETRY_IN_A_MINUTE, RETRY_SOON, ApiError
-from proxy_app.gateway import Gateway, current
+from proxy_app.errors import DO_NOT_RETRY, RETRY_SOON, ApiError
+from proxy_app.gateway import current
 from proxy_app.running import Follower, LostError, OtherContentError, Task
-from proxy_app.services import Route, routes
 from proxy_app.speech import Transcript
 from proxy_app.telemetry import Account, Cost
 from proxy_app.telemetry.account import KEY
+from proxy_app.transcribing.asking import routes_for
 from proxy_app.transcribing.attempts import Attempts
 from proxy_app.upstreams import End, Event, Options, Progress, Tell
+
+_LONGEST_WARNING = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +39,13 @@ class Served:
     """The services, as x-served-by names them."""
     answer: dict[str, Any]
     """What they answered besides, for what a transcript has no place for."""
+
+    @property
+    def warnings(self) -> str:
+        """What had no effect, as a header has it; empty for nothing."""
+        told = self.answer.get("warnings")
+        said = " ".join(str(one) for one in told) if isinstance(told, list) else ""
+        return "".join(it if " " <= it <= "~" else "?" for it in said[:_LONGEST_WARNING])
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +108,7 @@ class _Shared:
         self._is_closed = False
         self._joined_at = time.monotonic()
         try:
-            self._routes = _routes(self._gateway, speakers=speakers)
+            self._tiers = routes_for(self._gateway, options, speakers=speakers)
             self._ticket = ticket()
             self._follower = self._join()
         except BaseException:
@@ -176,7 +185,7 @@ class _Shared:
         self._cost = Cost()
         release = self._let_files_go
         attempts = Attempts(
-            self._gateway, self._routes, self._options, self._spool_path("audio.wav"), release,
+            self._gateway, self._tiers, self._options, self._spool_path("audio.wav"), release,
             cost=self._cost, speakers=self._speakers,
         )  # fmt: skip
         upload, streamed = self._upload, self._streamed
@@ -186,19 +195,6 @@ class _Shared:
             cost=self._cost,
             release=release,
         )
-
-
-def _routes(gateway: Gateway, *, speakers: bool) -> tuple[Route, ...]:
-    """At least one: a file that nobody can work on is not decoded."""
-    found = routes(gateway.registry.read(), speakers=speakers)
-    if not found:
-        raise ApiError(
-            "No speech service is registered. The gateway's page says how to register one.",
-            status=503,
-            code="no_service",
-            headers=RETRY_IN_A_MINUTE,
-        )
-    return found
 
 
 def _lost() -> ApiError:

@@ -1,10 +1,9 @@
-"""Multipart uploads that go to disk as they arrive, and the fields beside them."""
+"""Uploads that go to disk as they arrive."""
 
 from __future__ import annotations
 
 import hashlib
 import io
-import math
 import os
 import time
 from pathlib import Path
@@ -12,13 +11,13 @@ from threading import BoundedSemaphore
 from typing import IO, TYPE_CHECKING, cast
 
 from flask import Flask, Request, current_app, request
+from werkzeug.datastructures import MultiDict
 from werkzeug.exceptions import RequestEntityTooLarge
-from werkzeug.formparser import FormDataParser
 
+from proxy_app.api.forms import FormParser, Spooled
 from proxy_app.errors import RETRY_SOON, ApiError, BadRequestError, TooLargeError
 from proxy_app.gateway import current
-from proxy_app.speech import language_code
-from proxy_app.upstreams import Options
+from proxy_app.speech import MOST_KNOWN
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIEnvironment
@@ -26,18 +25,17 @@ if TYPE_CHECKING:
 TEXT_BYTES = 256 * 1024
 """All text fields of a form together."""
 PARTS = 100
-_MOST_SPEAKERS = 50
-_LONGEST_PROMPT = 10_000
-_MOST_KEYWORDS = 100
-_LONGEST_KEYWORD = 100
+REFERENCES = "known_speaker_references"
+"""A field of texts that are too long for memory: recordings in base64."""
+_SPOOLED = {REFERENCES: Spooled(MOST_KNOWN, 8 * 1024 * 1024)}
 _YIELD_BYTES = 1024 * 1024
 _PIECE = 64 * 1024
-_TRUE = ("true", "1", "yes", "on")
-_HOW = "Send multipart/form-data with the recording in the field `file`."
 
 
 class SpoolingRequest(Request):
     """A request whose files are written to the spool folder, whatever their size."""
+
+    form_data_parser_class = FormParser
 
     def __init__(self, environ: WSGIEnvironment, *, populate_request: bool = True) -> None:
         super().__init__(environ, populate_request=populate_request)
@@ -46,6 +44,25 @@ class SpoolingRequest(Request):
         self._paths: list[Path] = []
         self._place: BoundedSemaphore | None = None
         self._kept = False
+        self._fields: MultiDict[str, str] | None = None
+        self.other_digests: list[tuple[str, str]] = []
+        """Names, and SHA-256s, of recordings that did not come as files of a form."""
+
+    @property
+    def fields(self) -> MultiDict[str, str]:
+        """What was sent beside the recording: the form's fields, unless others were put here."""
+        return self.form if self._fields is None else self._fields
+
+    @fields.setter
+    def fields(self, fields: MultiDict[str, str]) -> None:
+        self._fields = fields
+
+    @property
+    def digests(self) -> list[tuple[str, str]]:
+        """The names of all recordings that were sent, and their SHA-256s."""
+        files = self.files.items(multi=True)
+        of_files = [(name, cast(SpoolFile, file.stream).digest) for name, file in files]
+        return of_files + self.other_digests
 
     def take_place(self) -> None:
         """Count as one of the uploads that this worker takes at the same time.
@@ -68,10 +85,13 @@ class SpoolingRequest(Request):
         self._uploads.append(SpoolFile(path, hashed=True))
         return cast(IO[bytes], self._uploads[-1])
 
-    def make_form_data_parser(self) -> FormDataParser:
-        """As werkzeug's, but a broken body is an error and not an empty form."""
+    def make_form_data_parser(self) -> FormParser:
+        """One that knows the bounds, and which texts go to disk; a broken body is an error."""
         parser = super().make_form_data_parser()
+        assert isinstance(parser, FormParser)
         parser.silent = False
+        parser.text_bytes, parser.most_parts = TEXT_BYTES, PARTS
+        parser.spooled = _SPOOLED
         return parser
 
     def spool_path(self, name: str) -> Path:
@@ -134,30 +154,30 @@ def init_app(app: Flask, max_upload_bytes: int) -> None:
     """Bound what a request may send, and remove its files when it is over."""
     app.request_class = SpoolingRequest
     app.config["MAX_CONTENT_LENGTH"] = max_upload_bytes
-    app.config["MAX_FORM_MEMORY_SIZE"] = TEXT_BYTES
-    app.config["MAX_FORM_PARTS"] = PARTS
+    app.config["MAX_FORM_MEMORY_SIZE"] = TEXT_BYTES  # of forms that are no multipart
     app.before_request(_refuse_at_the_door)
     app.teardown_request(_leave)
 
 
-def uploaded_file() -> Path:
-    """The path of the upload in the field `file`, on disk.
+def uploaded_file(name: str = "file") -> Path:
+    """The path of the upload in that field, on disk.
 
     Raises:
         ApiError: there is none, the body is no multipart form, or it is over a limit.
     """
-    _parse_form()
-    uploads = request.files.getlist("file")
+    how = f"Send multipart/form-data with the recording in the field `{name}`."
+    _parse_form(how)
+    uploads = request.files.getlist(name)
     if not uploads:
-        if "file" in request.form:
+        if name in request.form:
             raise BadRequestError(
-                f"`file` was sent as text: it needs a file name. {_HOW}",
-                param="file",
+                f"`{name}` was sent as text: it needs a file name. {how}",
+                param=name,
                 code="missing_file",
             )
-        raise BadRequestError(f"`file` is missing. {_HOW}", param="file", code="missing_file")
+        raise BadRequestError(f"`{name}` is missing. {how}", param=name, code="missing_file")
     if len(uploads) > 1:
-        raise BadRequestError("Send one `file` per request.", param="file")
+        raise BadRequestError(f"Send one `{name}` per request.", param=name)
     file = cast(SpoolFile, uploads[0].stream)
     file.close()  # an open file keeps its space on the disk when it is removed
     return Path(file.name)
@@ -197,127 +217,26 @@ def _expect_body(mimetype: str, how: str) -> None:
         )
 
 
-def _parse_form() -> None:
-    _expect_body("multipart/form-data", _HOW)
+def _parse_form(how: str) -> None:
+    _expect_body("multipart/form-data", how)
     cast(SpoolingRequest, request).take_place()
     try:
         request.form  # noqa: B018 - werkzeug parses on first use
     except RequestEntityTooLarge:
-        raise _too_large() from None
+        raise too_large() from None
     except ValueError:
         raise BadRequestError(
-            f"The multipart body is malformed. {_HOW}", code="broken_body"
+            f"The multipart body is malformed. {how}", code="broken_body"
         ) from None
 
 
-def _too_large() -> ApiError:
+def too_large() -> ApiError:
+    """The error of a form, or of what stands for one, that is over a limit."""
     limit = current_app.config["MAX_CONTENT_LENGTH"]
     return TooLargeError(
         f"The request is over a limit: {limit} bytes in all, {PARTS} parts, {TEXT_BYTES} bytes of "
         "text."
     )
-
-
-def options(*, words: bool = False, translate: bool = False) -> Options:
-    """The transcription's, or the translation's, options in the form.
-
-    Raises:
-        BadRequestError: naming the field.
-    """
-    num, low, high = (_speakers(name) for name in ("num_speakers", "min_speakers", "max_speakers"))
-    if low is not None and high is not None and low > high:
-        raise BadRequestError(
-            f"min_speakers={low} is more than max_speakers={high}.", param="min_speakers"
-        )
-    if num is not None and not (low or num) <= num <= (high or num):
-        raise BadRequestError(
-            f"num_speakers={num} is not between min_speakers and max_speakers.",
-            param="num_speakers",
-        )
-    prompt = request.form.get("prompt", "")
-    if len(prompt) > _LONGEST_PROMPT:
-        raise BadRequestError(
-            f"The prompt has {len(prompt)} characters; at most {_LONGEST_PROMPT} are accepted.",
-            param="prompt",
-        )
-    return Options(
-        language=_language("language", request.form.get("language", "")),
-        prompt=prompt,
-        languages=_languages(),
-        keywords=_keywords(),
-        temperature=_temperature(),
-        translate=translate,
-        num_speakers=num,
-        min_speakers=low,
-        max_speakers=high,
-        words=words,
-    )
-
-
-def flag(name: str) -> bool:
-    """Whether a field of the form says yes."""
-    return request.form.get(name, "").strip().lower() in _TRUE
-
-
-def _speakers(name: str) -> int | None:
-    text = request.form.get(name, "").strip()
-    if not text:
-        return None
-    if not (text.isascii() and text.isdecimal() and 1 <= int(text[:9]) <= _MOST_SPEAKERS):
-        raise BadRequestError(
-            f"{name}={text[:40]!r}: expected a whole number from 1 to {_MOST_SPEAKERS}.", param=name
-        )
-    return int(text)
-
-
-def values(name: str) -> list[str]:
-    """A field that may come several times, with brackets, as OpenAI's SDKs send an array, or not.
-
-    What is joined by commas counts as several, too.
-    """
-    sent = request.form.getlist(f"{name}[]") + request.form.getlist(name)
-    return [value.strip() for text in sent for value in text.split(",") if value.strip()]
-
-
-def _language(name: str, text: str) -> str | None:
-    if text.strip().lower() in ("", "auto"):
-        return None
-    code = language_code(text)
-    if code is None:
-        raise BadRequestError(
-            f"{name}={text[:40]!r} is not known: send a code (en), a tag (en-US) or an English "
-            "name (English), or leave it out and the language is detected.",
-            param=name,
-        )
-    return code
-
-
-def _languages() -> tuple[str, ...]:
-    found = (_language("languages", text) for text in values("languages"))
-    return tuple(dict.fromkeys(code for code in found if code))
-
-
-def _keywords() -> tuple[str, ...]:
-    keywords = tuple(values("keywords") + values("hotwords"))
-    if len(keywords) > _MOST_KEYWORDS or any(len(word) > _LONGEST_KEYWORD for word in keywords):
-        raise BadRequestError(
-            f"At most {_MOST_KEYWORDS} keywords of {_LONGEST_KEYWORD} characters are accepted.",
-            param="keywords",
-        )
-    return keywords
-
-
-def _temperature() -> float:
-    text = request.form.get("temperature", "").strip() or "0"
-    try:
-        temperature = float(text)
-    except ValueError:
-        temperature = math.nan
-    if not 0 <= temperature <= 1:
-        raise BadRequestError(
-            f"temperature={text[:40]!r}: expected a number from 0 to 1.", param="temperature"
-        )
-    return temperature
 
 
 def _refuse_at_the_door() -> None:

@@ -67,6 +67,23 @@ def test_a_key_opens_what_programs_use_as_bearer_and_as_basics_password(
     assert client.get(path, base_url=ELSEWHERE).status_code == 401
 
 
+@pytest.mark.parametrize("path", ["/asr", "/v1/audio/transcriptions", "/v1/audio/translations"])
+def test_a_key_as_basics_password_opens_what_takes_recordings(
+    gateway: Gateway, client: FlaskClient, path: str
+) -> None:
+    key, _ = gateway.keys.make("speakr", per_minute=1)
+    turned_away = client.post(path, base_url=ELSEWHERE)
+    assert turned_away.status_code == 401
+    assert turned_away.headers["WWW-Authenticate"].startswith("Bearer ")
+    assert turned_away.get_json()["error"]["type"] == "invalid_request_error"
+    wrong = client.post(path, base_url=ELSEWHERE, headers=basic(f"{key}x"))
+    assert (wrong.status_code, wrong.get_json()["error"]["code"]) == (401, "invalid_api_key")
+    first, second = (client.post(path, base_url=ELSEWHERE, headers=basic(key)) for _ in range(2))
+    assert first.status_code == 411  # let in, and nothing was sent
+    assert (second.status_code, second.get_json()["error"]["code"]) == (429, "rate_limit_exceeded")
+    assert "Retry-After" in second.headers
+
+
 @pytest.mark.parametrize("path", ["/", "/settings", "/api/jobs", "/api/keys", "/api/services"])
 def test_a_key_opens_nothing_else(gateway: Gateway, client: FlaskClient, path: str) -> None:
     key, _ = gateway.keys.make("openwebui")

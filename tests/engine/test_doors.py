@@ -13,7 +13,8 @@ import pytest
 from flask import Flask
 
 from images.whisperx.app.settings import EngineSettings
-from proxy_app.api.uploads import options
+from proxy_app.api.fields import options
+from proxy_app.api.uploads import SpoolingRequest
 from proxy_app.errors import BadRequestError
 from tests.engine.in_process import SPEAKERS, TRANSCRIPTIONS, client, upload
 from tests.engine.made_audio import silence
@@ -182,7 +183,9 @@ def test_the_speaker_fields_have_the_gateway_s_rules(
 ) -> None:
     answer = ask(tmp_path, files=upload(silence(1)), data=fields)
     assert (answer.json()["error"]["param"] if answer.is_error else None) == param
-    with Flask("gateway").test_request_context(method="POST", data=fields):
+    app = Flask("gateway")
+    app.request_class = SpoolingRequest
+    with app.test_request_context(method="POST", data=fields):
         if param is None:
             options()
             return

@@ -18,7 +18,7 @@ from images.whisperx.app.diarization import SpeakerCount
 from images.whisperx.app.engine import DIARIZATION, TRANSCRIPTION, Engine
 from images.whisperx.app.settings import EngineSettings
 from images.whisperx.app.transcription import Wish
-from images.whisperx.app.work import ConversationWork
+from images.whisperx.app.work import ConversationWork, Question
 from tests.engine.in_process import SPEAKERS, TRANSCRIPTIONS, by_hand, client, until, upload
 from tests.engine.made_audio import silence
 from tests.standins.engine_models import StandInTranscriber, make_engine
@@ -142,7 +142,7 @@ def test_speakers_come_window_by_window_unless_the_last_can_change_the_first(
         engine = make_engine(SETTINGS)
         async with client(engine, tmp_path / "spool"):
             recording = Recording(path, LONG_S)
-            made = ConversationWork(engine, recording, Wish(), count, told.append, words=False)
+            made = ConversationWork(engine, recording, Wish(), Question(count), told.append)
             lanes = made.steps()
             value_of(lanes[TRANSCRIPTION])
             assert not of(told, "speakers")

@@ -44,13 +44,20 @@ class Control:
         return self.playbook("control", *arguments, inventory=self.inventory, timeout=1500, **extra)
 
     def get(
-        self, path: str, *, scheme: str = "http", host: str = "localhost", password: str = ""
+        self,
+        path: str,
+        *,
+        scheme: str = "http",
+        host: str = "localhost",
+        password: str = "",
+        posted: dict[str, str] | None = None,
     ) -> tuple[int, str]:
         """Status and text of a request from the host itself, where alone it is published.
 
-        It brings the password, where it is given.
+        It brings the password, where it is given; what is to be posted goes as JSON.
         """
-        sent = {"Host": host}
+        sent = {"Host": host} | ({"Content-Type": "application/json"} if posted else {})
+        body = json.dumps(posted) if posted else None
         if password:
             basic = base64.b64encode(f"admin:{password}".encode()).decode()
             sent["Authorization"] = f"Basic {basic}"
@@ -59,8 +66,8 @@ class Control:
             "tls = sys.stdin.read() and ssl.create_default_context(cafile='/tmp/cert.pem')\n"
             f"c = h.HTTPSConnection('127.0.0.1', {PORT}, context=tls) if tls else"
             f" h.HTTPConnection('127.0.0.1', {PORT})\n"
-            f"c.request('GET', path, headers={sent!r}); a = c.getresponse()\n"
-            "print(a.status); print(a.read().decode())"
+            f"c.request({'POST' if posted else 'GET'!r}, path, {body!r}, {sent!r})\n"
+            "a = c.getresponse(); print(a.status); print(a.read().decode(errors='replace'))"
         )
         encoded = base64.b64encode(code.encode()).decode()
         program = f"import base64; exec(base64.b64decode('{encoded}'))"
@@ -167,6 +174,12 @@ def test_it_is_installed_from_nothing_and_shows_the_page(control: Control) -> No
     assert (status, "<html" in page) == (200, True)
     assert control.get("/readyz") == (503, "no service that tells speakers apart is registered\n\n")
     assert control.get("/livez", host="spark.local")[0] == 421
+
+
+def test_it_has_a_voice_where_no_server_has_one(control: Control) -> None:
+    text = {"model": "tts-1", "voice": "alloy", "input": "Hello.", "response_format": "wav"}
+    status, sound = control.get("/v1/audio/speech", password=PASSWORD, posted=text)
+    assert (status, sound[:4], len(sound) > 10_000) == (200, "RIFF", True)
 
 
 def test_its_page_is_for_who_has_the_password(control: Control) -> None:

@@ -3,9 +3,10 @@ lets them. For tests of what is around the models: queue, limits, states, errors
 
 from __future__ import annotations
 
+import math
 import threading
 from collections.abc import Callable, Collection, Generator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -15,12 +16,13 @@ from images.serving.heard import Chunk, Heard
 from images.serving.recording import Recording, Samples
 from images.serving.windows import Window
 from images.whisperx.app.diarization import SpeakerCount, Voices
+from images.whisperx.app.diarization.known import Matching
 from images.whisperx.app.diarization.linking import Linking
 from images.whisperx.app.engine import Engine
 from images.whisperx.app.settings import EngineSettings
 from images.whisperx.app.speech_map import FRAME, SpeechMap
 from images.whisperx.app.transcription import Wish
-from proxy_app.speech import Decoding, Token, Turn
+from proxy_app.speech import Decoding, Logprob, Token, Turn
 
 if TYPE_CHECKING:
     from images.whisperx.app.engine import LoadDiarizer, LoadTranscriber
@@ -29,6 +31,8 @@ TOKENS = (Token(" Good", 0.1, 0.3), Token(" morning.", 0.3, 0.6), Token(" Hello.
 TURNS = (Turn(0.0, 0.65, "B"), Turn(0.65, 1.0, "A"))
 
 LINKING = Linking(needed=((0.0, 0.5),), margin=0.1, sure=0.9, brief_s=0.0, brief=1.0)
+
+MATCHING = Matching(needed=((0.0, 0.5, 0.1),))
 
 
 def hears_speech(samples: Samples) -> NDArray[np.float32]:
@@ -90,6 +94,20 @@ class StandInTranscriber:
         (heard,) = self.hear([chunk], [samples], language, wish)
         return heard
 
+    def weigh(
+        self,
+        heard: Heard,
+        samples: Samples,  # noqa: ARG002
+        language: str,  # noqa: ARG002
+        wish: Wish,  # noqa: ARG002
+    ) -> Heard:
+        """See `Transcriber`: each word is a token of its own, half as likely as not."""
+        tokens = (
+            replace(token, logprobs=(Logprob(token.text.encode(), math.log(0.5)),))
+            for token in heard.tokens
+        )
+        return replace(heard, tokens=tuple(tokens))
+
     def encode(self, text: str) -> tuple[int, ...]:
         """See `Transcriber`."""
         return tuple(range(len(text.split())))
@@ -109,6 +127,8 @@ class StandInDiarizer:
 
     name: str = "stand-in"
     linking: Linking = LINKING
+    matching: Matching | None = MATCHING
+    embedding_model: str = "stand-in@1"
     counts: list[SpeakerCount] = field(default_factory=list)
 
     def listen(

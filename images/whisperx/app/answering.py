@@ -23,19 +23,35 @@ from starlette.types import Receive, Scope, Send
 from images.serving import errors
 from images.serving.app import CLIENT_GONE, hung_up
 from images.serving.errors import ApiError
-from images.serving.forms import CommonFields, check_fields, read_form
+from images.serving.forms import CommonFields, MoreFiles, check_fields, read_form
 from images.serving.models import RETRY_AFTER_S
 from images.serving.recording import Recording
 from images.serving.scheduling import Job, Unwanted
 from images.whisperx.app.engine import Engine
 from images.whisperx.app.preflight import available_memory, refuse_what_cannot_fit
 from images.whisperx.app.work import Line, Tell, Work
+from proxy_app.speech import MOST_KNOWN, REFERENCE_S, REFERENCE_SLACK_S
 
 log = logging.getLogger(__name__)
 
 F = TypeVar("F", bound=CommonFields)
-Plan = Callable[[F], Callable[[Recording, Tell], Work]]
-"""Checks a request's fields and says what is to be done with its audio."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sounds:
+    """The decoded audio of a request: the recording, and references of known speakers' voices."""
+
+    recording: Recording
+    references: tuple[Recording, ...]
+
+
+Make = Callable[[Sounds, Tell], Work]
+Plan = Callable[[F, int], Make]
+"""Checks a request's fields, given the number of references, and says what is to be done with its
+audio."""
+
+REFERENCES = MoreFiles("known_speaker_references", MOST_KNOWN, 8 * 1024 * 1024)
+"""10 s are 0.3 MB as the gateway sends them, and 4 MB in the highest quality that there is."""
 
 PROBE_HEADER = "x-speech-probe"
 """A request with it is no use of the models: it neither loads them nor keeps them loaded."""
@@ -115,17 +131,18 @@ async def _admit(
     stack.enter_context(engine.upload())
     folder = stack.enter_context(tempfile.TemporaryDirectory(dir=spool))
     limit = settings.max_upload_bytes
-    form = await read_form(request, Path(folder), limit, "ENGINE_MAX_UPLOAD_BYTES")
+    form = await read_form(request, Path(folder), limit, "ENGINE_MAX_UPLOAD_BYTES", REFERENCES)
     engine.gpu.refuse_if_lost()  # the upload may have taken minutes
     fields = check_fields(kind, form.fields)
-    make_work = plan(fields)
+    make_work = plan(fields, len(form.more))
     stack.enter_context(engine.place())  # from now on nothing is unloaded
     gone = asyncio.create_task(hung_up(request))
     stack.callback(gone.cancel)
     duration_s = await engine.decoder.decode(form.file, gone)
     lines: deque[Line] = deque()
     tell = lines.append if fields.stream else _nobody_listens
-    work = make_work(Recording(form.file, duration_s), tell)
+    references = [await _decode_reference(engine, file, gone) for file in form.more]
+    work = make_work(Sounds(Recording(form.file, duration_s), tuple(references)), tell)
     counts = PROBE_HEADER not in request.headers
     if not counts and engine.lacks(work.lanes):
         message = "The models are not loaded, and a probe does not load them."
@@ -136,6 +153,18 @@ async def _admit(
     return Admitted(
         request.url.path, engine, job, work, gone, counts, streamed=fields.stream, lines=lines
     )
+
+
+async def _decode_reference(engine: Engine, file: Path, gone: asyncio.Future[None]) -> Recording:
+    shortest_s, longest_s = REFERENCE_S[0] - REFERENCE_SLACK_S, REFERENCE_S[1] + REFERENCE_SLACK_S
+    param = REFERENCES.name
+    duration_s = await engine.decoder.decode(file, gone, param=param, longest_s=longest_s)
+    if duration_s < shortest_s:
+        message = (
+            f"A reference is {duration_s:.1f} s long; at least {REFERENCE_S[0]:g} s are needed."
+        )
+        raise ApiError(400, "audio_too_short", message, param=param)
+    return Recording(file, duration_s)
 
 
 class StreamedAnswer(Response):

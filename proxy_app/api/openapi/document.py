@@ -16,7 +16,7 @@ from proxy_app.api.openapi import shapes
 from proxy_app.api.openapi.operations import OPERATIONS, Fields, Operation, Schema
 
 _VARIABLE = re.compile(r"<(?:(\w+)(?:\(([^)]*)\))?:)?(\w+)>")
-_PAGES = re.compile(r"/(api|v1|livez|readyz|metrics)(/|$)")
+_PAGES = re.compile(r"/(api|v1|livez|readyz|metrics|asr)(/|$)")
 _TYPES: dict[type, str] = {
     str: "string", bool: "boolean", int: "integer", dict: "object", list: "array"
 }  # fmt: skip
@@ -95,7 +95,11 @@ def _operation(
     if operation.json is not None:
         shown["requestBody"] = {"required": True, "content": {_JSON: {"schema": operation.json}}}
     if operation.upload is not None:
-        schema = {"type": "object", "properties": operation.upload, "required": ["file"]}
+        schema = {
+            "type": "object",
+            "properties": operation.upload,
+            "required": [next(iter(operation.upload))],
+        }
         content = {"multipart/form-data": {"schema": schema}}
         shown["requestBody"] = {"required": True, "content": content}
     return shown

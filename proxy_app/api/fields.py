@@ -1,0 +1,164 @@
+"""The fields beside a recording, checked: what is wrong is refused by name."""
+
+from __future__ import annotations
+
+import math
+from typing import cast
+
+from flask import request
+from werkzeug.datastructures import MultiDict
+
+from proxy_app.api.chunking import chunking_strategy
+from proxy_app.api.uploads import SpoolingRequest
+from proxy_app.errors import BadRequestError
+from proxy_app.speech import Times, language_code
+from proxy_app.upstreams import Options
+
+_MOST_SPEAKERS = 50
+_LONGEST_PROMPT = 10_000
+_MOST_KEYWORDS = 100
+_LONGEST_KEYWORD = 100
+_YES = ("true", "1", "yes", "on")
+_NO = ("false", "0", "no", "off", "", "null", "none")
+
+
+def sent() -> MultiDict[str, str]:
+    """The request's fields, however they came."""
+    return cast(SpoolingRequest, request).fields
+
+
+def options(*, words: bool = False, translate: bool = False, times: Times = Times.NONE) -> Options:
+    """The transcription's, or the translation's, options among the fields.
+
+    Raises:
+        BadRequestError: naming the field.
+    """
+    num, low, high = (_speakers(name) for name in ("num_speakers", "min_speakers", "max_speakers"))
+    if low is not None and high is not None and low > high:
+        raise BadRequestError(
+            f"min_speakers={low} is more than max_speakers={high}.", param="min_speakers"
+        )
+    language, languages = _language("language", sent().get("language", "")), _languages()
+    if language and languages and language not in languages:
+        raise BadRequestError(
+            f"language={language} is not among languages={','.join(languages)}: send one of them.",
+            param="languages",
+        )
+    if num is not None and not (low or num) <= num <= (high or num):
+        raise BadRequestError(
+            f"num_speakers={num} is not between min_speakers and max_speakers.",
+            param="num_speakers",
+        )
+    return Options(
+        language=language,
+        prompt=_prompt(),
+        languages=languages,
+        keywords=_keywords(),
+        temperature=_temperature(),
+        translate=translate,
+        chunking_strategy=chunking_strategy(sent()),
+        num_speakers=num,
+        min_speakers=low,
+        max_speakers=high,
+        words=words,
+        times=times,
+        model=sent().get("model", "").strip(),
+    )
+
+
+def flag(name: str) -> bool:
+    """Whether a field says yes.
+
+    Raises:
+        BadRequestError: it says neither yes nor no.
+    """
+    text = sent().get(name, "").strip().lower()
+    if text not in _YES + _NO:
+        raise BadRequestError(f"{name}={text[:40]!r}: expected true or false.", param=name)
+    return text in _YES
+
+
+def _prompt() -> str:
+    """As OpenAI calls it, or as whisper-asr-webservice does."""
+    name = "prompt" if sent().get("prompt") else "initial_prompt"
+    prompt = sent().get(name, "")
+    if len(prompt) > _LONGEST_PROMPT:
+        raise BadRequestError(
+            f"The prompt has {len(prompt)} characters; at most {_LONGEST_PROMPT} are accepted.",
+            param=name,
+        )
+    return prompt
+
+
+def _speakers(name: str) -> int | None:
+    text = sent().get(name, "").strip()
+    if not text:
+        return None
+    if not (text.isascii() and text.isdecimal() and 1 <= int(text[:9]) <= _MOST_SPEAKERS):
+        raise BadRequestError(
+            f"{name}={text[:40]!r}: expected a whole number from 1 to {_MOST_SPEAKERS}.", param=name
+        )
+    return int(text)
+
+
+def choice(name: str, choices: tuple[str, ...], default: str) -> str:
+    """One of several words.
+
+    Raises:
+        BadRequestError: it is another one.
+    """
+    text = sent().get(name, "").strip() or default
+    if text not in choices:
+        listed = ", ".join(choices)
+        raise BadRequestError(f"{name}={text[:40]!r}: expected one of {listed}.", param=name)
+    return text
+
+
+def values(name: str) -> list[str]:
+    """A field that may come several times, with brackets, as OpenAI's SDKs send an array, or not.
+
+    What is joined by commas counts as several, too.
+    """
+    texts = sent().getlist(f"{name}[]") + sent().getlist(name)
+    return [value.strip() for text in texts for value in text.split(",") if value.strip()]
+
+
+def _language(name: str, text: str) -> str | None:
+    if text.strip().lower() in ("", "auto"):
+        return None
+    code = language_code(text)
+    if code is None:
+        raise BadRequestError(
+            f"{name}={text[:40]!r} is not known: send a code (en), a tag (en-US) or an English "
+            "name (English), or leave it out and the language is detected.",
+            param=name,
+        )
+    return code
+
+
+def _languages() -> tuple[str, ...]:
+    found = (_language("languages", text) for text in values("languages"))
+    return tuple(dict.fromkeys(code for code in found if code))
+
+
+def _keywords() -> tuple[str, ...]:
+    keywords = tuple(values("keywords") + values("hotwords"))
+    if len(keywords) > _MOST_KEYWORDS or any(len(word) > _LONGEST_KEYWORD for word in keywords):
+        raise BadRequestError(
+            f"At most {_MOST_KEYWORDS} keywords of {_LONGEST_KEYWORD} characters are accepted.",
+            param="keywords",
+        )
+    return keywords
+
+
+def _temperature() -> float:
+    text = sent().get("temperature", "").strip() or "0"
+    try:
+        temperature = float(text)
+    except ValueError:
+        temperature = math.nan
+    if not 0 <= temperature <= 1:
+        raise BadRequestError(
+            f"temperature={text[:40]!r}: expected a number from 0 to 1.", param="temperature"
+        )
+    return temperature
