@@ -82,7 +82,7 @@ class Client:
             time_limit(service, timeout_s),
             _failures(service),
             # Nobody there is told from nobody who answers: the limit above comes after this.
-            self._ask(service, path, Timeout(timeout_s / 2, timeout_s)) as response,
+            self._ask(service, path, _waits(timeout_s / 2, timeout_s)) as response,
         ):
             return response.status, _json(_read(service, response))
 
@@ -197,7 +197,7 @@ class Client:
         Raises:
             UnavailableError: the service cannot be reached or breaks off, here or in the block.
         """
-        timeout = Timeout(CONNECT_S, idle_s)
+        timeout = _waits(CONNECT_S, idle_s)
         with _failures(service), body.open("rb") as file:
             length = os.fstat(file.fileno()).st_size
             headers = {**headers, "Content-Length": str(length)}
@@ -214,7 +214,7 @@ class Client:
         **more: str,
     ) -> AbstractContextManager[BaseHTTPResponse]:
         headers = {"Content-Type": kind, "Content-Length": str(len(body)), **more}
-        return self._ask(service, path, Timeout(CONNECT_S, limit_s), headers, body)
+        return self._ask(service, path, _waits(CONNECT_S, limit_s), headers, body)
 
     @contextmanager
     def _ask(
@@ -295,6 +295,14 @@ def time_limit(
         raise TimeLimitError(service.name, message) from None
     finally:
         timer.close()
+
+
+def _waits(connect_s: float, idle_s: float) -> Timeout:
+    """How long to wait for a connection, and then for each piece.
+
+    By name: the first of urllib3's own limits is one on both together.
+    """
+    return Timeout(connect=connect_s, read=idle_s)
 
 
 @contextmanager

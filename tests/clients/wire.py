@@ -73,7 +73,7 @@ class _Connection:
             method, path, _version = line.split()
             headers = http.client.parse_headers(sent)
             body = _body(sent, headers)
-            answer = http.client.HTTPResponse(_Read(answered), method=method)  # type: ignore[arg-type]
+            answer = http.client.HTTPResponse(_Read(answered), method=method)
             try:
                 answer.begin()
                 content = answer.read()
