@@ -82,9 +82,10 @@ def recording_in_json() -> Path:
     data = memoryview(_object(given.input_audio, _Audio, "input_audio").data)
     if bytes(data[:1]) != b'"':
         raise BadRequestError(f"`{_DATA}` is to be a text. {HOW}", param=_DATA, code="missing_file")
-    with SpoolFile(recording) as upload:
+    with SpoolFile(recording, hashed=True) as upload:
         for piece in _decoded(data[1:-1]):
             upload.write(piece)
+    spooled.other_digests.append(("input_audio", upload.digest))
     body.unlink()  # the disk is needed
     return recording
 

@@ -273,8 +273,9 @@ def test_a_full_disk_is_said(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) ->
     class FullDisk(uploads.SpoolFile):
         """Every write to this device fails as on a full disk."""
 
-        def __init__(self, _path: Path) -> None:
-            super().__init__(Path("/dev/full"), "r+")
+        def __init__(self, path: Path, *, hashed: bool = False) -> None:
+            path.symlink_to("/dev/full")
+            super().__init__(path, "r+", hashed=hashed)
 
     monkeypatch.setattr(uploads, "SpoolFile", FullDisk)
     app = create_app({"SPEECH_STATE_DIR": str(tmp_path)})

@@ -12,6 +12,7 @@ from typing import Any
 from proxy_app.api import asr, hosts, jobs, keys, openai_speech, secrets, services
 from proxy_app.api.openapi import shapes
 from proxy_app.audio.encode import FORMATS
+from proxy_app.speech import LONGEST_NAME, MOST_KNOWN
 
 Schema = dict[str, Any]
 Fields = Mapping[str, type]
@@ -30,6 +31,20 @@ _UPLOAD: dict[str, Schema] = {
     "languages[]": {"type": "array", "items": _TEXT},
     "temperature": {"type": "number", "minimum": 0, "maximum": 1},
     "stream": _FLAG,
+}
+_KNOWN: dict[str, Schema] = {
+    "known_speaker_names[]": {
+        "type": "array",
+        "items": {"type": "string", "minLength": 1, "maxLength": LONGEST_NAME},
+        "maxItems": MOST_KNOWN,
+        "description": "People who may speak; a reference for each, in the same order.",
+    },
+    "known_speaker_references[]": {
+        "type": "array",
+        "items": _TEXT,
+        "maxItems": MOST_KNOWN,
+        "description": "Their voices alone, 2 to 10 s: data URLs, or files.",
+    },
 }
 _OPENAI: dict[str, Schema] = {
     "model": {"type": "string", "description": "Any; with `diarize` in it, speakers are told."},
@@ -142,12 +157,14 @@ OPERATIONS: dict[str, Operation] = {
     "GET /metrics": Operation(also={"text/plain": _TEXT}),
     "GET /api/openapi.json": Operation(dict[str, Any]),
     "POST /api/audio/transcribe-with-speakers": Operation(
-        shapes.Conversation, also={"application/x-ndjson": _TEXT}, upload=_UPLOAD
+        shapes.Conversation,
+        also={"application/x-ndjson": _TEXT},
+        upload={**_UPLOAD, **_KNOWN, "speaker_embeddings": _FLAG},
     ),
     "POST /v1/audio/transcriptions": Operation(
         shapes.Transcription,
         also={**_events(), "text/plain": _TEXT, "application/x-subrip": _TEXT, "text/vtt": _TEXT},
-        upload={**_UPLOAD, **_OPENAI},
+        upload={**_UPLOAD, **_OPENAI, **_KNOWN},
     ),
     "POST /v1/audio/translations": Operation(
         shapes.Transcription,

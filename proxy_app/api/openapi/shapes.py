@@ -216,6 +216,8 @@ class Conversation(TypedDict):
     speakers_detected: int
     segments: list[ConversationSegment]
     models: dict[str, str]
+    speaker_embeddings: NotRequired[dict[str, list[float]]]
+    embedding_model: NotRequired[str]
     warnings: NotRequired[list[str]]
 
 
