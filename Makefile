@@ -28,7 +28,7 @@ check: ## lint, types and unit tests
 	@$(DEV) tools/suites.py lint types unit
 
 test: ## everything
-	@$(PYTHON) tools/setup.py gateway engine ansible parakeet dev
+	@$(PYTHON) tools/setup.py gateway engine ansible parakeet dev clients litellm
 	@$(DEV) tools/suites.py
 
 gpu: ## what only a GPU can show: docs/gpu.md says what it needs

@@ -111,10 +111,18 @@ class Config:
     )
     places: int = setting(
         33,
-        "Requests that one service may have at the same time; the WhisperX server queues them "
-        "itself, short clips first.",
+        "Requests that a service for recordings may have at the same time, at most: one that says "
+        "in its /health how many it queues gets so many and one more, any other one. `places` of a "
+        "registration goes before.",
         minimum=1,
         maximum=256,
+    )
+    waiting: int = setting(
+        32,
+        "Requests that wait for a place in one service, in all workers together; one more gets 429 "
+        "at once.",
+        minimum=1,
+        maximum=10_000,
     )
     queue_deadline_s: float = setting(
         600.0,
@@ -180,6 +188,12 @@ class Config:
         "Seconds without a byte after which an answer that has begun is given up.",
         minimum=0.1,
         maximum=86_400,
+    )
+    llm_places: int = setting(
+        64,
+        "Requests that one language model's server may have at the same time; more wait.",
+        minimum=1,
+        maximum=10_000,
     )
     database_url: str | None = setting(
         None,

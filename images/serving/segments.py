@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from images.serving.heard import Heard
-from proxy_app.speech import Decoding, Segment, Token, Word
+from proxy_app.speech import Decoding, Logprob, Segment, Token, Word
 
 PAUSE_S = 1.0
 """A longer pause ends a segment."""
@@ -36,6 +36,7 @@ class _Spoken:
     start: float
     end: float
     decoding: Decoding
+    logprobs: tuple[Logprob, ...]
 
     @property
     def is_marked(self) -> bool:
@@ -100,13 +101,14 @@ class SegmentBuilder:
             text=spelt.strip(),
             words=tuple(Word(word.text.strip(), word.start, word.end) for word in words),
             decoding=replace(words[0].decoding, tokens=tuple(self._encode(spelt))),
+            logprobs=tuple(each for word in words for each in word.logprobs),
         )
 
 
 def _spoken(token: Token, heard: Heard) -> _Spoken:
     start = heard.chunk.start_s if token.start is None else token.start
     end = start if token.end is None else max(start, token.end)
-    return _Spoken(token.text, start, end, heard.decoding)
+    return _Spoken(token.text, start, end, heard.decoding, token.logprobs)
 
 
 def _is_long(words: Sequence[_Spoken]) -> bool:

@@ -144,7 +144,8 @@ class Worker(threading.Thread):
                 "max_seconds": self.diarizer.max_seconds,
             }
         job = self._current
-        shown |= {"busy": job is not None, "waiting": self._jobs.qsize(), "pid": os.getpid()}
+        shown |= {"busy": job is not None, "waiting": self._jobs.qsize()}
+        shown |= {"queue": self._settings.waiting, "pid": os.getpid()}
         if job is not None and self.diarizer is not None:
             done_s = min(job.seconds, job.steps * (self.diarizer.step_s or 0.0))
             shown["work"] = {"audio_s": round(job.seconds, 1), "done_s": round(done_s, 1)}

@@ -15,7 +15,15 @@ from werkzeug.datastructures import MultiDict
 from proxy_app.api.fields import choice, flag, options, sent
 from proxy_app.api.transcribe import Served, transcribe
 from proxy_app.api.uploads import SpoolingRequest, uploaded_file
-from proxy_app.speech import to_asr_embeddings, to_asr_json, to_asr_text, to_srt, to_tsv, to_vtt
+from proxy_app.speech import (
+    Times,
+    to_asr_embeddings,
+    to_asr_json,
+    to_asr_text,
+    to_srt,
+    to_tsv,
+    to_vtt,
+)
 
 bp = Blueprint("asr", __name__)
 
@@ -40,10 +48,17 @@ def asr() -> Response:
     speakers = (flag("diarize") or flag("enable_diarization")) and not translate
     words = flag("word_timestamps")
     wanted = replace(
-        options(words=words or output in _CUES, translate=translate),
+        options(words=words or output in _CUES, translate=translate, times=_times(output, words)),
         speaker_embeddings=speakers and flag("return_speaker_embeddings"),
     )
     return _render(transcribe(upload, wanted, speakers=speakers), output, words=words)
+
+
+def _times(output: str, words: bool) -> Times:
+    """Of what an answer has the times."""
+    if words:
+        return Times.WORDS
+    return Times.NONE if output == "txt" else Times.SEGMENTS
 
 
 def _fields() -> MultiDict[str, str]:
@@ -59,4 +74,6 @@ def _render(served: Served, output: str, *, words: bool) -> Response:
         text = render(served.transcript)
         response = Response(text, content_type=f"{mimetype}; charset=utf-8")
     response.headers["x-served-by"] = served.by
+    if warnings := served.warnings:
+        response.headers["x-speech-warnings"] = warnings
     return response

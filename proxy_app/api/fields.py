@@ -8,9 +8,10 @@ from typing import cast
 from flask import request
 from werkzeug.datastructures import MultiDict
 
+from proxy_app.api.chunking import chunking_strategy
 from proxy_app.api.uploads import SpoolingRequest
 from proxy_app.errors import BadRequestError
-from proxy_app.speech import language_code
+from proxy_app.speech import Times, language_code
 from proxy_app.upstreams import Options
 
 _MOST_SPEAKERS = 50
@@ -26,7 +27,7 @@ def sent() -> MultiDict[str, str]:
     return cast(SpoolingRequest, request).fields
 
 
-def options(*, words: bool = False, translate: bool = False) -> Options:
+def options(*, words: bool = False, translate: bool = False, times: Times = Times.NONE) -> Options:
     """The transcription's, or the translation's, options among the fields.
 
     Raises:
@@ -37,22 +38,31 @@ def options(*, words: bool = False, translate: bool = False) -> Options:
         raise BadRequestError(
             f"min_speakers={low} is more than max_speakers={high}.", param="min_speakers"
         )
+    language, languages = _language("language", sent().get("language", "")), _languages()
+    if language and languages and language not in languages:
+        raise BadRequestError(
+            f"language={language} is not among languages={','.join(languages)}: send one of them.",
+            param="languages",
+        )
     if num is not None and not (low or num) <= num <= (high or num):
         raise BadRequestError(
             f"num_speakers={num} is not between min_speakers and max_speakers.",
             param="num_speakers",
         )
     return Options(
-        language=_language("language", sent().get("language", "")),
+        language=language,
         prompt=_prompt(),
-        languages=_languages(),
+        languages=languages,
         keywords=_keywords(),
         temperature=_temperature(),
         translate=translate,
+        chunking_strategy=chunking_strategy(sent()),
         num_speakers=num,
         min_speakers=low,
         max_speakers=high,
         words=words,
+        times=times,
+        model=sent().get("model", "").strip(),
     )
 
 

@@ -7,7 +7,7 @@ from itertools import chain
 from flask import Blueprint, Response, request
 
 from proxy_app.gateway import Gateway, current
-from proxy_app.services import Route, routes
+from proxy_app.services import Needs, Route, each, routes
 
 bp = Blueprint("health", __name__)
 
@@ -23,7 +23,7 @@ def readyz() -> Response:
     """200 once conversations can be transcribed, else 503 and why not; `?verbose` lists all."""
     gateway = current()
     registered = gateway.registry.read()
-    found = routes(registered, speakers=True)
+    found = each(routes(registered, Needs(speakers=True)))
     unready = [_unready(gateway, route) for route in found]
     is_ready = [] in unready
     lines = ["ok"] if is_ready else list(chain(*unready))

@@ -1,7 +1,7 @@
 """known_speaker_names and known_speaker_references: people whom the client knows, as OpenAI has it.
 
 The references come as data URLs in text fields, megabytes long, or as files. They are on the disk
-already (`api/multipart`), and none is ever in memory as a whole.
+already (`api/forms`), and none is ever in memory as a whole.
 """
 
 from __future__ import annotations

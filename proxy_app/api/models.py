@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import groupby
 
 from proxy_app.api.speaking import tts_models, voices
 from proxy_app.gateway import Gateway
-from proxy_app.services import Health, Registered, Service, routes
+from proxy_app.services import Health, Needs, Registered, Service, each, routes
+from proxy_app.transcribing.asking import TELLS_SPEAKERS, TRANSCRIBES
 
 CREATED = 1_767_225_600
 """OpenAI's clients want a time of everything; of ours it says nothing."""
 OURS = "spark-speech"
-TRANSCRIBES = ("whisper-1", "gpt-4o-transcribe", "gpt-4o-mini-transcribe", "gpt-transcribe")
-TELLS_SPEAKERS = ("gpt-4o-transcribe-diarize",)
-"""The names that clients have built in: n8n and Speakr take no others."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,13 +53,22 @@ def _joined(same: Iterable[Model]) -> Model:
 
 def _transcription(registered: Registered, healths: dict[Service, Health]) -> Iterator[Model]:
     for names, speakers in ((TRANSCRIBES, False), (TELLS_SPEAKERS, True)):
-        found = routes(registered, speakers=speakers)
-        served_by = tuple(route.name for route in found)
-        if found:
+        served_by = _served_by(registered, Needs(speakers=speakers))
+        if served_by:
             yield from (Model(name, OURS, served_by) for name in names)
-        for route in found:
-            if len(route.services) == 1 and (model := _model_of(*route.services, healths)):
-                yield Model(model, OURS, (route.name,))
+    named: dict[str, list[Service]] = {}
+    for kind, api in (("asr", "parakeet"), ("speakers", "whisperx")):
+        for service in registered.ranked(kind, api):
+            if model := _model_of(service, healths):
+                named.setdefault(model, []).append(service)
+    for model, services in named.items():
+        yield Model(model, OURS, _served_by(registered, Needs(), services))
+
+
+def _served_by(
+    registered: Registered, needs: Needs, named: Collection[Service] = ()
+) -> tuple[str, ...]:
+    return tuple(route.name for route in each(routes(registered, needs, named)))
 
 
 def _speech(gateway: Gateway) -> Iterator[Model]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import logging
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Protocol
 
@@ -14,7 +14,7 @@ from proxy_app.audio.encode import Format, Sound, encoded, silence, smooth
 from proxy_app.errors import RETRY_IN_A_MINUTE, ApiError, BadRequestError
 from proxy_app.gateway import Gateway
 from proxy_app.routing import health_of, in_turn
-from proxy_app.services import Service, Speaking
+from proxy_app.services import QueueFullError, Service, Speaking, Tiers
 from proxy_app.services.health import READY
 from proxy_app.services.registry import ESPEAK
 from proxy_app.speech.aloud import is_speech
@@ -186,7 +186,7 @@ class Speech:
         if not parts:
             self._hand_on(sink, iter([silence(_SILENT_RATE, _NOTHING_S)]))
             return
-        failures: list[UpstreamError] = []
+        failures: list[UpstreamError | QueueFullError] = []
         without: list[Service] = []
         for route in in_turn(self._gateway, self._routes(), 0.0):
             self.by = route.name
@@ -200,11 +200,15 @@ class Speech:
                 log.warning("%s failed: %s", route.name, error)
                 if sink.told or isinstance(error, TimeLimitError):
                     break
+            except QueueFullError as error:
+                if not error.is_line_full:
+                    raise
+                failures.append(error)
         rejections = [error for error in failures if isinstance(error, RejectedTextError)]
         raise (rejections or failures or [self._no_voice(without)])[-1]
 
-    def _routes(self) -> tuple[Speaking, ...]:
-        """All that may be asked.
+    def _routes(self) -> Tiers[Speaking]:
+        """All that may be asked, eSpeak NG last.
 
         Who has better voices does not want to hear eSpeak NG's for a minute, and clients keep what
         they once got: it is asked where nothing else is there, or where its own voice is wanted.
@@ -212,7 +216,11 @@ class Speech:
         services = self._model.services
         if self._wanted.voice.lower() in OPENAI_VOICES:
             services = tuple(it for it in services if it.api != ESPEAK) or services
-        return tuple(map(Speaking, services))
+        tiers = (
+            tuple(Speaking(it) for it in services if (it.api == ESPEAK) == is_last)
+            for is_last in (False, True)
+        )
+        return tuple(tier for tier in tiers if tier)
 
     def _try(self, service: Service, parts: list[Piece], sink: Sink) -> bool:
         """Let a service say it; whether it has the voice."""
@@ -294,7 +302,7 @@ class Speech:
 
 
 def _model(gateway: Gateway, model: str) -> TtsModel:
-    """What a client means by a model's name, the service with the fewest requests first."""
+    """What a client means by a model's name."""
     models = tts_models(gateway)
     if not models:
         raise ApiError(
@@ -316,9 +324,7 @@ def _model(gateway: Gateway, model: str) -> TtsModel:
             code="model_not_found",
             param="model",
         )
-    held = gateway.places.held
-    services = sorted(found.services, key=lambda it: (it.api == ESPEAK, held(it.name)))
-    return replace(found, services=tuple(services))
+    return found
 
 
 def _true(sound: Sound) -> bytes:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import time
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Any, Protocol, cast
 
 from flask import Response, request
@@ -13,9 +13,14 @@ from flask import Response, request
 from proxy_app.api.relay import Relay
 from proxy_app.api.transcribe import Followed
 from proxy_app.api.uploads import SpoolingRequest
-from proxy_app.errors import ApiError, ClientGoneError
+from proxy_app.errors import DO_NOT_RETRY, ApiError, ClientGoneError
 from proxy_app.errors.translations import as_api_error
-from proxy_app.speech import TranscriptEvents, conversation_answer, to_conversation_segments
+from proxy_app.speech import (
+    Segment,
+    TranscriptEvents,
+    conversation_answer,
+    to_conversation_segments,
+)
 from proxy_app.upstreams import Attributed, End, Event, Heard, Progress
 
 HEARTBEAT_S = 15.0
@@ -48,18 +53,21 @@ class OpenAIEvents:
 
     content_type = "text/event-stream; charset=utf-8"
 
-    def __init__(self, known: Collection[str] = ()) -> None:
-        self._events = TranscriptEvents(known)
+    def __init__(self, known: Collection[str] = (), *, logprobs: bool = False) -> None:
+        self._events = TranscriptEvents(known, logprobs=logprobs)
+        self._with_logprobs = logprobs
 
     def event(self, event: Event) -> bytes:
         """Deltas of text, segments with speakers, the end; clients are not told of progress."""
         match event:
             case Heard(segments):
+                if self._with_logprobs:
+                    check_logprobs(segments)
                 return sse(*self._events.deltas(segments))
             case Attributed(segments=segments):
                 return sse(*self._events.segments(segments))
-            case End():
-                return sse(self._events.done()) + b"data: [DONE]\n\n"
+            case End(transcript):
+                return sse(self._events.done(transcript)) + b"data: [DONE]\n\n"
         return b""
 
     def heartbeat(self) -> bytes:
@@ -156,6 +164,24 @@ def _rendered(first: Event | None, events: Relay[Event], rendering: Rendering) -
         return
     except Exception as error:  # noqa: BLE001 - the status is sent: this is all that can be told
         yield rendering.error(as_api_error(error))
+
+
+def check_logprobs(segments: Iterable[Segment]) -> None:
+    """See that whoever wrote these has told how sure it was, as was asked for.
+
+    Raises:
+        ApiError: 503; nothing is made up.
+    """
+    if all(segment.logprobs for segment in segments if segment.text):
+        return
+    raise ApiError(
+        "The service that transcribed this gives no log probabilities; a WhisperX server of this "
+        "version does. Leave `include[]` out.",
+        status=503,
+        code="logprobs_unavailable",
+        param="include[]",
+        headers=DO_NOT_RETRY,
+    )
 
 
 def sse(*events: Mapping[str, Any]) -> bytes:

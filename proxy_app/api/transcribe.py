@@ -11,13 +11,14 @@ from flask import request
 
 from proxy_app.api.relay import Relay, while_connected
 from proxy_app.api.uploads import SpoolingRequest
-from proxy_app.errors import RETRY_IN_A_MINUTE, ApiError
 from proxy_app.gateway import current
-from proxy_app.services import routes
 from proxy_app.speech import Transcript
 from proxy_app.telemetry.account import KEY
+from proxy_app.transcribing.asking import routes_for
 from proxy_app.transcribing.attempts import Attempts
 from proxy_app.upstreams import Event, Options
+
+_LONGEST_WARNING = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +30,13 @@ class Served:
     """The services, as x-served-by names them."""
     answer: dict[str, Any]
     """What they answered besides, for what a transcript has no place for."""
+
+    @property
+    def warnings(self) -> str:
+        """What had no effect, as a header has it; empty for nothing."""
+        told = self.answer.get("warnings")
+        said = " ".join(str(one) for one in told) if isinstance(told, list) else ""
+        return "".join(it if " " <= it <= "~" else "?" for it in said[:_LONGEST_WARNING])
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,14 +77,7 @@ def follow(upload: Path, options: Options, *, speakers: bool) -> Followed:
 def _attempts(options: Options, *, speakers: bool) -> Attempts:
     """The work for this request; a file that nobody can work on is not decoded."""
     gateway = current()
-    found = routes(gateway.registry.read(), speakers=speakers)
-    if not found:
-        raise ApiError(
-            "No speech service is registered. The gateway's page says how to register one.",
-            status=503,
-            code="no_service",
-            headers=RETRY_IN_A_MINUTE,
-        )
+    found = routes_for(gateway, options, speakers=speakers)
     spooled = cast(SpoolingRequest, request)
     wav, release = spooled.spool_path("audio.wav"), spooled.end
     account = request.environ[KEY]

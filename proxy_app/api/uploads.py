@@ -13,7 +13,7 @@ from flask import Flask, Request, current_app, request
 from werkzeug.datastructures import MultiDict
 from werkzeug.exceptions import RequestEntityTooLarge
 
-from proxy_app.api.multipart import FormParser, Spooled
+from proxy_app.api.forms import FormParser, Spooled
 from proxy_app.errors import RETRY_SOON, ApiError, BadRequestError, TooLargeError
 from proxy_app.gateway import current
 from proxy_app.speech import MOST_KNOWN
@@ -75,9 +75,11 @@ class SpoolingRequest(Request):
         return cast(IO[bytes], self._uploads[-1])
 
     def make_form_data_parser(self) -> FormParser:
-        """One that knows which texts go to disk."""
+        """One that knows the bounds, and which texts go to disk; a broken body is an error."""
         parser = super().make_form_data_parser()
         assert isinstance(parser, FormParser)
+        parser.silent = False
+        parser.text_bytes, parser.most_parts = TEXT_BYTES, PARTS
         parser.spooled = _SPOOLED
         return parser
 
@@ -133,8 +135,7 @@ def init_app(app: Flask, max_upload_bytes: int) -> None:
     """Bound what a request may send, and remove its files when it is over."""
     app.request_class = SpoolingRequest
     app.config["MAX_CONTENT_LENGTH"] = max_upload_bytes
-    app.config["MAX_FORM_MEMORY_SIZE"] = TEXT_BYTES
-    app.config["MAX_FORM_PARTS"] = PARTS
+    app.config["MAX_FORM_MEMORY_SIZE"] = TEXT_BYTES  # of forms that are no multipart
     app.before_request(_refuse_at_the_door)
     app.teardown_request(_leave)
 
@@ -203,14 +204,15 @@ def _parse_form(how: str) -> None:
     try:
         request.form  # noqa: B018 - werkzeug parses on first use
     except RequestEntityTooLarge:
-        raise _too_large() from None
+        raise too_large() from None
     except ValueError:
         raise BadRequestError(
             f"The multipart body is malformed. {how}", code="broken_body"
         ) from None
 
 
-def _too_large() -> ApiError:
+def too_large() -> ApiError:
+    """The error of a form, or of what stands for one, that is over a limit."""
     limit = current_app.config["MAX_CONTENT_LENGTH"]
     return TooLargeError(
         f"The request is over a limit: {limit} bytes in all, {PARTS} parts, {TEXT_BYTES} bytes of "

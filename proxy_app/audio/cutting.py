@@ -48,13 +48,17 @@ class Piece:
         """How long it is, in seconds."""
         return (self.last - self.first) / RATE
 
+    def __len__(self) -> int:
+        """The size of that WAV in bytes."""
+        return HEADER_BYTES + (self.last - self.first) * SAMPLE_BYTES
+
     def open(self, mode: Literal["rb"] = "rb") -> Reader:  # noqa: ARG002 - as a path's
         """Begin to read it, header and all."""
         return Reader(self)
 
 
 class Reader:
-    """A piece as a binary file; its length is what is left to be read, as MultipartEncoder asks."""
+    """A piece as a binary file."""
 
     def __init__(self, piece: Piece) -> None:
         size = (piece.last - piece.first) * SAMPLE_BYTES

@@ -48,8 +48,17 @@ def as_api_error(error: Exception) -> ApiError:
 
 
 def _of_queue(error: QueueFullError) -> ApiError:
-    message = f"{error.name} is busy: no place became free within {error.waited_s:g} s."
-    return ApiError(message, status=429, code="queue_full", headers=RETRY_SOON)
+    why = f"no place became free within {error.waited_s:g} s"
+    if error.is_line_full:
+        why = "as many requests as may wait for it do already"
+    # What is no service of that name has a blank in it, or nobody will ever see this.
+    served_by = {} if " " in error.name else {"x-served-by": error.name}
+    return ApiError(
+        f"{error.name} is busy: {why}.",
+        status=429,
+        code="queue_full",
+        headers=RETRY_SOON | served_by,
+    )
 
 
 def _of_upstream(error: UpstreamError) -> ApiError:

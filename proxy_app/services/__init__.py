@@ -5,17 +5,31 @@ from proxy_app.services.places import Places, QueueFullError
 from proxy_app.services.registry import ENVIRONMENT, Malformed, Registered, Registry, Service
 from proxy_app.services.removed import Removed, digest
 from proxy_app.services.reports import Failure, Reports, Verdict
-from proxy_app.services.routes import Alone, Pair, Route, Speaking, longest_s, routes
+from proxy_app.services.routes import (
+    Alone,
+    AnyRoute,
+    Needs,
+    Pair,
+    Route,
+    Speaking,
+    Tiers,
+    Words,
+    each,
+    longest_s,
+    routes,
+)
 from proxy_app.services.spool import Spool
 from proxy_app.services.suspects import Suspects
 
 __all__ = [
     "ENVIRONMENT",
     "Alone",
+    "AnyRoute",
     "Failure",
     "Health",
     "HealthCache",
     "Malformed",
+    "Needs",
     "Pair",
     "Places",
     "QueueFullError",
@@ -28,8 +42,11 @@ __all__ = [
     "Speaking",
     "Spool",
     "Suspects",
+    "Tiers",
     "Verdict",
+    "Words",
     "digest",
+    "each",
     "longest_s",
     "routes",
 ]

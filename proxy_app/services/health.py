@@ -36,6 +36,8 @@ class Health:
     device: str | None = None
     uptime_s: float | None = None
     in_flight: int | None = None
+    queue: int | None = None
+    """How many requests it lets wait beside the one that it works on, where it says so."""
     max_audio_s: float | None = None
     """The longest recording that it takes, where it says so."""
     tells_progress: bool = False
@@ -95,6 +97,18 @@ class HealthCache:
                 entry.health = self._probe(service)
                 entry.until = time.monotonic() + self._keep_s if entry.health.ready else 0.0
             return entry.health
+
+    def known(self, service: Service) -> Health | None:
+        """What it said last, however long ago; it is not asked."""
+        entry = self._entries.get(service)
+        return entry.health if entry else None
+
+    def state_of(self, name: str) -> str | None:
+        """The state in which a service of this name was last; None where nobody asked."""
+        for service, entry in reversed(list(self._entries.items())):
+            if service.name == name and entry.health:
+                return entry.health.state
+        return None
 
     def forget(self, service: Service) -> None:
         """Ask again next time: the service has just shown that it is not what it says."""

@@ -30,6 +30,7 @@ _NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
 _CONTAINER = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]{0,127}")
 _LARGEST_FILE = 64 * 1024
 _LONGEST_TEXT = 1000
+MOST_PLACES = 256
 _SHORTEST_LIMIT_S = 10.0
 _LONGEST_LIMIT_S = 1e6
 
@@ -54,6 +55,9 @@ class Service:
     auto_restart: bool = True
     max_audio_s: float | None = None
     """The longest recording in seconds that it can take at once, where that is registered."""
+    places: int | None = None
+    """How many requests it may have at once, those that it queues included, where that is
+    registered."""
     source: str = ENVIRONMENT
     """ENVIRONMENT, or the name of the file."""
     is_embedded: bool = False
@@ -91,14 +95,17 @@ class Registered:
             sorted(found, key=lambda it: (it.api == ESPEAK, it.source != ENVIRONMENT, it.name))
         )
 
-    def first(self, kind: str, api: str) -> Service | None:
-        """The first service that does this by this API: the environment's before the files'.
+    def ranked(self, kind: str, api: str) -> tuple[Service, ...]:
+        """All services that do this by this API: the environment's before the files', by name.
 
         The embedded engine is the last one, for as long as it is not stopped.
         """
-        ranked = sorted(self.services, key=lambda it: (it.is_embedded, it.source != ENVIRONMENT))
-        fitting = (service for service in ranked if (service.kind, service.api) == (kind, api))
-        return next(fitting, None)
+        fitting = self.all(kind, api)
+        return tuple(sorted(fitting, key=lambda it: (it.is_embedded, it.source != ENVIRONMENT)))
+
+    def first(self, kind: str, api: str) -> Service | None:
+        """The first of them, if there is one."""
+        return next(iter(self.ranked(kind, api)), None)
 
 
 class Registry:
@@ -164,6 +171,7 @@ def parse(name: str, fields: Mapping[str, Any], *, source: str) -> Service:
         model=_optional_text(fields, "model"),
         auto_restart=_typed(fields, "auto_restart", bool, "true or false", default=True),
         max_audio_s=_limit(fields, "max_audio_s"),
+        places=_places(fields),
         source=source,
         api_key_file=_key_file(fields, name),
     )
@@ -194,7 +202,9 @@ def with_key(service: Service, registration: Path) -> Service:
 
 def _refuse_unknown(fields: Mapping[str, Any]) -> None:
     known = {"name", "title", "kind", "api", "base_url", "host", "container", "model"}
-    unknown = sorted(set(fields) - known - {"auto_restart", "max_audio_s", "api_key_file"})
+    unknown = sorted(
+        set(fields) - known - {"auto_restart", "max_audio_s", "places", "api_key_file"}
+    )
     if unknown:
         raise ValueError(f"unknown field {unknown[0]!r}")
 
@@ -344,6 +354,16 @@ def _limit(fields: Mapping[str, Any], name: str) -> float | None:
             f"{name}: expected seconds from {_SHORTEST_LIMIT_S:g} to {_LONGEST_LIMIT_S:g}"
         )
     return float(value)
+
+
+def _places(fields: Mapping[str, Any]) -> int | None:
+    value = fields.get("places")
+    if value is None:
+        return None
+    is_number = isinstance(value, int) and not isinstance(value, bool)
+    if not is_number or not 1 <= value <= MOST_PLACES:
+        raise ValueError(f"places: expected a whole number from 1 to {MOST_PLACES}")
+    return int(value)
 
 
 def _optional_text(fields: Mapping[str, Any], name: str) -> str | None:

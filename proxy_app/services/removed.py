@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 def digest(service: Service) -> str:
     """SHA-256 of a registration, its key left out."""
     fields = asdict(replace(service, api_key=None))
+    if service.places is None:  # what was removed before registrations had it stays removed
+        del fields["places"]
     return hashlib.sha256(json.dumps(fields, sort_keys=True).encode()).hexdigest()
 
 

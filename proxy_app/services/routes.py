@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
+from typing import TypeVar
 
 from proxy_app.services.health import Health
 from proxy_app.services.registry import Registered, Service
@@ -51,6 +53,23 @@ class Pair:
 
 
 @dataclass(frozen=True, slots=True)
+class Words:
+    """A Parakeet server by itself, where nobody asks who speaks."""
+
+    parakeet: Service
+
+    @property
+    def services(self) -> tuple[Service, ...]:
+        """All that take part."""
+        return (self.parakeet,)
+
+    @property
+    def name(self) -> str:
+        """What clients are told in x-served-by."""
+        return self.parakeet.name
+
+
+@dataclass(frozen=True, slots=True)
 class Speaking:
     """A service that has voices."""
 
@@ -67,24 +86,60 @@ class Speaking:
         return self.service.name
 
 
-Route = Alone | Pair
+Route = Alone | Pair | Words
+AnyRoute = TypeVar("AnyRoute", bound=Route | Speaking)
+Tiers = tuple[tuple[AnyRoute, ...], ...]
+"""Routes, the best first; those of a tier are as good as each other, and take turns."""
 
 
-def routes(registered: Registered, *, speakers: bool) -> tuple[Route, ...]:
-    """The ways in which a recording can be transcribed, the best first.
+@dataclass(frozen=True, slots=True)
+class Needs:
+    """What a request needs of those who do it."""
+
+    speakers: bool = False
+    """Who speaks."""
+    whisper: bool = False
+    """Something that WhisperX alone does, and that is a hint: an answer without it is one."""
+    whisper_only: bool = False
+    """Something that it alone does, and that nobody may believe to be done where it is not."""
+
+
+def routes(registered: Registered, needs: Needs, named: Collection[Service] = ()) -> Tiers[Route]:
+    """The ways in which a recording can be transcribed.
 
     Args:
         registered: what there is.
-        speakers: whether they are wanted; without, only WhisperX is asked.
+        needs: what is asked for.
+        named: the services that have the model that the client names, which go before all others.
     """
-    found: list[Route] = []
-    if whisperx := registered.first("speakers", "whisperx"):
-        found.append(Alone(whisperx))
-    parakeet = registered.first("asr", "parakeet")
-    sortformer = registered.first("diarize", "sortformer")
-    if speakers and parakeet and sortformer:
-        found.append(Pair(parakeet, sortformer))
-    return tuple(found)
+    whisperx = registered.ranked("speakers", "whisperx")
+    parakeets = registered.ranked("asr", "parakeet")
+    sortformers = registered.ranked("diarize", "sortformer")
+    installed = tuple(Alone(it) for it in whisperx if not it.is_embedded)
+    embedded = tuple(Alone(it) for it in whisperx if it.is_embedded)
+    words = tuple(Words(it) for it in parakeets)
+    pairs = tuple(Pair(asr, diarizer) for asr in parakeets for diarizer in sortformers)
+    tiers: Tiers[Route]
+    if needs.whisper_only:
+        tiers = installed, embedded
+    elif needs.speakers:
+        tiers = installed, pairs, embedded
+    elif needs.whisper:
+        tiers = installed, embedded, words
+    else:
+        tiers = words, installed, embedded
+    has_model = [tuple(it for it in tier if _is_one_of(it, named)) for tier in tiers]
+    others = [tuple(it for it in tier if not _is_one_of(it, named)) for tier in tiers]
+    return tuple(tier for tier in [*has_model, *others] if tier)
+
+
+def _is_one_of(route: Route, named: Collection[Service]) -> bool:
+    return any(service in named for service in route.services)
+
+
+def each(tiers: Iterable[Iterable[AnyRoute]]) -> tuple[AnyRoute, ...]:
+    """All routes of all tiers, in order."""
+    return tuple(route for tier in tiers for route in tier)
 
 
 def longest_s(service: Service, health: Health | None = None) -> float | None:

@@ -30,7 +30,7 @@ from proxy_app.speech.formats.openai import (
     to_verbose_json,
 )
 from proxy_app.speech.formats.reading import parse_words
-from proxy_app.speech.formats.recognised import Recognised, from_recogniser
+from proxy_app.speech.formats.recognised import Recognised, Times, from_recogniser
 from proxy_app.speech.formats.rttm import parse_rttm, to_rttm
 from proxy_app.speech.formats.subtitles import to_srt, to_vtt
 from proxy_app.speech.joining import join
@@ -49,6 +49,7 @@ from proxy_app.speech.merging import merge
 from proxy_app.speech.model import (
     Decoding,
     DroppedTurn,
+    Logprob,
     Merged,
     Segment,
     Token,
@@ -66,9 +67,11 @@ __all__ = [
     "Decoding",
     "DroppedTurn",
     "FormatError",
+    "Logprob",
     "Merged",
     "Recognised",
     "Segment",
+    "Times",
     "Token",
     "Transcript",
     "TranscriptEvents",

@@ -7,6 +7,19 @@ from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True, slots=True)
+class Logprob:
+    """How likely a recogniser found one of its tokens, which may be less than a character.
+
+    Attributes:
+        data: the token's bytes, with the space that goes before a word.
+        logprob: the natural logarithm of its probability.
+    """
+
+    data: bytes
+    logprob: float
+
+
+@dataclass(frozen=True, slots=True)
 class Token:
     """A word as a recogniser gave it.
 
@@ -16,6 +29,8 @@ class Token:
     text: str
     start: float | None = None
     end: float | None = None
+    logprobs: tuple[Logprob, ...] = ()
+    """Of what it is made of, where that was asked for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +66,10 @@ class Decoding:
 
 @dataclass(frozen=True, slots=True)
 class Segment:
-    """A stretch of text of one speaker; `words` is empty where no word times are known."""
+    """A stretch of text of one speaker; `words` is empty where no word times are known.
+
+    `logprobs` are those of its tokens, where they were asked for and the recogniser has any.
+    """
 
     start: float
     end: float
@@ -59,6 +77,7 @@ class Segment:
     text: str
     words: tuple[Word, ...] = ()
     decoding: Decoding | None = None
+    logprobs: tuple[Logprob, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

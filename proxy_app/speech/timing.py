@@ -3,7 +3,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from bisect import bisect_right
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from itertools import pairwise
 from typing import NamedTuple
 
@@ -30,6 +32,18 @@ def timed_words(segment: Segment) -> tuple[Word, ...]:
         return segment.words
     spans = zip(texts := segment.text.split(), _shared_out(texts, segment), strict=True)
     return tuple(Word(text, start, end, segment.speaker) for text, (start, end) in spans)
+
+
+def with_words(segments: Sequence[Segment], words: Sequence[Word]) -> list[Segment]:
+    """The segments, each with the words whose middle lies behind its start."""
+    starts = [segment.start for segment in segments]
+    shared: list[list[Word]] = [[] for _ in segments]
+    for word in words:
+        index = bisect_right(starts, (word.start + word.end) / 2) - 1
+        shared[max(0, index)].append(word)
+    return [
+        replace(segment, words=tuple(own)) for segment, own in zip(segments, shared, strict=True)
+    ]
 
 
 def timed_units(segment: Segment) -> list[Unit]:

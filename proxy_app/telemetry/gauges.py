@@ -62,6 +62,10 @@ class Gauges(Collector):
         inflight = GaugeMetricFamily(
             "speech_inflight", "Requests that a service has of all workers.", labels=("service",)
         )
+        depth = GaugeMetricFamily(
+            "speech_queue_depth", "Requests that wait for a place in a service, of all workers.",
+            labels=("service",),
+        )  # fmt: skip
         watched = GaugeMetricFamily("speech_watched", "Whether the watch process lives.")
         watched.add_metric([], float(gateway.reports.is_watched()))
         for service, health in zip(services, gateway.health.of_all(services), strict=True):
@@ -70,7 +74,8 @@ class Gauges(Collector):
             for one in STATES:
                 state.add_metric((service.name, service.kind, one), float(one == its))
             inflight.add_metric((service.name,), gateway.places.held(service.name))
-        yield from (state, inflight, watched)
+            depth.add_metric((service.name,), gateway.places.waiting(service.name))
+        yield from (state, inflight, depth, watched)
 
     def _of_database(self, services: tuple[Service, ...]) -> Iterator[Metric]:
         gateway = self._gateway

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from http import HTTPStatus
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client import CollectorRegistry, Counter, Histogram
 
 _LONG = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 150, 300, 600, 1800, 3600)
 _SHORT = (0.0005, 0.001, 0.002, 0.003, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 5)
@@ -49,10 +49,6 @@ class Metrics:
             "speech_queue_duration_seconds", "Waiting for a place in a service.",
             ("service",), buckets=_LONG, registry=registry,
         )  # fmt: skip
-        self.queue_depth = Gauge(
-            "speech_queue_depth", "Requests that wait for a place in a service.", ("service",),
-            multiprocess_mode="sum", registry=registry,
-        )  # fmt: skip
         self.audio = Counter(
             "speech_audio_seconds", "Audio that was transcribed.", ("service",), registry=registry
         )
@@ -80,14 +76,11 @@ class Metrics:
 
     @contextmanager
     def waiting(self, service: str) -> Iterator[None]:
-        """Count a wait for a place in a service."""
+        """Measure a wait for a place in a service."""
         began = time.monotonic()
-        depth = self.queue_depth.labels(service)
-        depth.inc()
         try:
             yield
         finally:
-            depth.dec()
             self.queue.labels(service).observe(time.monotonic() - began)
 
 

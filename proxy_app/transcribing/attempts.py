@@ -13,18 +13,33 @@ from pathlib import Path
 import gevent
 
 from proxy_app.audio import copy_canonical, to_wav
+from proxy_app.errors import ApiError
 from proxy_app.gateway import Gateway
-from proxy_app.routing import health_of, in_turn
-from proxy_app.services import Alone, Pair, Route, Service, longest_s
+from proxy_app.routing import health_of, in_turn, joined
+from proxy_app.services import (
+    Alone,
+    Pair,
+    QueueFullError,
+    Route,
+    Service,
+    Tiers,
+    Words,
+    each,
+    longest_s,
+)
 from proxy_app.services.routes import PIECE_S
 from proxy_app.telemetry import Account
 from proxy_app.upstreams import (
     End,
+    Event,
+    Hearing,
     MisconfiguredError,
+    NoTimesError,
     Options,
     Progress,
     Recording,
     RejectedAudioError,
+    RejectedError,
     Tell,
     Terms,
     TimeLimitError,
@@ -47,7 +62,7 @@ class Attempts:
 
     Args:
         gateway: its parts.
-        routes: the ways in which it can be done, the best first.
+        tiers: the ways in which it can be done, at least one, the best first.
         options: what the client asked for.
         wav: where the decoded recording may be written.
         release: lets the request's files go.
@@ -58,7 +73,7 @@ class Attempts:
     def __init__(
         self,
         gateway: Gateway,
-        routes: tuple[Route, ...],
+        tiers: Tiers[Route],
         options: Options,
         wav: Path,
         release: Callable[[], None],
@@ -67,7 +82,7 @@ class Attempts:
         speakers: bool,
     ) -> None:
         self._gateway = gateway
-        self._routes = routes
+        self._tiers = _by_times(gateway, tiers, options)
         self._options = options
         self._wav = wav
         self._release = release
@@ -75,7 +90,7 @@ class Attempts:
         self._speakers = speakers
         self._content = ""
         self._told = False
-        self.by = routes[0].name
+        self.by = each(tiers)[0].name
         """The route that is at work, or was the last to be."""
 
     def run(self, upload: Path, tell: Tell | None) -> End:
@@ -90,11 +105,12 @@ class Attempts:
             ApiError, AudioError, QueueFullError, UpstreamError: each carries what the client gets.
         """
         # Where nobody can take it there is no need to decode it.
-        self.by = next(in_turn(self._gateway, self._routes, 0.0)).name
+        self.by = next(in_turn(self._gateway, self._tiers, 0.0)).name
         recording = Recording(self._wav, decode(self._gateway, upload, self._wav))
         self._account.audio_s = recording.duration_s
-        failures: list[UpstreamError] = []
-        for route in in_turn(self._gateway, self._routes, recording.duration_s):
+        failures: list[UpstreamError | QueueFullError] = []
+        refusals: list[ApiError] = []
+        for route in in_turn(self._gateway, self._tiers, recording.duration_s, refusals):
             self.by = route.name
             try:
                 end = self._try(route, recording, tell)
@@ -103,26 +119,46 @@ class Attempts:
                 if self._told or isinstance(error, TimeLimitError):
                     break
                 log.warning("%s failed: %s", route.name, error)
+            except (RejectedError, QueueFullError) as error:
+                if self._told or not _may_others(error):
+                    raise
+                failures.append(error)
             else:
                 for service in route.services:
                     self._answered(service)
                 transcript = replace(end.transcript, duration=recording.duration_s)
                 return replace(end, transcript=transcript)
-        rejections = [error for error in failures if isinstance(error, RejectedAudioError)]
-        raise (rejections or failures)[-1]
+        raise _worst(failures, refusals)
 
     def _try(self, route: Route, recording: Recording, tell: Tell | None) -> End:
-        limit_s = self._gateway.config.time_limit_s(recording.duration_s)
+        gateway, options = self._gateway, self._options
+        limit_s = gateway.config.time_limit_s(recording.duration_s)
         if isinstance(route, Alone):
-            place = self._gateway.place(route.whisperx)
+            place = gateway.place(route.whisperx)
             with self._account.at_service(route.name, place):
                 return self._ask(route.whisperx, limit_s, tell)
-        terms = self._terms(route, limit_s)
+        piece_s = longest_s(route.parakeet) or PIECE_S
+        hand_on = self._handing_on(tell)
+        if isinstance(route, Words):
+            service = route.parakeet
+            model = self._models(route)[service.name]
+            hearing = Hearing(piece_s, limit_s, options, options.times, model)
+            with self._account.at_service(route.name, gateway.place(service)):
+                return gateway.parakeet.transcribe(service, recording, hearing, hand_on)
+        terms = Terms(piece_s, limit_s, gateway.place, self._models(route))
         # Their waits are beside one another's work: what is told of the two is one time.
         with self._account.at_service(route.name, nullcontext()):
-            return self._gateway.side_by_side.transcribe(
-                route, recording, self._options, terms, tell or (lambda _event: None)
-            )
+            return gateway.side_by_side.transcribe(route, recording, options, terms, hand_on)
+
+    def _handing_on(self, tell: Tell | None) -> Tell:
+        """What events of a service are given that needs the recording to its end."""
+
+        def hand_on(event: Event) -> None:
+            if tell is not None:
+                self._told = self._told or not isinstance(event, Progress)
+                tell(event)
+
+        return hand_on
 
     def _ask(self, service: Service, limit_s: float, tell: Tell | None) -> End:
         """Let a WhisperX server do it."""
@@ -143,14 +179,12 @@ class Attempts:
                 tell(event)
         raise AssertionError("the last event is an End")
 
-    def _terms(self, pair: Pair, limit_s: float) -> Terms:
-        models = {
-            service.name: model
-            for service in pair.services
-            if (model := health_of(self._gateway, service).model)
+    def _models(self, route: Pair | Words) -> dict[str, str]:
+        """What its services run, as far as anybody knows, by their names."""
+        return {
+            it.name: health_of(self._gateway, it).model or it.model or it.title
+            for it in route.services
         }
-        piece_s = longest_s(pair.parakeet) or PIECE_S
-        return Terms(piece_s, limit_s, self._gateway.place, models)
 
     def _commit(self) -> None:
         """Text is told: nobody else will need the recording, but its hash may be."""
@@ -186,6 +220,34 @@ class Attempts:
         """SHA-256 of the decoded recording; in a thread, as a long one takes a second."""
         digest: str = gevent.get_hub().threadpool.apply(_sha256, (self._wav,))
         return digest
+
+
+def _by_times(gateway: Gateway, tiers: Tiers[Route], options: Options) -> Tiers[Route]:
+    """The same; where times are needed those go last who have not told them."""
+
+    def tells(route: Route) -> bool:
+        return isinstance(route, Alone) or gateway.parakeet.tells(route.parakeet, options.times)
+
+    told = (tuple(filter(tells, tier)) for tier in tiers)
+    untold = (tuple(route for route in tier if not tells(route)) for tier in tiers)
+    return tuple(tier for tier in (*told, *untold) if tier)
+
+
+def _may_others(error: RejectedError | QueueFullError) -> bool:
+    """Whether what one service refuses may be done by another one."""
+    if isinstance(error, QueueFullError):
+        return error.is_line_full
+    # A model knows its languages, and another one may know more.
+    return isinstance(error, NoTimesError) or error.code == "unsupported_language"
+
+
+def _worst(failures: list[UpstreamError | QueueFullError], refusals: list[ApiError]) -> Exception:
+    """What the client is told: that the recording is to blame, or what may pass, or the last."""
+    blamed = [error for error in failures if isinstance(error, RejectedAudioError)]
+    passing = [error for error in failures if not isinstance(error, RejectedError)]
+    if blamed or passing:
+        return (blamed or passing)[-1]
+    return joined(refusals) if refusals else failures[-1]
 
 
 def decode(gateway: Gateway, upload: Path, wav: Path, *, longest_s: float | None = None) -> float:

@@ -2,6 +2,7 @@
 
 from proxy_app.upstreams.errors import (
     MisconfiguredError,
+    NoTimesError,
     RejectedAudioError,
     RejectedContentError,
     RejectedError,
@@ -13,10 +14,11 @@ from proxy_app.upstreams.errors import (
 from proxy_app.upstreams.events import Attributed, End, Event, Heard, Progress
 from proxy_app.upstreams.http import Client
 from proxy_app.upstreams.openai import Answer, Limits, OpenAI
+from proxy_app.upstreams.parakeet import Hearing, Parakeet, Recording, Tell
 from proxy_app.upstreams.probe import Probe
-from proxy_app.upstreams.side_by_side import Recording, SideBySide, Tell, Terms
+from proxy_app.upstreams.side_by_side import SideBySide, Terms
 from proxy_app.upstreams.voices import Speaks, Voices
-from proxy_app.upstreams.whisperx import KnownSpeaker, Options, WhisperX
+from proxy_app.upstreams.whisperx import KnownSpeaker, Options, Vad, WhisperX
 
 __all__ = [
     "Answer",
@@ -25,11 +27,14 @@ __all__ = [
     "End",
     "Event",
     "Heard",
+    "Hearing",
     "KnownSpeaker",
     "Limits",
     "MisconfiguredError",
+    "NoTimesError",
     "OpenAI",
     "Options",
+    "Parakeet",
     "Probe",
     "Progress",
     "Recording",
@@ -44,6 +49,7 @@ __all__ = [
     "TimeLimitError",
     "UnavailableError",
     "UpstreamError",
+    "Vad",
     "Voices",
     "WhisperX",
 ]

@@ -67,6 +67,20 @@ class RejectedAudioError(RejectedContentError):
         super().__init__(service, 422, message, param="file", code="upstream_rejected_audio")
 
 
+class NoTimesError(RejectedError):
+    """The service does not tell when it is said what the answer needs the times of."""
+
+    def __init__(self, service: Service, *, words: bool) -> None:
+        of = "each word" if words else "anything"
+        instead = "Leave timestamp_granularities out" if words else "Ask for json or text"
+        message = (
+            f"{service.title} does not tell when {of} is said, which this answer needs. {instead}, "
+            "or have a WhisperX server registered, which tells it."
+        )
+        param = "timestamp_granularities" if words else "response_format"
+        super().__init__(service.name, 400, message, param=param, code="no_timestamps")
+
+
 class UnavailableError(UpstreamError):
     """The service failed or does not answer; it may again in a minute.
 

@@ -1,22 +1,29 @@
-"""What all adapters share: one pooled session, bounded in time and in memory."""
+"""What all adapters share: pooled connections, bounded in time and in memory.
+
+urllib3 by itself, without requests on top of it: that would cost as much as all else that a request
+for a transcript does.
+"""
 
 from __future__ import annotations
 
 import json
+import os
 import re
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
+import certifi
 import gevent
-import requests
-from requests.adapters import HTTPAdapter
-from requests_toolbelt import MultipartEncoder
-from urllib3 import Retry
-from urllib3.exceptions import ConnectTimeoutError, HTTPError, NewConnectionError
+from urllib3 import BaseHTTPResponse, PoolManager, Retry, Timeout
+from urllib3.exceptions import (
+    ConnectTimeoutError,
+    HTTPError,
+    NewConnectionError,
+    ReadTimeoutError,
+)
 
-from proxy_app.audio import Piece
 from proxy_app.services import Service
 from proxy_app.upstreams.errors import (
     MisconfiguredError,
@@ -25,6 +32,7 @@ from proxy_app.upstreams.errors import (
     UnavailableError,
     UpstreamError,
 )
+from proxy_app.upstreams.multipart import Audio, Fields, Files, Multipart
 
 CONNECT_S = 5.0
 _LARGEST_ANSWER = 64 * 1024 * 1024
@@ -35,14 +43,13 @@ _WORD = re.compile(r"[A-Za-z0-9_.\[\]-]{1,64}")
 """What a service may call a field or an error."""
 _SEND_BYTES = 256 * 1024
 _READ_BYTES = 64 * 1024
+_ONCE = Retry(total=False)
+"""Neither tries nor redirects: who asks knows what may be asked again, and of whom."""
 _CLIENTS_FAULT = frozenset({400, 408, 409, 413, 415, 422, 429})
 """The statuses that speak of the request. Other 4xx speak of how we called the service."""
+_NONE: Mapping[str, str] = {}
 
-Fields = Sequence[tuple[str, str]]
-Audio = Path | Piece
-"""A WAV on disk, or a part of one."""
-Files = Sequence[tuple[str, Audio]]
-"""Names of fields, and the WAVs that are sent in them."""
+Body = Multipart | bytes | IO[bytes]
 
 
 class Client:
@@ -53,19 +60,16 @@ class Client:
     """
 
     def __init__(self, headers: Mapping[str, str] | None = None) -> None:
-        self._session = requests.Session()
-        self._session.trust_env = False  # no proxies, no .netrc: services are reached directly
-        self._session.headers = requests.structures.CaseInsensitiveDict(
-            {
-                "Accept": "application/json",
-                "Accept-Encoding": "identity",
-                "User-Agent": "spark-speech",
-                **(headers or {}),
-            }
+        # No proxies, no .netrc: services are reached directly.
+        self._pools = PoolManager(
+            num_pools=32, maxsize=64, blocksize=_SEND_BYTES, ca_certs=certifi.where()
         )
-        adapter = _Adapter(pool_connections=32, pool_maxsize=64, max_retries=Retry(0, read=False))
-        self._session.mount("http://", adapter)
-        self._session.mount("https://", adapter)
+        self._headers = {
+            "Accept": "application/json",
+            "Accept-Encoding": "identity",
+            "User-Agent": "spark-speech",
+            **(headers or {}),
+        }
 
     def get(self, service: Service, path: str, *, timeout_s: float) -> tuple[int, Any]:
         """Ask a service something small; return the status and the JSON, None if it is none.
@@ -77,16 +81,10 @@ class Client:
         with (
             time_limit(service, timeout_s),
             _failures(service),
-            self._session.get(
-                service.base_url + path,
-                headers=_key(service),
-                # Nobody there is told from nobody who answers: the limit above comes after this.
-                timeout=(timeout_s / 2, timeout_s),
-                allow_redirects=False,
-                stream=True,
-            ) as response,
+            # Nobody there is told from nobody who answers: the limit above comes after this.
+            self._ask(service, path, Timeout(timeout_s / 2, timeout_s)) as response,
         ):
-            return response.status_code, _json(_read(service, response))
+            return response.status, _json(_read(service, response))
 
     def post_file(
         self,
@@ -116,10 +114,11 @@ class Client:
             MisconfiguredError: it has no such path, or wants another key.
             TimeLimitError: the time is over. The connection is closed, so that it can stop.
         """
+        body = Multipart(fields, [*more, ("file", file)])
         with (
             time_limit(service, limit_s),
             _failures(service),
-            self._post(service, path, [*more, ("file", file)], fields, limit_s) as response,
+            self._post(service, path, body, body.content_type, limit_s) as response,
         ):
             return _answer(service, response, or_subtitles=or_subtitles)
 
@@ -142,10 +141,11 @@ class Client:
         Raises:
             UpstreamError: as post_file, here or while the objects are read.
         """
+        body = Multipart(fields, [*more, ("file", file)])
         with (
             time_limit(service, limit_s),
             _failures(service),
-            self._post(service, path, [*more, ("file", file)], fields, limit_s) as response,
+            self._post(service, path, body, body.content_type, limit_s) as response,
         ):
             _check(service, response)
             yield _lines(service, response)
@@ -156,7 +156,7 @@ class Client:
         Raises:
             UpstreamError: as post_file.
         """
-        body = MultipartEncoder(list(fields))
+        body = Multipart(fields)
         return self._post_body(service, path, body, body.content_type, limit_s)
 
     def post_json(
@@ -171,24 +171,12 @@ class Client:
         return self._post_body(service, path, body, "application/json", limit_s)
 
     def _post_body(
-        self,
-        service: Service,
-        path: str,
-        body: Any,  # noqa: ANN401 - bytes, or an encoder that has no types
-        content_type: str,
-        limit_s: float,
+        self, service: Service, path: str, body: Multipart | bytes, kind: str, limit_s: float
     ) -> bytes:
         with (
             time_limit(service, limit_s),
             _failures(service),
-            self._session.post(
-                service.base_url + path,
-                data=body,
-                headers={"Content-Type": content_type, "Accept": "*/*", **_key(service)},
-                timeout=(CONNECT_S, limit_s),
-                allow_redirects=False,
-                stream=True,
-            ) as response,
+            self._post(service, path, body, kind, limit_s, Accept="*/*") as response,
         ):
             _check(service, response)
             return _read(service, response)
@@ -196,7 +184,7 @@ class Client:
     @contextmanager
     def pass_on(
         self, service: Service, path: str, body: Path, headers: Mapping[str, str], *, idle_s: float
-    ) -> Iterator[requests.Response]:
+    ) -> Iterator[BaseHTTPResponse]:
         """Send a file as it is. The answer is read in the block, whatever its status.
 
         Args:
@@ -209,37 +197,54 @@ class Client:
         Raises:
             UnavailableError: the service cannot be reached or breaks off, here or in the block.
         """
-        with (
-            _failures(service),
-            body.open("rb") as file,
-            self._session.post(
-                service.base_url + path,
-                data=file,
-                headers={**headers, **_key(service)},
-                timeout=(CONNECT_S, idle_s),
-                allow_redirects=False,
-                stream=True,
-            ) as response,
-        ):
-            yield response
+        timeout = Timeout(CONNECT_S, idle_s)
+        with _failures(service), body.open("rb") as file:
+            length = os.fstat(file.fileno()).st_size
+            headers = {**headers, "Content-Length": str(length)}
+            with self._ask(service, path, timeout, headers, file) as response:
+                yield response
 
     def _post(
-        self, service: Service, path: str, files: Files, fields: Fields, limit_s: float
-    ) -> requests.Response:
-        with ExitStack() as stack:
-            parts = [
-                (name, ("audio.wav", stack.enter_context(audio.open("rb")), "audio/wav"))
-                for name, audio in files
-            ]
-            body = MultipartEncoder([*fields, *parts])
-            return self._session.post(
-                service.base_url + path,
-                data=body,
-                headers={"Content-Type": body.content_type, **_key(service)},
-                timeout=(CONNECT_S, limit_s),
-                allow_redirects=False,
-                stream=True,
+        self,
+        service: Service,
+        path: str,
+        body: Multipart | bytes,
+        kind: str,
+        limit_s: float,
+        **more: str,
+    ) -> AbstractContextManager[BaseHTTPResponse]:
+        headers = {"Content-Type": kind, "Content-Length": str(len(body)), **more}
+        return self._ask(service, path, Timeout(CONNECT_S, limit_s), headers, body)
+
+    @contextmanager
+    def _ask(
+        self,
+        service: Service,
+        path: str,
+        timeout: Timeout,
+        headers: Mapping[str, str] = _NONE,
+        body: Body | None = None,
+    ) -> Iterator[BaseHTTPResponse]:
+        """Send a request; where its answer is not read to the end the connection is closed."""
+        try:
+            response = self._pools.connection_from_url(service.base_url).urlopen(
+                "GET" if body is None else "POST",
+                path,
+                body,
+                {**self._headers, **headers, **_key(service)},
+                retries=_ONCE,
+                redirect=False,
+                assert_same_host=False,
+                timeout=timeout,
+                preload_content=False,
             )
+        except ValueError:  # of a header that is none; its text quotes it, and that may be a key
+            raise HTTPError("a header cannot be sent") from None
+        try:
+            yield response
+        finally:
+            response.close()
+            response.release_conn()
 
 
 def failure(
@@ -273,13 +278,6 @@ def failure(
     )
 
 
-class _Adapter(HTTPAdapter):
-    """Sends files in larger pieces than http.client's 16 KiB."""
-
-    def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401 - passed through
-        super().init_poolmanager(*args, blocksize=_SEND_BYTES, **kwargs)
-
-
 @contextmanager
 def time_limit(
     service: Service, limit_s: float, late: str = "did not finish within the time limit of"
@@ -293,7 +291,7 @@ def time_limit(
         if timeout is not timer:
             raise
         raise TimeLimitError(service.name, message) from None
-    except requests.ReadTimeout:
+    except ReadTimeoutError:
         raise TimeLimitError(service.name, message) from None
     finally:
         timer.close()
@@ -303,10 +301,12 @@ def time_limit(
 def _failures(service: Service) -> Iterator[None]:
     try:
         yield
-    except requests.ReadTimeout:
+    except ReadTimeoutError:
         raise
-    except (requests.RequestException, HTTPError, OSError) as error:
-        what = "cannot be reached" if _is_connecting(error) else "broke off the connection"
+    except (HTTPError, OSError) as error:
+        # Whether it failed before anything was sent.
+        is_connecting = isinstance(error, NewConnectionError | ConnectTimeoutError)
+        what = "cannot be reached" if is_connecting else "broke off the connection"
         raise UnavailableError(
             service.name, f"{service.title} {what}; it may be starting again.", log=_kinds(error)
         ) from error
@@ -318,19 +318,13 @@ def _kinds(error: BaseException) -> str:
     return told if error.__context__ is None else f"{told} after {_kinds(error.__context__)}"
 
 
-def _is_connecting(error: Exception) -> bool:
-    """Whether it failed before anything was sent; requests has one class for that and the rest."""
-    cause = getattr(error.args[0], "reason", None) if error.args else None
-    return isinstance(cause, NewConnectionError | ConnectTimeoutError)
-
-
-def _check(service: Service, response: requests.Response) -> None:
-    if response.status_code != 200:  # noqa: PLR2004 - HTTP's own number
+def _check(service: Service, response: BaseHTTPResponse) -> None:
+    if response.status != 200:  # noqa: PLR2004 - HTTP's own number
         answer = _json(_read(service, response))
-        raise failure(service, response.status_code, answer, response.headers.get("Retry-After"))
+        raise failure(service, response.status, answer, response.headers.get("Retry-After"))
 
 
-def _answer(service: Service, response: requests.Response, *, or_subtitles: bool) -> dict[str, Any]:
+def _answer(service: Service, response: BaseHTTPResponse, *, or_subtitles: bool) -> dict[str, Any]:
     _check(service, response)
     body = _read(service, response)
     if or_subtitles and b" --> " in body and not isinstance(_json(body), dict):
@@ -338,18 +332,18 @@ def _answer(service: Service, response: requests.Response, *, or_subtitles: bool
     return _object(service, body)
 
 
-def _read(service: Service, response: requests.Response) -> bytes:
+def _read(service: Service, response: BaseHTTPResponse) -> bytes:
     body = bytearray()
-    for piece in response.iter_content(_READ_BYTES):
+    for piece in response.stream(_READ_BYTES):
         body += piece
         _check_size(service, body)
     return bytes(body)
 
 
-def _lines(service: Service, response: requests.Response) -> Iterator[dict[str, Any]]:
+def _lines(service: Service, response: BaseHTTPResponse) -> Iterator[dict[str, Any]]:
     """The objects of NDJSON, each as soon as its line is complete."""
     line = bytearray()
-    for piece in response.iter_content(_READ_BYTES):
+    for piece in response.stream(_READ_BYTES):
         head, *tails = piece.split(b"\n")
         line += head
         for tail in tails:

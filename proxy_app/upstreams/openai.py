@@ -10,7 +10,6 @@ from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
-import requests
 from urllib3 import BaseHTTPResponse
 
 from proxy_app.services import Service
@@ -49,12 +48,12 @@ class Answer:
         beginning: what `begin` has waited for, until it is read.
     """
 
-    def __init__(self, service: Service, response: requests.Response, limits: Limits) -> None:
+    def __init__(self, service: Service, response: BaseHTTPResponse, limits: Limits) -> None:
         self._service = service
-        self._raw: BaseHTTPResponse = response.raw
+        self._response = response
         self._limits = limits
         self.beginning = b""
-        self.status = response.status_code
+        self.status = response.status
         self.headers = {
             name: value
             for name, value in response.headers.items()
@@ -89,7 +88,7 @@ class Answer:
             return self._read()
 
     def _read(self) -> bytes:
-        return self._raw.read1(_READ_BYTES, decode_content=False) or b""
+        return self._response.read1(_READ_BYTES, decode_content=False) or b""
 
     def _idle(self) -> AbstractContextManager[None]:
         return time_limit(self._service, self._limits.idle_s, "sent nothing more for")

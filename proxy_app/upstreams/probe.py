@@ -72,6 +72,7 @@ def _plain(status: int, answer: Any, path: str) -> Health:  # noqa: ANN401 - JSO
         device=_word(told.get("device")),
         uptime_s=_number(told.get("uptime_s")),
         in_flight=_in_flight(told),
+        queue=_queue(told),
         max_audio_s=_number(told.get("max_seconds")) or None,
         **_progress(told),
     )
@@ -102,6 +103,7 @@ def _whisperx(status: int, answer: Any) -> Health:  # noqa: ANN401 - JSON from o
         device=_word(answer.get("device")),
         uptime_s=_number(answer.get("uptime_s")),
         in_flight=_in_flight(answer) or 0,
+        queue=_queue(answer),
         **_progress(answer),
     )
 
@@ -121,6 +123,12 @@ def _in_flight(told: Mapping[str, Any]) -> int | None:
     if isinstance(told.get("busy"), bool):
         return int(told["busy"]) + int(_number(told.get("waiting")) or 0)
     count = _number(told.get("in_flight"))
+    return None if count is None else int(count)
+
+
+def _queue(told: Mapping[str, Any]) -> int | None:
+    """How many requests it lets wait beside the one that it works on."""
+    count = _number(told.get("queue"))
     return None if count is None else int(count)
 
 

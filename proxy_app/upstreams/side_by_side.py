@@ -5,32 +5,23 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from pathlib import Path
+from itertools import chain
 from typing import Any, TypeVar
 
 import gevent
 from gevent.queue import Queue
 
-from proxy_app.audio import pieces
 from proxy_app.services import Pair, Service
-from proxy_app.speech import Recognised, Token, Transcript, merge, without_names
-from proxy_app.upstreams.events import Attributed, End, Event, Heard, Progress
-from proxy_app.upstreams.http import Client, time_limit
-from proxy_app.upstreams.parakeet import Parakeet
+from proxy_app.speech import Recognised, Times, Transcript, merge, without_names
+from proxy_app.upstreams.errors import MisconfiguredError, NoTimesError
+from proxy_app.upstreams.events import Attributed, End, Progress
+from proxy_app.upstreams.http import Client
+from proxy_app.upstreams.parakeet import Hearing, Parakeet, Recording, Tell, unheeded
 from proxy_app.upstreams.sortformer import MOST_SPEAKERS, Diarized, Sortformer
 from proxy_app.upstreams.whisperx import Options
 
 T = TypeVar("T")
 U = TypeVar("U")
-Tell = Callable[[Event], None]
-
-
-@dataclass(frozen=True, slots=True)
-class Recording:
-    """A WAV of `to_wav`'s, which may be padded, and its true length in seconds."""
-
-    wav: Path
-    duration_s: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,8 +41,8 @@ class Terms:
 class SideBySide:
     """Transcribes with speakers by two services."""
 
-    def __init__(self, client: Client) -> None:
-        self._parakeet = Parakeet(client)
+    def __init__(self, client: Client, parakeet: Parakeet) -> None:
+        self._parakeet = parakeet
         self._sortformer = Sortformer(client)
 
     def transcribe(
@@ -62,7 +53,7 @@ class SideBySide:
         Args:
             pair: the services.
             recording: it must stay until this returns.
-            options: only the language has an effect; the answer's warnings name the others.
+            options: of them the language has an effect; the answer's warnings name the others.
             terms: limits.
             tell: is given the text of each piece as it becomes known, then the speakers.
 
@@ -75,32 +66,34 @@ class SideBySide:
             lambda: self._hear(pair.parakeet, recording, options, terms, tell),
             lambda: self._diarize(pair.sortformer, recording, terms),
         )
+        tokens = tuple(chain.from_iterable(piece.tokens for piece in heard))
+        language = options.language or next((it.language for it in heard if it.language), "")
         # In a thread: a recording of hours would hold up the worker's other requests.
-        merged = gevent.get_hub().threadpool.apply(merge, (heard.tokens, diarized.turns))
+        merged = gevent.get_hub().threadpool.apply(merge, (tokens, diarized.turns))
         # Nobody is known here, and nobody may be called as if they were.
         names = [known.name for known in options.known_speakers]
         segments = without_names(merged.segments, names) if names else merged.segments
         tell(Attributed(recording.duration_s, segments))
-        transcript = Transcript(segments, recording.duration_s, heard.language)
+        transcript = Transcript(segments, recording.duration_s, language)
         return End(transcript, _answer(pair, diarized, options, terms.models))
 
     def _hear(
         self, service: Service, recording: Recording, options: Options, terms: Terms, tell: Tell
-    ) -> Recognised:
-        """The words of all pieces."""
-        tokens: list[Token] = []
-        language = options.language or ""
-        with terms.place(service), time_limit(service, terms.limit_s):
-            for piece in pieces(recording.wav, terms.piece_s):
-                heard = self._parakeet.transcribe(
-                    service, piece, options.language, limit_s=terms.limit_s
-                )
-                tokens += heard.tokens
-                language = language or heard.language
-                tell(Heard(heard.segments))
-                done_s = min(piece.start_s + piece.duration_s, recording.duration_s)
-                tell(Progress("transcription", done_s, recording.duration_s))
-        return Recognised(tuple(tokens), language=language)
+    ) -> list[Recognised]:
+        """The words of all pieces. Who says them is told by their times, so these are needed."""
+        times = max(options.times, Times.SEGMENTS)
+        hearing = Hearing(terms.piece_s, terms.limit_s, options, times)
+        try:
+            with terms.place(service):
+                return self._parakeet.hear(service, recording, hearing, tell)
+        except NoTimesError as error:
+            if options.times == Times.WORDS:
+                raise
+            raise MisconfiguredError(
+                service.name,
+                f"{service.title} does not tell when anything is said, so that nobody can tell by "
+                "whom.",
+            ) from error
 
     def _diarize(self, service: Service, recording: Recording, terms: Terms) -> Diarized:
         with terms.place(service):
@@ -138,11 +131,7 @@ def _answer(
             f"There are no `speaker_embeddings`: {pair.sortformer.title} has none, only the "
             "WhisperX server does."
         )
-    warnings += [
-        f"`{name}` had no effect: {pair.parakeet.title} has nothing like it."
-        for name in ("prompt", "keywords", "languages", "temperature")
-        if getattr(options, name)
-    ]
+    warnings += unheeded(pair.parakeet, options)
     return answer | ({"warnings": warnings} if warnings else {})
 
 

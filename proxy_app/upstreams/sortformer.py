@@ -9,7 +9,8 @@ from proxy_app.services import Service
 from proxy_app.speech import FormatError, Turn
 from proxy_app.speech.formats.reading import finite, read_list, read_text
 from proxy_app.upstreams.errors import unusable
-from proxy_app.upstreams.http import Audio, Client
+from proxy_app.upstreams.http import Client
+from proxy_app.upstreams.multipart import Audio
 
 MOST_SPEAKERS = 4
 """Sortformer tells no more people apart (NVIDIA-NeMo/Speech#14546)."""

@@ -10,11 +10,12 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from proxy_app.services import Service
-from proxy_app.speech import FormatError, Transcript, from_conversation, from_verbose_json
+from proxy_app.speech import FormatError, Times, Transcript, from_conversation, from_verbose_json
 from proxy_app.speech.formats.reading import finite, read_object, read_text
 from proxy_app.upstreams.errors import UnavailableError, unusable
 from proxy_app.upstreams.events import Attributed, End, Event, Heard, Progress
-from proxy_app.upstreams.http import Client, Fields, Files, failure
+from proxy_app.upstreams.http import Client, failure
+from proxy_app.upstreams.multipart import Fields, Files
 
 _LONGEST_STAGE = 40
 
@@ -27,6 +28,18 @@ class KnownSpeaker:
     reference: Path
     """A WAV of `to_wav`'s (16 kHz, mono, 16 bit) in which nobody else speaks."""
     duration_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Vad:
+    """How speech is told from silence; what is None the server knows best."""
+
+    threshold: float | None = None
+    """The probability, 0 to 1, from which on something is speech."""
+    prefix_padding_s: float | None = None
+    """Seconds that are heard before speech, and after it."""
+    silence_s: float | None = None
+    """Seconds of silence that end a stretch of speech."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,12 +62,19 @@ class Options:
     max_speakers: int | None = None
     words: bool = False
     """Whether the words and their times are wanted as well."""
+    chunking_strategy: Vad | None = None
+    logprobs: bool = False
+    """Whether the tokens' probabilities are wanted. Only a WhisperX server has them."""
     known_speakers: tuple[KnownSpeaker, ...] = ()
     """Whose names are to stand instead of numbers where their voices are found, each at most once.
     Only a WhisperX server can do it."""
     speaker_embeddings: bool = False
     """Whether the answer's `speaker_embeddings` and `embedding_model` are wanted, which tell each
     speaker's voice. Only a WhisperX server has them."""
+    times: Times = Times.NONE
+    """Of which of them the times must be true: others than a recogniser's own are made up."""
+    model: str = ""
+    """As the client names it, or nothing."""
 
 
 class _Task(NamedTuple):
@@ -116,6 +136,7 @@ def _task(options: Options, *, speakers: bool) -> _Task:
             ("language", options.language),
             ("prompt", options.prompt),
             ("temperature", str(options.temperature) if options.temperature else ""),
+            *_vad_fields(options.chunking_strategy),
             *(("languages[]", code) for code in options.languages),
             *(("keywords[]", keyword) for keyword in options.keywords),
         )
@@ -125,6 +146,8 @@ def _task(options: Options, *, speakers: bool) -> _Task:
         fields.append(("response_format", "verbose_json"))
         granularities = ("segment", "word") if options.words else ("segment",)
         fields += [("timestamp_granularities[]", granularity) for granularity in granularities]
+        if options.logprobs:
+            fields.append(("include[]", "logprobs"))
         task = "translations" if options.translate else "transcriptions"
         return _Task(f"/v1/audio/{task}", fields, (), from_verbose_json)
     fields += [
@@ -138,6 +161,15 @@ def _task(options: Options, *, speakers: bool) -> _Task:
         ("known_speaker_references[]", known.reference) for known in options.known_speakers
     ]
     return _Task("/v1/audio/transcribe-with-speakers", fields, references, from_conversation)
+
+
+def _vad_fields(vad: Vad | None) -> Iterator[tuple[str, str]]:
+    if vad is None:
+        return
+    for name in ("threshold", "prefix_padding_s", "silence_s"):
+        value = getattr(vad, name)
+        if value is not None:
+            yield f"vad_{name}", str(value)
 
 
 def _events(service: Service, lines: Iterator[dict[str, Any]], task: _Task) -> Iterator[Event]:

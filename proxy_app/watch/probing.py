@@ -127,7 +127,7 @@ class Prober:
 
     def _words(self, service: Service) -> str:
         samples = (CLIP.stat().st_size - HEADER_BYTES) // SAMPLE_BYTES
-        heard = Parakeet(self._client).transcribe(
+        heard = Parakeet(self._client).recognise(
             service, Piece(CLIP, 0, samples), "en", limit_s=self._limit_s
         )
         return _compared(" ".join(segment.text for segment in heard.segments))

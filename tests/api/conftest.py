@@ -45,6 +45,11 @@ class Gateway:
         """What the gateway's workers write down of services, and what a watch process would."""
         return Reports(self.state / "reports")
 
+    @property
+    def places(self) -> Places:
+        """The places that its workers hold."""
+        return Places(self.state / "places")
+
     def connect(self) -> socket.socket:
         """A bare connection, for what HTTP clients do not do."""
         return socket.create_connection(("127.0.0.1", self.port), timeout=10)
@@ -55,9 +60,11 @@ class Gateway:
         """Upload one recording; five seconds of a tone if none is given."""
         return self._post(file, path, fields, stream=False)
 
-    def follow(self, path: str = "/v1/audio/transcriptions", /, **fields: str) -> requests.Response:
+    def follow(
+        self, path: str = "/v1/audio/transcriptions", file: bytes | None = None, /, **fields: str
+    ) -> requests.Response:
         """The same as a stream, whose answer is not read yet: to be closed."""
-        return self._post(None, path, fields | {"stream": "true"}, stream=True)
+        return self._post(file, path, fields | {"stream": "true"}, stream=True)
 
     def _post(
         self, file: bytes | None, path: str, fields: dict[str, str], *, stream: bool

@@ -41,17 +41,18 @@ class Routed:
 
     def register(self, name: str, **fields: object) -> None:
         """As a playbook does; with a number, so that nothing is remembered of one before."""
-        registration = {
-            "kind": KINDS[name],
-            "api": name,
-            "base_url": f"http://127.0.0.1:{self.standins[name].port}",
-            "host": f"spark{next(_numbers)}",
-            **fields,
-        }
+        if name in self.standins:
+            fields = {"base_url": f"http://127.0.0.1:{self.standins[name].port}"} | fields
+        api = fields.setdefault("api", name)
+        registration = {"kind": KINDS[str(api)], "host": f"spark{next(_numbers)}", **fields}
         path = self.file(name)
         path.parent.mkdir(exist_ok=True)
         path.with_suffix(".new").write_text(json.dumps(registration))
         path.with_suffix(".new").replace(path)
+
+    def add(self, name: str, api: str, port: int, **fields: object) -> None:
+        """Register one more of a kind, until the next reset."""
+        self.register(name, api=api, base_url=f"http://127.0.0.1:{port}", **fields)
 
     def file(self, name: str) -> Path:
         return self.gateway.state / "services.d" / f"{name}.json"
@@ -68,6 +69,8 @@ class Routed:
         return [len(standin.received) for standin in self.standins.values()]
 
     def reset(self) -> None:
+        for file in (self.gateway.state / "services.d").glob("*.json"):
+            file.unlink()
         for name, standin in self.standins.items():
             standin.reset()
             self.register(name)

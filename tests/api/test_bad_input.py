@@ -104,9 +104,7 @@ def test_two_files_are_refused(gateway: Gateway) -> None:
     )
 
 
-@pytest.mark.parametrize(
-    "kind", ["application/json", "application/x-www-form-urlencoded", "audio/wav", ""]
-)
+@pytest.mark.parametrize("kind", ["application/x-www-form-urlencoded", "audio/wav", ""])
 def test_a_body_that_is_no_form_is_refused_with_what_to_send(gateway: Gateway, kind: str) -> None:
     url = gateway.url + PATHS[0]
     response = requests.post(url, data=b'{"file": 1}', headers={"Content-Type": kind}, timeout=20)

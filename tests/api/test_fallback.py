@@ -96,9 +96,9 @@ def test_what_whisperx_refuses_is_not_tried_elsewhere(routed: Routed, status: in
     assert routed.uploads() == [2, 0, 0]
 
 
-def test_without_speakers_there_is_nothing_to_fall_back_on(routed: Routed) -> None:
+def test_for_a_translation_there_is_nothing_to_fall_back_on(routed: Routed) -> None:
     routed.whisperx.behave("503", {})
-    assert routed.gateway.transcribe(AUDIO).status_code == 503
+    assert routed.gateway.transcribe(AUDIO, "/v1/audio/translations").status_code == 503
     assert routed.uploads() == [1, 0, 0]
 
 

@@ -303,7 +303,7 @@ def test_a_form_is_no_json_and_json_no_form(llm: Talking) -> None:
     assert "Content-Type: application/json" in form.text
     path = "/v1/audio/transcriptions"
     answer = requests.post(url + path, json={"model": "whisper-1"}, timeout=20)
-    assert (answer.status_code, "multipart/form-data" in answer.text) == (415, True)
+    assert (answer.status_code, "multipart/form-data" in answer.text) == (400, True)
 
 
 def test_a_clients_words_do_not_choose_the_server(llm: Talking) -> None:
@@ -379,7 +379,7 @@ def test_one_that_loads_is_passed_over_and_when_none_is_ready_it_is_503(llm: Tal
 
 
 def test_a_full_server_is_429_with_the_time_to_come_back(tmp_path: Path) -> None:
-    limits = {"SPEECH_PLACES": "1", "SPEECH_QUEUE_DEADLINE_S": "0.2", "SPEECH_WORKERS": "2"}
+    limits = {"SPEECH_LLM_PLACES": "1", "SPEECH_QUEUE_DEADLINE_S": "0.2", "SPEECH_WORKERS": "2"}
     with two_behind(tmp_path, **limits) as llm:
         llm.first.behave("stepwise", ODD)
         llm.first.steps.release()

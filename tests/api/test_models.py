@@ -49,10 +49,12 @@ def test_every_model_says_where_it_goes(llm: Talking, engine: StandIn) -> None:
         llm.register("sortformer", sortformer.port, kind="diarize", api="sortformer")
         llm.register("voices", magpie.port, kind="tts", api="magpie", model="magpie-multilingual")
         found = listed(llm)
-    assert {name: found[name] for name in ALIASES} == {name: ["whisperx"] for name in ALIASES}
+    both = ["parakeet", "whisperx"]
+    assert {name: found[name] for name in ALIASES} == dict.fromkeys(ALIASES, both)
+    assert found["stand-in parakeet"] == both
     assert found["gpt-4o-transcribe-diarize"] == ["whisperx", "parakeet+sortformer"]
     assert {name: found[name] for name in SPEECH} == {name: ["voices"] for name in SPEECH}
-    assert (found["tiny.en"], found[NAME]) == (["whisperx"], ["first"])
+    assert (found["tiny.en"], found[NAME]) == (["whisperx", "parakeet"], ["first"])
     assert found["magpie-multilingual"] == ["voices"]
     assert found["Magpie-Multilingual.EN-US.Mia"] == ["voices"]
 

@@ -44,7 +44,7 @@ def test_verbose_json_has_segments_and_the_true_length(
 
 @pytest.mark.parametrize("name", ["timestamp_granularities[]", "timestamp_granularities"])
 def test_words_come_with_and_without_brackets(gateway: Gateway, name: str) -> None:
-    fields = {"model": "x", "response_format": "verbose_json", name: "word"}
+    fields = {"response_format": "verbose_json", name: "word"}
     words = gateway.transcribe(**fields).json()["words"]
     assert words[0] == {"word": "Hello.", "start": 0.69, "end": 1.12}
 
@@ -82,9 +82,23 @@ def test_the_model_diarize_asks_the_speakers_path(gateway: Gateway, standin: Sta
     ]
 
 
-@pytest.mark.parametrize("model", ["", "whisper-1", "gpt-transcribe", "my/own:model", "x" * 500])
-def test_any_model_name_is_taken(gateway: Gateway, model: str) -> None:
+@pytest.mark.parametrize(
+    "model",
+    ["", "whisper-1", "gpt-transcribe", "gpt-4o-mini-transcribe-2025-12-15", "large-v3", "turbo",
+     "distil-large-v3", "my/own:whisper", "Systran/faster-whisper-small.en"],
+)  # fmt: skip
+def test_names_that_clients_may_have_built_in_are_taken_whatever_runs(
+    gateway: Gateway, model: str
+) -> None:
     assert gateway.transcribe(model=model).status_code == 200
+
+
+@pytest.mark.parametrize("model", ["my/own:model", "gpt-4o", "tts-1", "x" * 500])
+def test_a_name_of_no_recogniser_is_404(gateway: Gateway, model: str) -> None:
+    response = gateway.transcribe(model=model)
+    error = response.json()["error"]
+    assert (response.status_code, error["code"]) == (404, "model_not_found")
+    assert len(error["message"]) < 500
 
 
 @pytest.mark.parametrize("order", [("file", "model"), ("model", "file")])
@@ -187,7 +201,7 @@ def test_silence_is_an_empty_text(gateway: Gateway, standin: StandIn) -> None:
 
 
 def test_unknown_fields_are_passed_over(gateway: Gateway) -> None:
-    fields = {"temperature": "0", "include[]": "logprobs", "x": "y"}
+    fields = {"temperature": "0", "vad_filter": "perhaps", "user": "me", "x": "y"}
     assert gateway.transcribe(**fields).status_code == 200
 
 

@@ -3,9 +3,10 @@ lets them. For tests of what is around the models: queue, limits, states, errors
 
 from __future__ import annotations
 
+import math
 import threading
 from collections.abc import Callable, Collection, Generator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -21,7 +22,7 @@ from images.whisperx.app.engine import Engine
 from images.whisperx.app.settings import EngineSettings
 from images.whisperx.app.speech_map import FRAME, SpeechMap
 from images.whisperx.app.transcription import Wish
-from proxy_app.speech import Decoding, Token, Turn
+from proxy_app.speech import Decoding, Logprob, Token, Turn
 
 if TYPE_CHECKING:
     from images.whisperx.app.engine import LoadDiarizer, LoadTranscriber
@@ -92,6 +93,20 @@ class StandInTranscriber:
         """See `Transcriber`."""
         (heard,) = self.hear([chunk], [samples], language, wish)
         return heard
+
+    def weigh(
+        self,
+        heard: Heard,
+        samples: Samples,  # noqa: ARG002
+        language: str,  # noqa: ARG002
+        wish: Wish,  # noqa: ARG002
+    ) -> Heard:
+        """See `Transcriber`: each word is a token of its own, half as likely as not."""
+        tokens = (
+            replace(token, logprobs=(Logprob(token.text.encode(), math.log(0.5)),))
+            for token in heard.tokens
+        )
+        return replace(heard, tokens=tuple(tokens))
 
     def encode(self, text: str) -> tuple[int, ...]:
         """See `Transcriber`."""

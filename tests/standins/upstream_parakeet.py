@@ -2,8 +2,12 @@
 
 They speak the protocols of images/parakeet and images/sortformer, fail as upstream_whisperx's does,
 and hear the words of tests/standins/blips.py.
+
+Alone, to be killed: `python -m tests.standins.upstream_parakeet PORT [BEHAVIOUR]`.
 """
 
+import contextlib
+import sys
 from types import MappingProxyType
 from typing import Any
 
@@ -15,7 +19,9 @@ from tests.standins.upstream_whisperx import StandIn
 class Parakeet(StandIn):
     """Hears words."""
 
-    healthy = MappingProxyType({"model_loaded": True, "model": "stand-in parakeet", "detail": ""})
+    healthy = MappingProxyType(
+        {"model_loaded": True, "model": "stand-in parakeet", "queue": 32, "detail": ""}
+    )
 
     def answer_to(self, received: Received) -> dict[str, Any]:
         """verbose_json with words."""
@@ -39,7 +45,7 @@ class Sortformer(StandIn):
     """Hears who speaks."""
 
     health_path = "/v1/audio/diarize/health"
-    healthy = MappingProxyType({"model": "stand-in sortformer", "max_seconds": 14400.0})
+    healthy = MappingProxyType({"model": "stand-in sortformer", "max_seconds": 14400.0, "queue": 4})
 
     def answer_to(self, received: Received) -> dict[str, Any]:
         """Turns, each from its first word's start to its last word's end."""
@@ -57,3 +63,10 @@ class Sortformer(StandIn):
             "segments": turns,
             "model": "stand-in sortformer",
         }
+
+
+if __name__ == "__main__":
+    with contextlib.suppress(KeyboardInterrupt):
+        alone = Parakeet(int(sys.argv[1]))
+        alone.behave(*sys.argv[2:3] or ["ok"])
+        alone.serve_forever()

@@ -84,6 +84,20 @@ def transcription() -> dict[str, Any]:
     }
 
 
+def logprobs(text: str) -> list[dict[str, Any]]:
+    """A token for each word of a text, all as likely."""
+    return [
+        {"token": token, "logprob": -0.25, "bytes": list(token.encode())}
+        for token in (f" {word}" for word in text.split())
+    ]
+
+
+def weighed(answer: dict[str, Any]) -> dict[str, Any]:
+    """The answer, or a stream's line, with the tokens of its segments."""
+    segments = [segment | {"logprobs": logprobs(segment["text"])} for segment in answer["segments"]]
+    return answer | {"segments": segments}
+
+
 def stream(*, speakers: bool) -> list[dict[str, Any]]:
     """The lines of a stream: the same answers, as they become known."""
     key = ("start_ms", "end_ms", "text")
@@ -139,7 +153,8 @@ class StandIn(Served):
     def answer_to(self, received: Received) -> Any:  # noqa: ANN401 - any JSON
         """What it says of a recording when all is well."""
         if received.path == "/v1/audio/transcriptions":
-            return transcription()
+            found = transcription()
+            return weighed(found) if b'name="include[]"' in received.body[:4096] else found
         if received.path == "/v1/audio/translations":
             return transcription() | {"task": "translate"}
         return conversation(words=b'name="words"' in received.body[:4096])
@@ -155,8 +170,8 @@ class _Handler(Quiet):
         time.sleep(standin.health_takes_s)
         standin.asked += 1
         status, answer = standin.health
-        if answer == HEALTHY:
-            answer = HEALTHY | {"in_flight": min(standin.working, len(standin.received))}
+        if answer == standin.healthy:
+            answer = {**answer, "in_flight": min(standin.working, len(standin.received))}
         self._send(status if self.path == standin.health_path else 404, answer)
 
     def do_POST(self) -> None:  # noqa: N802 - http.server's name
@@ -186,7 +201,17 @@ class _Handler(Quiet):
         standin.received.append(received)
         time.sleep(standin.takes_s)
         if standin.behaviour == "ok" and b'name="stream"' in body[:4096]:
-            self._stream(self._lines())
+            lines = self._lines()
+            if b'name="include[]"' in body[:4096] and not standin.answer:
+                lines = [
+                    line | {"answer": weighed(line["answer"])}
+                    if line["type"] == "end"
+                    else weighed(line)
+                    if "segments" in line
+                    else line
+                    for line in lines
+                ]
+            self._stream(lines)
         elif standin.behaviour in ("ok", "one_by_one"):
             answer = standin.answer or standin.answer_to(received)
             if standin.behaviour == "one_by_one":

@@ -4,7 +4,17 @@ from dataclasses import replace
 
 import pytest
 
-from proxy_app.services import Alone, Health, Pair, Registered, Service, longest_s, routes
+from proxy_app.services import (
+    Alone,
+    Health,
+    Needs,
+    Pair,
+    Registered,
+    Service,
+    Words,
+    longest_s,
+    routes,
+)
 from proxy_app.services.health import READY
 
 
@@ -18,21 +28,52 @@ PARAKEET = service("asr", "parakeet")
 SORTFORMER = service("diarize", "sortformer")
 
 
+EMBEDDED = replace(WHISPERX, name="embedded", is_embedded=True)
+OTHER_PARAKEET = replace(PARAKEET, name="a-parakeet")
+ALL = (EMBEDDED, PARAKEET, SORTFORMER, WHISPERX)
+PAIR = Pair(PARAKEET, SORTFORMER)
+
+
 @pytest.mark.parametrize(
-    ("services", "speakers", "found"),
+    ("services", "needs", "found"),
     [
-        ((PARAKEET, SORTFORMER, WHISPERX), True, (Alone(WHISPERX), Pair(PARAKEET, SORTFORMER))),
-        ((PARAKEET, SORTFORMER, WHISPERX), False, (Alone(WHISPERX),)),
-        ((PARAKEET, SORTFORMER), True, (Pair(PARAKEET, SORTFORMER),)),
-        ((PARAKEET, SORTFORMER), False, ()),
-        ((PARAKEET,), True, ()),
-        ((), True, ()),
+        (ALL, Needs(speakers=True), [[Alone(WHISPERX)], [PAIR], [Alone(EMBEDDED)]]),
+        (ALL, Needs(), [[Words(PARAKEET)], [Alone(WHISPERX)], [Alone(EMBEDDED)]]),
+        (ALL, Needs(whisper=True), [[Alone(WHISPERX)], [Alone(EMBEDDED)], [Words(PARAKEET)]]),
+        (ALL, Needs(whisper_only=True), [[Alone(WHISPERX)], [Alone(EMBEDDED)]]),
+        ((PARAKEET, SORTFORMER), Needs(speakers=True), [[PAIR]]),
+        ((PARAKEET, SORTFORMER), Needs(speakers=True, whisper_only=True), []),
+        ((PARAKEET,), Needs(speakers=True), []),
+        ((PARAKEET,), Needs(), [[Words(PARAKEET)]]),
+        ((SORTFORMER,), Needs(), []),
+        ((), Needs(), []),
     ],
 )
-def test_whisperx_goes_before_the_pair_which_is_for_speakers_only(
-    services: tuple[Service, ...], speakers: bool, found: tuple[object, ...]
+def test_routes_are_those_that_can_do_what_is_needed_the_best_first(
+    services: tuple[Service, ...], needs: Needs, found: list[list[object]]
 ) -> None:
-    assert routes(Registered(services, ()), speakers=speakers) == found
+    assert [list(tier) for tier in routes(Registered(services, ()), needs)] == found
+
+
+def test_all_services_of_a_kind_are_as_good_as_each_other_the_environments_first() -> None:
+    of_a_file = replace(OTHER_PARAKEET, source="a-parakeet.json")
+    registered = Registered((of_a_file, PARAKEET, SORTFORMER), ())
+    assert routes(registered, Needs()) == ((Words(PARAKEET), Words(of_a_file)),)
+    pairs = Pair(PARAKEET, SORTFORMER), Pair(of_a_file, SORTFORMER)
+    assert routes(registered, Needs(speakers=True)) == (pairs,)
+
+
+def test_services_whose_model_is_named_go_before_all_others() -> None:
+    registered = Registered((OTHER_PARAKEET, PARAKEET, SORTFORMER, WHISPERX), ())
+    assert routes(registered, Needs(), [WHISPERX]) == (
+        (Alone(WHISPERX),),
+        (Words(OTHER_PARAKEET), Words(PARAKEET)),
+    )
+    assert routes(registered, Needs(speakers=True), [PARAKEET]) == (
+        (PAIR,),
+        (Alone(WHISPERX),),
+        (Pair(OTHER_PARAKEET, SORTFORMER),),
+    )
 
 
 @pytest.mark.parametrize(

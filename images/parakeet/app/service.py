@@ -42,6 +42,8 @@ class Health:
     device: str
     uptime_s: float
     in_flight: int
+    queue: int
+    """How many requests may wait beside the one that is worked on."""
     progress: Progress | None
     detail: str
 
@@ -114,6 +116,7 @@ class Service:
             device=loaded.device if loaded else self.settings.device,
             uptime_s=round(time.monotonic() - self._started, 1),
             in_flight=self.requests.count,
+            queue=self.settings.queue,
             progress=self._progress(),
             detail=detail,
         )

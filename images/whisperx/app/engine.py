@@ -80,6 +80,8 @@ class Health:
     device: str
     uptime_s: float
     in_flight: int
+    queue: int
+    """How many requests may wait beside the one that is worked on."""
     progress: Progress | None
     detail: str
 
@@ -179,6 +181,7 @@ class Engine:
             device=self._device,
             uptime_s=round(time.monotonic() - self._started, 1),
             in_flight=self._requests.count,
+            queue=self.settings.queue,
             progress=self._progress(),
             detail=detail,
         )

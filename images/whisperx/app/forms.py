@@ -7,12 +7,13 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo, field_validator
 
 from images.serving.forms import CommonFields
-from images.whisperx.app.transcription import Wish
+from images.whisperx.app.transcription import Listening, Wish
 from proxy_app.speech import known_names, language_code
 
 _MAX_SPEAKERS = 50
 _MOST = 100
 _LONGEST_KEYWORD = 100
+_LONGEST_VAD_S = 10.0
 
 
 def _made_here(value: str) -> str:
@@ -42,8 +43,11 @@ class SpokenFields(CommonFields):
     languages: list[Annotated[str, BeforeValidator(_language)]] = Field([], max_length=_MOST)
     keywords: list[Annotated[str, Field(max_length=_LONGEST_KEYWORD)]] = Field([], max_length=_MOST)
     temperature: float = Field(0.0, ge=0, le=1)
+    vad_threshold: float | None = Field(None, ge=0, le=1)
+    vad_prefix_padding_s: float | None = Field(None, ge=0, le=_LONGEST_VAD_S)
+    vad_silence_s: float | None = Field(None, ge=0, le=_LONGEST_VAD_S)
 
-    def wish(self, *, translate: bool = False) -> Wish:
+    def wish(self, *, translate: bool = False, logprobs: bool = False) -> Wish:
         """What is asked of the transcriber."""
         return Wish(
             language=self.language,
@@ -52,7 +56,17 @@ class SpokenFields(CommonFields):
             languages=tuple(self.languages),
             keywords=tuple(self.keywords),
             translate=translate,
+            listening=self._listening(),
+            logprobs=logprobs,
         )
+
+    def _listening(self) -> Listening:
+        given = {
+            "threshold": self.vad_threshold,
+            "pad_s": self.vad_prefix_padding_s,
+            "silence_s": self.vad_silence_s,
+        }
+        return Listening(**{name: value for name, value in given.items() if value is not None})
 
 
 class TranscriptionFields(SpokenFields):
@@ -62,6 +76,7 @@ class TranscriptionFields(SpokenFields):
         "json"
     )
     timestamp_granularities: list[Literal["word", "segment"]] = Field(["segment"])
+    include: list[Literal["logprobs"]] = Field([])
 
 
 class SpeakersFields(SpokenFields):

@@ -52,7 +52,7 @@ def create_app(engine: Engine, spool: Path) -> FastAPI:
             if translate:
                 check_translation(engine)
             check_languages(fields, engine)
-            wish = fields.wish(translate=translate)
+            wish = fields.wish(translate=translate, logprobs="logprobs" in fields.include)
             verbose = fields.response_format == "verbose_json"
             words = "word" in fields.timestamp_granularities
             return lambda sounds, tell: TranscriptionWork(

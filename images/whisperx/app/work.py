@@ -139,6 +139,7 @@ class TranscriptionWork:
     ) -> None:
         self._script = Script(engine, recording, SpeechMap(recording, engine.detector), wish)
         self._task = "translate" if wish.translate else "transcribe"
+        self._logprobs = wish.logprobs
         self._duration_s = recording.duration_s
         self._tell = tell
         self._verbose = verbose
@@ -154,7 +155,7 @@ class TranscriptionWork:
         if self._verbose:
             body = to_verbose_json(transcript, words=self._words, task=self._task)
         else:
-            body = to_json(transcript)
+            body = to_json(transcript, logprobs=self._logprobs)
         warnings = self._script.warnings()
         return body | {"models": self._script.told()} | ({"warnings": warnings} if warnings else {})
 

@@ -170,6 +170,7 @@ class ServiceAnswer(TypedDict):
     device: str | None
     uptime_s: float | None
     in_flight: int | None
+    queue: int | None
     max_audio_s: float | None
     uptime: str | None
     work: str | None
@@ -229,6 +230,8 @@ class Transcription(TypedDict):
     duration: NotRequired[float]
     segments: NotRequired[list[dict[str, Any]]]
     words: NotRequired[list[dict[str, Any]]]
+    languages: NotRequired[list[dict[str, str]]]
+    logprobs: NotRequired[list[dict[str, Any]]]
     usage: NotRequired[dict[str, Any]]
 
 

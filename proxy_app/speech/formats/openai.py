@@ -8,17 +8,15 @@ from __future__ import annotations
 
 import math
 import zlib
-from bisect import bisect_right
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import replace
 from typing import Any
 
 from proxy_app.speech.formats.reading import finite, read_list, read_span, read_text, read_words
 from proxy_app.speech.joining import join
 from proxy_app.speech.known import lettered, not_taken
 from proxy_app.speech.languages import language_code, language_name
-from proxy_app.speech.model import Decoding, Segment, Transcript, Word
-from proxy_app.speech.timing import timed_words
+from proxy_app.speech.model import Decoding, Logprob, Segment, Transcript, Word
+from proxy_app.speech.timing import timed_words, with_words
 
 
 def to_text(transcript: Transcript) -> str:
@@ -26,9 +24,41 @@ def to_text(transcript: Transcript) -> str:
     return _text(transcript) + "\n"
 
 
-def to_json(transcript: Transcript) -> dict[str, Any]:
-    """The text and how many seconds it took."""
-    return {"text": _text(transcript), "usage": _usage(transcript)}
+def to_json(
+    transcript: Transcript, *, languages: bool = True, logprobs: bool = False
+) -> dict[str, Any]:
+    """The text and how many seconds it took.
+
+    Args:
+        transcript: what was said.
+        languages: whether to tell the language, which OpenAI's newest model does.
+        logprobs: whether include[] has "logprobs".
+    """
+    answer: dict[str, Any] = {"text": _text(transcript)}
+    if languages:
+        answer["languages"] = languages_of(transcript)
+    if logprobs:
+        answer["logprobs"] = [
+            each for segment in transcript.segments for each in logprobs_of(segment)
+        ]
+    return answer | {"usage": _usage(transcript)}
+
+
+def languages_of(transcript: Transcript) -> list[dict[str, str]]:
+    """The languages that were found; none where nobody knows."""
+    return [{"code": transcript.language}] if transcript.language else []
+
+
+def logprobs_of(segment: Segment) -> list[dict[str, Any]]:
+    """The tokens of a segment: their text, bytes, and the logarithms of their probabilities."""
+    return [
+        {
+            "token": each.data.decode(errors="replace"),
+            "logprob": each.logprob,
+            "bytes": list(each.data),
+        }
+        for each in segment.logprobs
+    ]
 
 
 def to_verbose_json(
@@ -128,14 +158,15 @@ def from_verbose_json(answer: Mapping[str, Any]) -> Transcript:
             segments[-1].end if segments else 0.0,
         )
         own = read_words(entry.get("words"))
-        segments.append(Segment(start, end, None, text, own, _decoding(entry)))
+        decoding, logprobs = _decoding(entry), _logprobs(entry)
+        segments.append(Segment(start, end, None, text, own, decoding, logprobs))
     duration = finite(answer.get("duration")) or max(
         [segment.end for segment in segments] + [word.end for word in words], default=0.0
     )
     if not segments:
         segments = _from_words(words, read_text(answer, "text"), duration)
     elif words and not any(segment.words for segment in segments):
-        segments = _with_words(segments, words)
+        segments = with_words(segments, words)
     language = read_text(answer, "language")
     return Transcript(tuple(segments), duration, language_code(language) or language)
 
@@ -163,6 +194,8 @@ def _verbose_segment(index: int, segment: Segment) -> dict[str, Any]:
         "avg_logprob": known.avg_logprob,
         "compression_ratio": _compression_ratio(segment.text) if ratio is None else ratio,
         "no_speech_prob": known.no_speech_prob,
+        # Not OpenAI's: between our servers, whose streams need them segment by segment.
+        **({"logprobs": logprobs_of(segment)} if segment.logprobs else {}),
     }
 
 
@@ -187,6 +220,20 @@ def _decoding(entry: Mapping[str, Any]) -> Decoding | None:
     )
 
 
+def _logprobs(entry: Mapping[str, Any]) -> tuple[Logprob, ...]:
+    """A segment's tokens, or none unless each is usable."""
+    found = []
+    for each in read_list(entry, "logprobs"):
+        logprob, data = finite(each.get("logprob")), each.get("bytes")
+        if logprob is None or not isinstance(data, list):
+            return ()
+        try:
+            found.append(Logprob(bytes(data), logprob))
+        except (TypeError, ValueError):
+            return ()
+    return tuple(found)
+
+
 def _from_words(words: Sequence[Word], text: str, duration: float) -> list[Segment]:
     """One segment of a text with words or without."""
     text = " ".join(text.split()) or join(word.text for word in words)
@@ -195,15 +242,3 @@ def _from_words(words: Sequence[Word], text: str, duration: float) -> list[Segme
     start = min((word.start for word in words), default=0.0)
     end = max((word.end for word in words), default=duration)
     return [Segment(start, end, None, text, tuple(words))]
-
-
-def _with_words(segments: Sequence[Segment], words: Sequence[Word]) -> list[Segment]:
-    """The segments, each with the words whose middle lies behind its start."""
-    starts = [segment.start for segment in segments]
-    shared: list[list[Word]] = [[] for _ in segments]
-    for word in words:
-        index = bisect_right(starts, (word.start + word.end) / 2) - 1
-        shared[max(0, index)].append(word)
-    return [
-        replace(segment, words=tuple(own)) for segment, own in zip(segments, shared, strict=True)
-    ]

@@ -28,8 +28,9 @@ def test_deltas_joined_are_the_text_of_the_plain_answer(texts: list[str], batch:
         for event in events.deltas(said[start : start + batch])
     ]
     assert len(deltas) == len(said)
-    whole = to_json(Transcript(tuple(said), 1.0))["text"]
-    assert "".join(deltas) == events.done()["text"] == whole
+    transcript = Transcript(tuple(said), 1.0)
+    whole = to_json(transcript)["text"]
+    assert "".join(deltas) == events.done(transcript)["text"] == whole
 
 
 def test_segments_are_numbered_and_named_through_all_batches() -> None:
@@ -46,5 +47,6 @@ def test_segments_are_numbered_and_named_through_all_batches() -> None:
 def test_the_end_has_a_text_even_of_silence(texts: list[str]) -> None:
     events = TranscriptEvents()
     events.deltas(segments(texts))
-    assert events.done()["type"] == "transcript.text.done"
-    assert events.done()["text"] == {0: "", 1: "早", 2: "One, two"}[len(texts)]
+    done = events.done(Transcript((), 1.0))
+    assert (done["type"], done["languages"]) == ("transcript.text.done", [])
+    assert done["text"] == {0: "", 1: "早", 2: "One, two"}[len(texts)]

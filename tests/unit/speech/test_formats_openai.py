@@ -35,6 +35,7 @@ def test_text_is_the_text_and_a_line_end() -> None:
 def test_json_has_the_text_and_the_begun_seconds() -> None:
     assert to_json(TALK) == {
         "text": "Hello there. Hi! Shall we?",
+        "languages": [{"code": "en"}],
         "usage": {"type": "duration", "seconds": 9},
     }
 

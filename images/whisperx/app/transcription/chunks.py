@@ -6,13 +6,9 @@ from collections.abc import Iterator
 
 from images.serving.heard import Chunk
 from images.whisperx.app.speech_map import FRAME_S, Span, SpeechMap
-from images.whisperx.app.transcription import CHUNK_S
+from images.whisperx.app.transcription import CHUNK_S, Listening
 
-# As in faster-whisper's batched pipeline, but for the threshold: at its 0.5 a quiet speaker is
-# passed over, and 614 words are written of eleven of AMI's clips instead of 636.
-_THRESHOLD = 0.35
-_MIN_SILENCE_S = 0.16
-_PAD_S = 0.4
+_DEFAULT = Listening()
 # Speech is looked for in stretches of a minute, or of half a minute more where nobody pauses.
 _LOOK_S = 60.0
 _LONGEST_LOOK_S = 90.0
@@ -20,7 +16,9 @@ _LONGEST_LOOK_S = 90.0
 _CUT_FROM_S = 20.0
 
 
-def chunks(speech: SpeechMap, duration_s: float) -> Iterator[Chunk | None]:
+def chunks(
+    speech: SpeechMap, duration_s: float, listening: Listening = _DEFAULT
+) -> Iterator[Chunk | None]:
     """Cut a recording into chunks; the recording is listened to as far as they are asked for.
 
     Chunks are in order and do not overlap, and all speech is in one.
@@ -28,13 +26,14 @@ def chunks(speech: SpeechMap, duration_s: float) -> Iterator[Chunk | None]:
     Args:
         speech: where the speech is.
         duration_s: the recording's length, in seconds.
+        listening: what counts as speech.
 
     Yields:
         The chunks; None after each stretch without speech, so that an hour of silence can be
         interrupted.
     """
     chunk: Chunk | None = None
-    for spans in _looks(speech, duration_s):
+    for spans in _looks(speech, duration_s, listening):
         for span in spans:
             for part in _parts(speech, span):
                 if chunk is not None and part.end_s - chunk.start_s <= CHUNK_S:
@@ -54,25 +53,27 @@ def chunks(speech: SpeechMap, duration_s: float) -> Iterator[Chunk | None]:
 
 def first_speech(speech: SpeechMap, start_s: float, end_s: float) -> float | None:
     """Where the first speech of a stretch begins, if there is any in its first minute or so."""
-    spans = next(_looks(speech, end_s, start_s), [])
+    spans = next(_looks(speech, end_s, _DEFAULT, start_s), [])
     return spans[0].start_s if spans else None
 
 
-def _looks(speech: SpeechMap, end_s: float, start_s: float = 0.0) -> Iterator[list[Span]]:
+def _looks(
+    speech: SpeechMap, end_s: float, listening: Listening, start_s: float = 0.0
+) -> Iterator[list[Span]]:
     """The spans of speech, in stretches that end in a pause where possible."""
     while start_s < end_s:
         until_s = end_s
         if end_s - start_s > _LOOK_S:
             latest_s = min(end_s, start_s + _LONGEST_LOOK_S)
-            until_s = speech.pause(start_s + _LOOK_S, latest_s, _MIN_SILENCE_S)
+            until_s = speech.pause(start_s + _LOOK_S, latest_s, listening.silence_s)
         yield list(
             speech.spans(
                 start_s,
                 until_s,
-                threshold=_THRESHOLD,
+                threshold=listening.threshold,
                 min_speech_s=0.0,
-                min_silence_s=_MIN_SILENCE_S,
-                pad_s=_PAD_S,
+                min_silence_s=listening.silence_s,
+                pad_s=listening.pad_s,
             )
         )
         start_s = until_s

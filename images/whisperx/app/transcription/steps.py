@@ -50,8 +50,8 @@ def transcribe(
 ) -> Iterator[Written]:
     """Transcribe a recording; the caller may stop, or do something else, after each step.
 
-    A step is one batch of chunks through the model, or one chunk in one more try or through the
-    aligner, or a minute or so of silence.
+    A step is one batch of chunks through the model, or one chunk in one more try, through the
+    aligner or once more through the model to be weighed, or a minute or so of silence.
 
     Args:
         transcriber: the model.
@@ -72,7 +72,8 @@ def transcribe(
     # A translation's words are nowhere in the sound.
     aligner = find_aligner(language) if language and not wish.translate else None
     size = _BatchSize(transcriber.batch_size)
-    for batch in _batches(chunks(speech, recording.duration_s), size):
+    found = chunks(speech, recording.duration_s, wish.listening)
+    for batch in _batches(found, size):
         samples = [recording.samples(chunk.start_s, chunk.end_s) for chunk in batch]
         # A batch cannot be decoded at a temperature, so then each chunk is heard by itself.
         together = batch and not wish.temperature
@@ -93,6 +94,9 @@ def transcribe(
             if aligner is not None and heard.tokens:
                 yield written.take()
                 heard = aligner.align(heard, audio)
+            if wish.logprobs and heard.tokens:
+                yield written.take()
+                heard = transcriber.weigh(heard, audio, language, wish)
             written.add(heard)
         yield written.take()
     written.finish(recording.duration_s)

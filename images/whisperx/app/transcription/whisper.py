@@ -3,9 +3,12 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Sequence
+from dataclasses import replace
+from functools import partial
 from typing import Any, TypeVar
 
 import numpy as np
@@ -16,7 +19,8 @@ from images.whisperx.app.device import choose_compute_type
 from images.whisperx.app.settings import EngineSettings
 from images.whisperx.app.transcription import CHUNK_S, REPETITIVE, Wish
 from images.whisperx.app.transcription.model_files import fetch, find_model
-from proxy_app.speech import Decoding, Token
+from images.whisperx.app.transcription.weighing import logprob, with_logprobs
+from proxy_app.speech import Decoding, Logprob, Token
 
 # OpenAI's thresholds.
 _UNSURE = -1.0
@@ -26,6 +30,8 @@ _FRAMES_PER_S = 100
 """What Whisper counts `seek` in."""
 _CONTEXT = 220
 """Tokens of what precedes an answer: Whisper has 448 in all, and 30 s of speech are up to 220."""
+_WEIGHED = 440
+"""Tokens that are weighed together: with those before them, all that Whisper has places for."""
 _LEFT_OVER = "cudaErrorInvalidDevice"
 # Those that Whisper writes without a space before each word.
 _UNSPACED = frozenset({"zh", "ja", "th", "lo", "my", "yue"})
@@ -163,6 +169,25 @@ class FasterWhisper:
             no_speech_prob=max((each.no_speech_prob for each in segments), default=1.0),
         )
         return Heard(chunk, _tokens(spelt, chunk, wish.written_in(language)), decoding)
+
+    def weigh(self, heard: Heard, samples: Samples, language: str, wish: Wish) -> Heard:
+        """See `Transcriber`. Each token's is that after the ones before it, without the prompt."""
+        tokenizer = self._tokenizer(language, wish)
+        tokens = [token for token in heard.decoding.tokens if token < tokenizer.eot]
+        features, frames = self._features([samples]), math.ceil(len(samples) / RATE) * _FRAMES_PER_S
+
+        def align(part: list[int]) -> list[float]:
+            encoded = self._model.encode(features)
+            (found,) = self._model.model.align(encoded, tokenizer.sot_sequence, [part], frames)
+            return list(found.text_token_probs)
+
+        found: list[Logprob] = []
+        for start in range(0, len(tokens), _WEIGHED):
+            part = tokens[start : start + _WEIGHED]
+            spelt = map(self._model.hf_tokenizer.id_to_token, part)
+            probabilities = past_a_left_over_error(partial(align, part))
+            found += map(logprob, spelt, probabilities)
+        return replace(heard, tokens=with_logprobs(heard.tokens, found))
 
     def encode(self, text: str) -> Sequence[int]:
         """See `Transcriber`."""

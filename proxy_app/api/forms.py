@@ -1,0 +1,194 @@
+"""Multipart forms read as they arrive: files and long texts go to disk, short texts to memory.
+
+python-multipart takes them apart, which costs a fifth of what werkzeug's own parser does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import IO, TYPE_CHECKING
+
+from python_multipart.exceptions import FormParserError
+from python_multipart.multipart import MultipartParser
+from werkzeug.datastructures import FileStorage, Headers, MultiDict
+from werkzeug.exceptions import RequestEntityTooLarge
+from werkzeug.formparser import FormDataParser
+from werkzeug.http import parse_options_header
+
+from proxy_app.errors import BadRequestError, TooLargeError
+
+if TYPE_CHECKING:
+    from python_multipart.multipart import MultipartCallbacks
+
+_READ_BYTES = 256 * 1024
+_CHARSETS = frozenset({"ascii", "us-ascii", "utf-8", "iso-8859-1"})
+
+
+@dataclass(frozen=True, slots=True)
+class Spooled:
+    """A field that goes to disk also where it comes as a text, which has megabytes.
+
+    Such a text is among the request's files, without a file name.
+    """
+
+    most: int
+    """So many at most, ..."""
+    limit: int
+    """... each of so many bytes, as it arrives."""
+
+
+@dataclass(slots=True)
+class Form:
+    """The parts of a form, as far as they have come.
+
+    Args:
+        new_file: opens what a part that goes to disk is written to.
+        text_bytes: how much all texts in memory may have together.
+        most_parts: how many parts there may be.
+        spooled: fields that go to disk whatever they are, by their names without brackets.
+
+    Attributes:
+        texts: the text fields, by name, in order.
+        files: the files, at their beginnings.
+    """
+
+    new_file: Callable[[], IO[bytes]]
+    text_bytes: int
+    most_parts: int
+    spooled: Mapping[str, Spooled] = field(default_factory=dict)
+    texts: MultiDict[str, str] = field(default_factory=MultiDict)
+    files: MultiDict[str, FileStorage] = field(default_factory=MultiDict)
+    _headers: Headers = field(default_factory=Headers)
+    _header: tuple[bytearray, bytearray] = field(default_factory=lambda: (bytearray(), bytearray()))
+    _name: str = ""
+    _filename: str | None = None
+    _text: bytearray = field(default_factory=bytearray)
+    _file: IO[bytes] | None = None
+    _room: int | None = None
+    """How many bytes more the file at hand may have."""
+    _is_over: bool = False
+
+    def read(self, read: Callable[[int], bytes], boundary: bytes) -> None:
+        """Read a body to its end.
+
+        Args:
+            read: gives up to so many bytes of it, and none at its end.
+            boundary: as the request's Content-Type names it.
+
+        Raises:
+            ValueError: it is no form, or breaks off.
+            ApiError, RequestEntityTooLarge: there is too much of something.
+        """
+        if not boundary:
+            raise ValueError("there is no boundary")
+        try:
+            parser = MultipartParser(boundary, self._callbacks())
+            while data := read(_READ_BYTES):
+                if not self._is_over:  # what comes behind is read, for the next request's sake
+                    parser.write(data)
+        except FormParserError as error:
+            raise ValueError(str(error)) from None
+        if not self._is_over:
+            raise ValueError("the body breaks off")
+
+    def _callbacks(self) -> MultipartCallbacks:
+        return {
+            "on_part_begin": self._begin,
+            "on_header_field": lambda data, start, end: self._header[0].extend(data[start:end]),
+            "on_header_value": lambda data, start, end: self._header[1].extend(data[start:end]),
+            "on_header_end": self._end_header,
+            "on_headers_finished": self._open,
+            "on_part_data": self._add,
+            "on_part_end": self._end,
+            "on_end": self._finish,
+        }
+
+    def _begin(self) -> None:
+        self.most_parts -= 1
+        if self.most_parts < 0:
+            raise RequestEntityTooLarge
+        self._headers = Headers()
+
+    def _end_header(self) -> None:
+        name, value = (part.decode().strip() for part in self._header)
+        self._headers.add(name, value)
+        for part in self._header:
+            part.clear()
+
+    def _open(self) -> None:
+        disposition, about = parse_options_header(self._headers.get("content-disposition"))
+        if disposition != "form-data":
+            raise ValueError("a part has no Content-Disposition")
+        self._name, self._filename = about.get("name", ""), about.get("filename")
+        self._file = self._room = None
+        name = self._name.removesuffix("[]")
+        bounds = self.spooled.get(name)
+        if bounds is not None:
+            before = self.files.getlist(name) + self.files.getlist(f"{name}[]")
+            if len(before) == bounds.most:
+                raise BadRequestError(f"{name}: at most {bounds.most} are accepted.", param=name)
+            self._room = bounds.limit
+        if bounds is not None or self._filename is not None:
+            self._file = self.new_file()
+
+    def _add(self, data: bytes, start: int, end: int) -> None:
+        if self._file is None:
+            self.text_bytes -= end - start
+            if self.text_bytes < 0:
+                raise RequestEntityTooLarge
+            self._text += data[start:end]
+            return
+        if self._room is not None:
+            self._room -= end - start
+            if self._room < 0:
+                name = self._name.removesuffix("[]")
+                limit = self.spooled[name].limit
+                raise TooLargeError(f"{name}: one has more than {limit} bytes.", param=name)
+        self._file.write(memoryview(data)[start:end])
+
+    def _end(self) -> None:
+        if self._file is None:
+            kind = parse_options_header(self._headers.get("content-type"))[1]
+            charset = kind.get("charset", "").lower()
+            text = self._text.decode(charset if charset in _CHARSETS else "utf-8", "replace")
+            self.texts.add(self._name, text)
+            self._text.clear()
+            return
+        self._file.seek(0)
+        # Without any name it would be called as the file on the disk is.
+        sent = FileStorage(self._file, self._filename or "", self._name, headers=self._headers)
+        self.files.add(self._name, sent)
+
+    def _finish(self) -> None:
+        self._is_over = True
+
+
+class FormParser(FormDataParser):
+    """As werkzeug's, which is asked for forms of other kinds."""
+
+    text_bytes = 0
+    most_parts = 0
+    spooled: Mapping[str, Spooled] = {}
+
+    def parse(
+        self,
+        stream: IO[bytes],
+        mimetype: str,
+        content_length: int | None,
+        options: dict[str, str] | None = None,
+    ) -> tuple[IO[bytes], MultiDict[str, str], MultiDict[str, FileStorage]]:
+        """The texts and the files of a body.
+
+        Raises:
+            ValueError: it is broken.
+            ApiError, RequestEntityTooLarge: there is too much of something.
+        """
+        if mimetype != "multipart/form-data":
+            return super().parse(stream, mimetype, content_length, options)
+        form = Form(self._new_file, self.text_bytes, self.most_parts, self.spooled)
+        form.read(stream.read, (options or {}).get("boundary", "").encode("ascii"))
+        return stream, self.cls(form.texts), self.cls(form.files)
+
+    def _new_file(self) -> IO[bytes]:
+        return self.stream_factory(None, None, None)

@@ -1,0 +1,142 @@
+"""Multipart forms, however they are cut into pieces on their way."""
+
+import io
+import random
+from collections.abc import Callable
+
+import pytest
+from werkzeug.exceptions import RequestEntityTooLarge
+
+from proxy_app.api.forms import Form
+
+DISPOSITION = b"Content-Disposition: form-data; name="
+
+
+def cut(body: bytes, size: int) -> Callable[[int], bytes]:
+    """Gives the body, at most so many bytes at a time."""
+    stream = io.BytesIO(body)
+    return lambda most: stream.read(min(size, most))
+
+
+def parsed(body: bytes, size: int = 1000, boundary: bytes = b"b", **limits: int) -> Form:
+    form = Form(io.BytesIO, limits.get("text_bytes", 1000), limits.get("parts", 10))
+    form.read(cut(body, size), boundary)
+    return form
+
+
+def text(name: bytes, value: bytes, boundary: bytes = b"b") -> bytes:
+    return b"--" + boundary + b"\r\n" + DISPOSITION + name + b"\r\n\r\n" + value + b"\r\n"
+
+
+def file(content: bytes, boundary: bytes = b"b") -> bytes:
+    head = DISPOSITION + b'"file"; filename="a.wav"\r\nContent-Type: audio/wav\r\n\r\n'
+    return b"--" + boundary + b"\r\n" + head + content + b"\r\n"
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 7, 64, 1000])
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"\r\n",
+        b"RIFF" + bytes(500),
+        b"\r\n--",
+        b"\r\n--\r\n-b--\r\n--c--\r\n",
+        b"\r" * 300 + b"\n" * 300,
+    ],
+)
+def test_a_file_is_what_was_sent_however_it_is_cut(content: bytes, size: int) -> None:
+    body = text(b"model", b"whisper-1") + file(content) + text(b"last", b"") + b"--b--\r\n"
+    form = parsed(body, size)
+    assert [*form.texts.items(multi=True)] == [("model", "whisper-1"), ("last", "")]
+    ((name, sent),) = form.files.items(multi=True)
+    assert name == "file"
+    assert (sent.filename, sent.mimetype) == ("a.wav", "audio/wav")
+    assert sent.stream.read() == content
+
+
+def test_random_content_of_few_kinds_of_bytes_is_what_was_sent() -> None:
+    dice = random.Random(6)
+    for _ in range(2000):
+        boundary = bytes(dice.choices(b"b-", k=dice.randint(1, 4)))
+        content = bytes(dice.choices(b"\r\n-b x", k=dice.randint(0, 40)))
+        if b"\r\n--" + boundary in b"\r\n" + content + b"\r\n--" + boundary[:-1]:
+            continue  # nobody may choose a boundary that the content has
+        body = file(content, boundary) + b"--" + boundary + b"--"
+        form = parsed(body, dice.randint(1, 50), boundary)
+        assert [sent.stream.read() for sent in form.files.values()] == [content], (
+            boundary,
+            content,
+        )
+
+
+def test_what_comes_behind_the_last_boundary_is_passed_over() -> None:
+    body = text(b"a", b"1") + b"--b--\r\nGood bye.\r\n" + text(b"a", b"2")
+    read = cut(body, 10)
+    form = Form(io.BytesIO, 9, 9)
+    form.read(read, b"b")
+    assert [*form.texts.items(multi=True)] == [("a", "1")]
+    assert read(1) == b"", "it is to be read, or the connection can take no other request"
+
+
+def test_names_come_as_they_are_quoted_and_texts_in_their_charset() -> None:
+    body = text(b'"a b"', "Größe".encode())
+    body += text(b'"k[]"\r\nContent-Type: text/plain; charset=ISO-8859-1', "ä".encode("latin-1"))
+    body += text(b'"k[]"; more=x\r\nContent-Type: text/plain; charset=rot13', b"\xffx")
+    form = parsed(body + b"--b--")
+    assert [*form.texts.items(multi=True)] == [("a b", "Größe"), ("k[]", "ä"), ("k[]", "\ufffdx")]
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"no form at all",
+        b"--c--\r\n",
+        file(b"RIFF"),
+        (file(b"RIFF") + b"--b--")[:-1],
+        b"--b\r\n\r\nno headers\r\n--b--",
+        b"--b\r\nContent-Type: text/plain\r\n\r\nno name\r\n--b--",
+        b"--b\r\n" + DISPOSITION + b"\xff\r\n\r\nx\r\n--b--",
+        b"--b\r\n" + DISPOSITION,
+        b"--b\r\n" + DISPOSITION + b"x" * 20_000,
+        b"--b\r\n" + (DISPOSITION + b"x\r\n") * 20 + b"\r\nx\r\n--b--",
+    ],
+)
+def test_what_is_no_form_is_refused(body: bytes) -> None:
+    with pytest.raises(ValueError, match=r"oundary|breaks off|Content-Disposition|header|decode"):
+        parsed(body)
+
+
+@pytest.mark.parametrize("boundary", [b"", b"b" * 300])
+def test_a_boundary_that_is_none_is_refused(boundary: bytes) -> None:
+    with pytest.raises(ValueError, match="oundary"):
+        parsed(b"----", boundary=boundary)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        text(b"a", b"x" * 600) + text(b"b", b"x" * 401),
+        text(b"a", b"") * 11,
+    ],
+)
+@pytest.mark.parametrize("size", [100, 100_000])
+def test_what_is_over_a_limit_is_refused(body: bytes, size: int) -> None:
+    with pytest.raises(RequestEntityTooLarge):
+        parsed(body + b"--b--", size)
+
+
+def test_no_more_is_held_than_two_pieces() -> None:
+    largest = 0
+
+    class Watched(io.BytesIO):
+        def write(self, data: bytes | memoryview) -> int:  # type: ignore[override]
+            nonlocal largest
+            largest = max(largest, len(data))
+            return len(data)
+
+    pieces = [file(b"")[:-2], *[b"\r\n--bx" * 20_000] * 30, b"\r\n--b--"]
+    form = Form(Watched, 1, 1)
+    form.read(lambda _most: pieces.pop(0) if pieces else b"", b"b")
+    assert 0 < largest <= 2 * 120_000
