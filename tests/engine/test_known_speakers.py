@@ -52,9 +52,9 @@ def people(tmp_path_factory: pytest.TempPathFactory) -> People:
         return np.asarray(LOUDNESS / np.sqrt(np.square(cut).mean()) * cut, np.float32)
 
     return People(
-        mary=part("ami-trn06", (19, 30)),
-        paul=part("ami-trn03", (15, 30)),
-        jill=part("ami-trn05", (19.6, 30)),
+        mary=part("ami-trn06", (19, 27)),
+        paul=part("ami-trn03", (15, 23)),
+        jill=part("ami-trn05", (19.6, 27)),
         of_mary=part("ami-trn09", (6.1, 12.8), (18.3, 21.5)),
         of_mary_here=part("ami-trn06", (13.6, 18.8)),
         of_paul=part("ami-trn03", (3, 11)),
@@ -65,8 +65,8 @@ def people(tmp_path_factory: pytest.TempPathFactory) -> People:
 
 @pytest.fixture(scope="module")
 def conversation(people: People) -> tuple[bytes, list[float]]:
-    """Mary, Paul, Jill, Paul and Mary again; and where each begins, in seconds."""
-    return joined(people.mary, people.paul, people.jill, people.paul, people.mary)
+    """Mary, Paul and Jill; and where each begins, in seconds."""
+    return joined(people.mary, people.paul, people.jill)
 
 
 def as_wav(sound: Samples) -> bytes:
@@ -110,7 +110,7 @@ def test_each_name_goes_to_its_voice_whatever_the_order(
     recording, offsets = conversation
     known = [("Jill", people.of_jill), ("Mary", people.of_mary), ("Paul", people.of_paul)]
     body = answer_of(ask(engine, recording, known))
-    assert heard(body, offsets) == ["Mary", "Paul", "Jill", "Paul", "Mary"]
+    assert heard(body, offsets) == ["Mary", "Paul", "Jill"]
     assert "warnings" not in body
     assert body["speakers_detected"] == len({one["speaker"] for one in body["segments"]})
 
@@ -120,7 +120,7 @@ def test_swapped_names_are_swapped_in_the_answer(
 ) -> None:
     recording, offsets = conversation
     body = answer_of(ask(engine, recording, [("Paul", people.of_mary), ("Mary", people.of_paul)]))
-    assert heard(body, offsets) == ["Paul", "Mary", "Speaker_0", "Mary", "Paul"]
+    assert heard(body, offsets) == ["Paul", "Mary", "Speaker_0"]
 
 
 def test_a_strangers_name_appears_nowhere(
@@ -129,7 +129,7 @@ def test_a_strangers_name_appears_nowhere(
     recording, offsets = conversation
     known = [("Stranger", people.of_stranger), ("Paul", people.of_paul)]
     body = answer_of(ask(engine, recording, known))
-    assert heard(body, offsets) == ["Speaker_0", "Paul", "Speaker_1", "Paul", "Speaker_0"]
+    assert heard(body, offsets) == ["Speaker_0", "Paul", "Speaker_1"]
     assert body["warnings"] == ["No voice in the recording was found to be 'Stranger'."]
 
 
@@ -138,7 +138,7 @@ def test_the_second_speaker_alone_may_be_known(
 ) -> None:
     recording, offsets = conversation
     body = answer_of(ask(engine, recording, [("Paul", people.of_paul)]))
-    assert heard(body, offsets) == ["Speaker_0", "Paul", "Speaker_1", "Paul", "Speaker_0"]
+    assert heard(body, offsets) == ["Speaker_0", "Paul", "Speaker_1"]
 
 
 def test_of_a_short_reference_nothing_is_guessed(
@@ -147,7 +147,7 @@ def test_of_a_short_reference_nothing_is_guessed(
     recording, offsets = conversation
     known = [("Mary", people.of_mary), ("Paul", people.of_paul[: round(3.5 * RATE)])]
     body = answer_of(ask(engine, recording, known))
-    assert heard(body, offsets) == ["Mary", "Speaker_0", "Speaker_1", "Speaker_0", "Mary"]
+    assert heard(body, offsets) == ["Mary", "Speaker_0", "Speaker_1"]
     (warning,) = body["warnings"]
     assert warning == (
         "'Paul' was not looked for: its reference is 3.5 s long, and 4 s are needed."
@@ -160,9 +160,8 @@ def test_two_names_of_one_person_are_no_name_for_anybody_else(
     recording, offsets = conversation
     known = [("Mary", people.of_mary), ("Maria", people.of_mary_here), ("Paul", people.of_paul)]
     body = answer_of(ask(engine, recording, known))
-    mary, paul, jill, paul_again, mary_again = heard(body, offsets)
-    assert (paul, paul_again) == ("Paul", "Paul")
-    assert mary == mary_again
+    mary, paul, jill = heard(body, offsets)
+    assert paul == "Paul"
     named = {one["speaker"] for one in body["segments"]} & {"Mary", "Maria"}
     assert named <= {mary}
     assert jill.startswith("Speaker_")
@@ -192,9 +191,7 @@ def test_a_name_that_looks_like_a_number_is_only_its_owners(
 ) -> None:
     recording, offsets = conversation
     body = answer_of(ask(engine, recording, [("Speaker_0", people.of_paul)]))
-    assert heard(body, offsets) == [
-        "Speaker_1", "Speaker_0", "Speaker_2", "Speaker_0", "Speaker_1"
-    ]  # fmt: skip
+    assert heard(body, offsets) == ["Speaker_1", "Speaker_0", "Speaker_2"]
 
 
 def test_two_chunks_of_one_recording_keep_their_people(engine: Running, people: People) -> None:
@@ -227,9 +224,9 @@ def test_a_stream_tells_the_same_names(
 def small_windows(
     engine_python: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Running]:
-    """An engine that tells speakers apart in windows of 20 s."""
+    """An engine that tells speakers apart in windows of 15 s."""
     folder = tmp_path_factory.mktemp("small-windows")
-    running = start(engine_python, folder, {"ENGINE_WINDOW_S": "20"})
+    running = start(engine_python, folder, {"ENGINE_WINDOW_S": "15"})
     try:
         running.wait_until("ready")
         yield running
@@ -237,15 +234,14 @@ def small_windows(
         running.stop()
 
 
-def test_a_name_is_the_same_in_all_windows(
-    small_windows: Running, conversation: tuple[bytes, list[float]], people: People
-) -> None:
-    recording, offsets = conversation
+def test_a_name_is_the_same_in_all_windows(small_windows: Running, people: People) -> None:
+    said = (people.mary, people.paul, people.jill, people.mary, people.paul)
+    recording, offsets = joined(*said)
     known = [("Mary", people.of_mary), ("Paul", people.of_paul)]
     response = ask(small_windows, recording, known, stream="true")
     lines = [json.loads(line) for line in response.text.splitlines()]
     assert len([line for line in lines if line["type"] == "speakers"]) > 2
-    assert heard(lines[-1]["answer"], offsets) == ["Mary", "Paul", "Speaker_0", "Paul", "Mary"]
+    assert heard(lines[-1]["answer"], offsets) == ["Mary", "Paul", "Speaker_0", "Mary", "Paul"]
 
 
 def test_a_voice_is_told_with_the_model_that_made_it(engine: Running, people: People) -> None:
