@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Sequence
 from typing import cast
 
 from flask import request
@@ -55,7 +56,7 @@ def _texts() -> list[tuple[str, str]]:
     return [*request.args.items(multi=True), *sent().items(multi=True)]
 
 
-def _name(pair: tuple[str, str]) -> str:
+def _name(pair: Sequence[str]) -> str:
     return pair[0]
 
 

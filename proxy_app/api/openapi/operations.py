@@ -56,6 +56,20 @@ _OPENAI: dict[str, Schema] = {
         "type": "array",
         "items": {"type": "string", "enum": ["word", "segment"]},
     },
+    "include[]": {"type": "array", "items": {"type": "string", "enum": ["logprobs"]}},
+    "chunking_strategy": {"type": "string", "description": "auto, or JSON of type server_vad."},
+}
+_IN_JSON: Schema = {
+    "type": "object",
+    "properties": {
+        "input_audio": {
+            "type": "object",
+            "properties": {"data": {"type": "string", "description": "Base64."}, "format": _TEXT},
+            "required": ["data"],
+        },
+    },
+    "required": ["input_audio"],
+    "description": "The recording, and the form's other fields.",
 }
 _JOB: dict[str, Schema] = {
     name: schema for name, schema in (_UPLOAD | _OPENAI | _KNOWN).items() if name != "stream"
@@ -145,7 +159,7 @@ class Operation:
     passed_on: bool = False
     """Whether it takes any JSON object, which somebody else looks at."""
     json: Schema | None = None
-    """The JSON that it takes, where that is more than `body` can tell."""
+    """The JSON that it takes, where that is more than `body` can tell; beside a form, either."""
 
 
 _ACCEPTED = Operation(shapes.JobAccepted, 202, body={})
@@ -169,6 +183,7 @@ OPERATIONS: dict[str, Operation] = {
         shapes.Transcription,
         also={**_events(), "text/plain": _TEXT, "application/x-subrip": _TEXT, "text/vtt": _TEXT},
         upload={**_UPLOAD, **_OPENAI, **_KNOWN},
+        json=_IN_JSON,
     ),
     "POST /v1/audio/jobs": Operation(shapes.AudioJob, 202, other_status=200, upload=_JOB),
     "GET /v1/audio/jobs": Operation(shapes.AudioJobList, query=audio_jobs.LIST),
@@ -183,6 +198,7 @@ OPERATIONS: dict[str, Operation] = {
         shapes.Transcription,
         also={"text/plain": _TEXT, "application/x-subrip": _TEXT, "text/vtt": _TEXT},
         upload=_TRANSLATION,
+        json=_IN_JSON,
     ),
     "POST /asr": Operation(
         shapes.AsrAnswer,
