@@ -23,11 +23,15 @@ class Logger(GunicornLogger):
         request_time: timedelta,
     ) -> None:
         """Write a request's line, and count the request."""
+        from proxy_app.api.connection import ANSWER  # noqa: PLC0415 - as above
         from proxy_app.telemetry.account import KEY, End  # noqa: PLC0415 - as above
 
         account = environ.get(KEY)
         if account is None:
             return  # the application never saw it
+        account.end()
+        if ANSWER in environ:
+            environ[ANSWER].end()  # as gunicorn would in a moment: what it has cost is known then
         headers = {str(name).lower(): str(value) for name, value in resp.headers}
         body = environ["wsgi.input"]
         end = End(
