@@ -38,6 +38,7 @@ from proxy_app.api.proxies import TrustedProxies
 from proxy_app.api.site import check_site
 from proxy_app.config import load_config
 from proxy_app.gateway import EXTENSION, current, make_gateway
+from proxy_app.routing import state_of
 from proxy_app.telemetry import Account
 from proxy_app.telemetry.account import KEY
 from proxy_app.web import login
@@ -113,6 +114,9 @@ def _add_headers(response: Response) -> Response:
         response.headers["Server-Timing"] = account.timing()
         elapsed_ms = str(round(account.elapsed_s * 1000))
         response.headers.setdefault("openai-processing-ms", elapsed_ms)
+    if served_by := response.headers.get("x-served-by"):
+        states = (state_of(current(), name) for name in served_by.split("+"))
+        response.headers["x-upstream-state"] = "+".join(states)
     known = {name.lower() for name, _ in response.headers}
     for name, value in _HEADERS:
         if name not in known and (name != "cache-control" or request.endpoint != "web.static"):

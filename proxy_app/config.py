@@ -132,6 +132,13 @@ class Config:
         minimum=0,
         maximum=86_400,
     )
+    linger_s: float = setting(
+        30.0,
+        "Seconds that a transcription goes on after its client has hung up, and that its result is "
+        "kept: the same upload, sent again, gets it. 0 ends it at once.",
+        minimum=0,
+        maximum=3600,
+    )
     voice: bool = setting(
         False,
         "Whether eSpeak NG is registered, a voice that needs no server. `make up` and the control "

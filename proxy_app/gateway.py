@@ -15,6 +15,7 @@ from proxy_app.audio import DecodeLimits
 from proxy_app.config import Config
 from proxy_app.jobs.desk import Room
 from proxy_app.jobs.watching import Watches
+from proxy_app.running import Running
 from proxy_app.services import (
     HealthCache,
     Places,
@@ -46,6 +47,7 @@ class Gateway:
     spool: Spool
     uploads: BoundedSemaphore
     """Bounds the uploads that this process takes at the same time, and so their files."""
+    running: Running
     whisperx: WhisperX
     parakeet: Parakeet
     side_by_side: SideBySide
@@ -119,6 +121,7 @@ def make_gateway(config: Config) -> Gateway:
         places=Places(config.state_dir / "places"),
         spool=Spool(config.spool),
         uploads=BoundedSemaphore(config.max_uploads),
+        running=Running(config.state_dir / "running", config.linger_s),
         whisperx=WhisperX(client),
         parakeet=parakeet,
         side_by_side=SideBySide(client, parakeet),

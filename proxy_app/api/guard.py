@@ -18,7 +18,7 @@ from werkzeug.datastructures import Authorization
 from werkzeug.wrappers import Response
 
 from proxy_app.access import RateError
-from proxy_app.access.keys import PREFIX
+from proxy_app.access.keys import PREFIX, Key
 from proxy_app.access.password import BrokenError
 from proxy_app.api.errors import is_api
 from proxy_app.api.proxies import FORWARDED
@@ -88,6 +88,12 @@ def check_form(sent: str) -> None:
 def asked_by() -> str:
     """Who asks, in the words that jobs have for it."""
     return "the page" if _is_browser() else "the API"
+
+
+def api_key() -> Key | None:
+    """The key by which a program was let in; None for whoever has the whole house."""
+    key: Key | None = g.get("api_key")
+    return key
 
 
 def _is_browser() -> bool:
@@ -172,6 +178,7 @@ def _use_key(sent: str) -> bool:
             code="invalid_api_key",
             headers={"WWW-Authenticate": 'Bearer realm="Spark Speech"'},
         )
+    g.api_key = key
     request.environ[KEY].key = key.name
     if not _is_for_keys():
         return False

@@ -21,7 +21,7 @@ from proxy_app.errors import RETRY_IN_A_MINUTE, ApiError, BadRequestError, Clien
 from proxy_app.errors.translations import as_api_error
 from proxy_app.gateway import Gateway, current
 from proxy_app.routing import health_of, joined, not_ready, refused
-from proxy_app.services import Service
+from proxy_app.services import Health, QueueFullError, Service
 from proxy_app.services.health import READY, SUSPECT
 from proxy_app.telemetry import Account
 from proxy_app.telemetry.account import KEY
@@ -112,13 +112,17 @@ class _Exchange:
 
         Where a service fails before its answer has begun the next one is asked.
         """
-        failures: list[UpstreamError] = []
+        failures: list[UpstreamError | QueueFullError] = []
         for service in self._in_turn():
             try:
                 self._ask(service, put)
             except (UnavailableError, MisconfiguredError, TimeLimitError) as error:
                 self._note(error, service)
                 if self.begun or isinstance(error, TimeLimitError):
+                    raise
+                failures.append(error)
+            except QueueFullError as error:
+                if not error.is_line_full:
                     raise
                 failures.append(error)
             else:
@@ -147,7 +151,11 @@ class _Exchange:
         A server that has no alternative is not asked how it is: it says so in its answer.
         """
         is_only = len(self.services) == 1
-        ordered = self.services if is_only else sorted(self.services, key=self._rank)
+        ordered = self.services
+        if not is_only:
+            # All are asked before any is counted: those of one moment are counted in one moment.
+            healths = {it: health_of(self.gateway, it) for it in self.services}
+            ordered = tuple(sorted(self.services, key=lambda it: self._rank(it, healths[it])))
         refusals: list[ApiError] = []
         for service in ordered:
             refusal = refused(self.gateway, (service,))
@@ -160,9 +168,8 @@ class _Exchange:
         if len(refusals) == len(ordered):
             raise joined(refusals)
 
-    def _rank(self, service: Service) -> tuple[bool, bool, int]:
+    def _rank(self, service: Service, health: Health) -> tuple[bool, bool, int]:
         """The smaller, the better: has not the model, is not well, has so many requests."""
-        health = health_of(self.gateway, service)
         has_model = self.model in (*health.models, service.model)
         return not has_model, not health.ready, self.gateway.places.wanted(service.name)
 

@@ -31,25 +31,15 @@ class End:
     bytes_out: int
 
 
-@dataclass
-class Account:
-    """What one request has cost. Times are seconds."""
+@dataclass(kw_only=True)
+class Cost:
+    """What work has taken of services. Times are seconds."""
 
-    metrics: Metrics
-    request_id: str
-    method: str
-    path: str
-    route: str
-    """The path as it is declared: of these there are few."""
-    key: str | None = None
-    """The name of the API key that was sent."""
     queue_s: float = 0.0
     upstream_s: float = 0.0
     audio_s: float | None = None
-    first_byte_s: float | None = None
     tried: list[str] = field(default_factory=list)
     """The services that were asked, in order."""
-    _began: float = field(default_factory=time.monotonic)
 
     @contextmanager
     def at_service(self, name: str, place: AbstractContextManager[None]) -> Iterator[None]:
@@ -63,6 +53,27 @@ class Account:
                 yield
         finally:
             self.upstream_s += time.monotonic() - held
+
+
+@dataclass
+class Account(Cost):
+    """What one request has cost."""
+
+    metrics: Metrics
+    request_id: str
+    method: str
+    path: str
+    route: str
+    """The path as it is declared: of these there are few."""
+    key: str | None = None
+    """The name of the API key that was sent."""
+    first_byte_s: float | None = None
+    _began: float = field(default_factory=time.monotonic)
+
+    def pay(self, cost: Cost) -> None:
+        """Bear what work has cost that was done for this request, and perhaps for others."""
+        self.queue_s, self.upstream_s = cost.queue_s, cost.upstream_s
+        self.audio_s, self.tried = cost.audio_s, list(cost.tried)
 
     def answer_began(self) -> None:
         """A service's answer has."""

@@ -88,7 +88,7 @@ class Client:
             time_limit(service, timeout_s),
             _failures(service),
             # Nobody there is told from nobody who answers: the limit above comes after this.
-            self._ask(service, path, Timeout(timeout_s / 2, timeout_s)) as response,
+            self._ask(service, path, Timeout(connect=timeout_s / 2, read=timeout_s)) as response,
         ):
             return response.status, _json(_read(service, response))
 
@@ -203,7 +203,7 @@ class Client:
         Raises:
             UnavailableError: the service cannot be reached or breaks off, here or in the block.
         """
-        timeout = Timeout(CONNECT_S, idle_s)
+        timeout = Timeout(connect=CONNECT_S, read=idle_s)
         with _failures(service), body.open("rb") as file:
             length = os.fstat(file.fileno()).st_size
             headers = {**headers, "Content-Length": str(length)}
@@ -220,7 +220,7 @@ class Client:
         **more: str,
     ) -> AbstractContextManager[BaseHTTPResponse]:
         headers = {"Content-Type": kind, "Content-Length": str(len(body)), **more}
-        return self._ask(service, path, Timeout(CONNECT_S, limit_s), headers, body)
+        return self._ask(service, path, Timeout(connect=CONNECT_S, read=limit_s), headers, body)
 
     @contextmanager
     def _ask(

@@ -303,7 +303,7 @@ def test_a_form_is_no_json_and_json_no_form(llm: Talking) -> None:
     assert "Content-Type: application/json" in form.text
     path = "/v1/audio/transcriptions"
     answer = requests.post(url + path, json={"model": "whisper-1"}, timeout=20)
-    assert (answer.status_code, "multipart/form-data" in answer.text) == (415, True)
+    assert (answer.status_code, "multipart/form-data" in answer.text) == (400, True)
 
 
 def test_a_clients_words_do_not_choose_the_server(llm: Talking) -> None:

@@ -47,7 +47,8 @@ class Speaking:
 
     def register(self, name: str, port: int | None = None, **fields: object) -> None:
         """As a playbook does; with a number, so that nothing is remembered of one before."""
-        standin, api = {"magpie": (self.magpie, "magpie"), "kokoro": (self.kokoro, "openai")}[name]
+        known = {"kokoro": (self.kokoro, "openai")}
+        standin, api = known.get(name, (self.magpie, "magpie"))
         registration = {
             "kind": "tts",
             "api": api,
@@ -297,6 +298,33 @@ def test_another_voice_takes_over_before_the_first_byte(speaking: Speaking) -> N
     assert answer.headers["x-served-by"] in ("kokoro", "magpie")
 
 
+def test_requests_are_shared_by_all_that_speak(speaking: Speaking) -> None:
+    with Magpie() as other, ThreadPoolExecutor(4) as pool:
+        speaking.register("a-first", other.port)
+        both = (other, speaking.magpie)
+        for standin in both:
+            standin.behave("hang")
+        jobs = []
+        for number in range(4):
+            jobs.append(pool.submit(speaking.post))
+            assert eventually(lambda: other.working + speaking.magpie.working == number + 1)  # noqa: B023
+        assert [standin.working for standin in both] == [2, 2]
+        for standin in both:
+            standin.release.set()
+        served_by = [job.result().headers["x-served-by"] for job in jobs]
+    assert served_by == ["a-first", "magpie"] * 2
+
+
+def test_a_voice_of_the_same_kind_takes_over_and_the_sound_is_whole(speaking: Speaking) -> None:
+    with Magpie() as other:
+        speaking.register("a-first", other.port)
+        other.behave("reset")
+        answer = speaking.post(response_format="wav")
+        assert (answer.status_code, answer.headers["x-served-by"]) == (200, "magpie")
+        assert answer.content[:4] == b"RIFF"
+        assert speaking.magpie.texts == [SENTENCE]
+
+
 def test_what_breaks_in_the_middle_breaks_the_connection(speaking: Speaking) -> None:
     speaking.magpie.behave("one_by_one")
     speaking.magpie.steps.release()
@@ -511,21 +539,6 @@ def test_what_is_no_json_object_is_refused(
 
 
 # OpenAI's own client.
-
-
-def test_openais_client_gets_a_file(
-    speaking: Speaking,
-    client: openai.OpenAI,
-    tmp_path: Any,  # noqa: ANN401
-) -> None:
-    answer = client.audio.speech.create(model="tts-1", voice="coral", input=SENTENCE)
-    assert probed(answer.content)[0] == "mp3"
-    with client.audio.speech.with_streaming_response.create(
-        model="gpt-4o-mini-tts", voice="sage", input=TEN, response_format="wav", speed=1.25,
-        instructions="Speak slowly.",
-    ) as streamed:  # fmt: skip
-        streamed.stream_to_file(tmp_path / "speech.wav")
-    assert probed((tmp_path / "speech.wav").read_bytes())[1] > 10
 
 
 def test_openais_client_hears_the_beginning_before_the_end(

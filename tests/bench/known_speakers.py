@@ -3,10 +3,10 @@
     TEST_DATA=... .venv/engine/bin/python -m tests.bench.known_speakers
 
 Real voices (AMI's meetings, a telephone call, a speech), the real diarizer with its defaults, and
-the engine's own rule. A reference never is from the stretch that is listened to: recordings are whole
-clips with references from other clips, and halves of clips with references from the other half; each
-also beside one of somebody else's, as one conversation. Four names are given at a time, some of people
-who are there and some of people who are not.
+the engine's own rule. No reference is from the stretch that is listened to: recordings are whole
+clips with references from other clips, and halves of clips with references from the other half;
+each also beside one of other people's, as one conversation. Four names are given at a time, some of
+people who are there and some of people who are not.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ ROOM_S = 0.5
 THERE_S = 3.0
 """Who speaks for less in a recording is neither there nor absent."""
 THEIRS = 0.5
-"""Of what the diarizer gives to one speaker: so much has to be a person's to be called theirs, ..."""
+"""Of what the diarizer gives to a speaker: so much has to be a person's to be called theirs, ..."""
 NOT_THEIRS = 0.25
 """... and a name put on a speaker of whom less is that person's is wrong."""
 
@@ -136,8 +136,8 @@ class Ears:
     def reference(self, samples: Samples) -> Voice | None:
         """The voice in a reference; None of nobody's, or several people's."""
         voices = self.listen(samples)
-        heard = dict(voices_of(voices, voices.labels, 0))
-        return heard[0] if len(heard) == 1 and 0 in heard else next(iter(heard.values()), None)
+        heard = list(dict(voices_of(voices, voices.labels, 0)).values())
+        return heard[0] if len(heard) == 1 else None
 
     def recording(self, clip: Clip, everybody: set[str]) -> Heard:
         """The speakers of a recording."""
@@ -176,11 +176,11 @@ def main() -> None:
         references = {length: _references(ears, stretches, length) for length in LENGTHS_S}
     people = {one.person for found in references.values() for one in found}
     print(
-        f"{len(people)} people, {len(recordings)} recordings; four names at a time, {DRAWS} draws for "
-        "each recording and length. Right, wrong and nobody are of those who are there."
+        f"{len(people)} people, {len(recordings)} recordings; four names at a time, {DRAWS} draws "
+        "for each recording and length. Right, wrong and nobody are of those who are there."
     )
     rows = [
-        [f"{length} s", str(len(references[length])), *_row(_tried(recordings, found, None))]
+        [f"{length} s", str(len(found)), *_row(_tried(recordings, found, None))]
         for length, found in references.items()
     ]
     head = ["right", "wrong person", "nobody", "of them abstained", "absent, yet named"]

@@ -74,7 +74,17 @@ def probed(data: bytes, *options: str) -> Sound:
         file = Path(folder, "sound")
         file.write_bytes(data)
         show = ["-show_entries", "stream=codec_name,sample_rate,channels:format=format_name"]
-        command = [_ffprobe(), "-v", "error", *options, *show, "-show_frames", "-of", "json", file]
+        command = [
+            _ffprobe(),
+            "-v",
+            "error",
+            *options,
+            *show,
+            "-show_frames",
+            "-of",
+            "json",
+            str(file),
+        ]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, ""), done.stderr
     told = json.loads(done.stdout)

@@ -58,13 +58,12 @@ def session_assistant(
     ]
     session_at.wire.forget()
     with log.open("w") as output:
-        server = _start(bridge, stderr=output)
+        server = _start(bridge, output)
         try:
             assert eventually(lambda: "Starting server" in log.read_text(), 60), log.read_text()
             person = _start(
-                [python, str(HERE / "home_assistant.py"), str(port)],
-                stderr=output, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-            )  # fmt: skip
+                [python, str(HERE / "home_assistant.py"), str(port)], output, pipe=subprocess.PIPE
+            )
             with person:
                 yield Assistant(person, log)
                 person.terminate()
@@ -73,8 +72,8 @@ def session_assistant(
             server.wait(30)
 
 
-def _start(command: list[str], stderr: IO[str], **pipes: int) -> subprocess.Popen[str]:
-    return subprocess.Popen(command, cwd=ROOT, text=True, stderr=stderr, **pipes)
+def _start(command: list[str], log: IO[str], pipe: int | None = None) -> subprocess.Popen[str]:
+    return subprocess.Popen(command, cwd=ROOT, text=True, stderr=log, stdin=pipe, stdout=pipe)
 
 
 @pytest.fixture
@@ -116,8 +115,10 @@ def test_a_text_comes_back_as_sound(at: Home, assistant: Assistant) -> None:
 
 
 def test_three_sentences_at_once_are_all_said(at: Home, assistant: Assistant) -> None:
+    at.magpie.takes_s = 0.5
     made = assistant.do(stream=SENTENCES, voice="marin")
     assert "error" not in made
+    assert at.magpie.most_at_once == 3
     asked = at.wire.asked("/v1/audio/speech")
     said = " ".join(one.asked["input"] for one in asked)
     assert " ".join(said.split()) == "".join(SENTENCES)

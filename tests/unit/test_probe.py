@@ -55,7 +55,7 @@ def test_a_failure_is_logged_by_its_kinds_only(closed_port: int) -> None:
     with pytest.raises(UnavailableError, match="Connection refused") as raised:
         Client().get(service(closed_port), "/health", timeout_s=2)
     assert "cannot be reached" in raised.value.message
-    with pytest.raises(UnavailableError, match="InvalidHeader") as raised:
+    with pytest.raises(UnavailableError, match="ValueError") as raised:
         Client().get(service(closed_port, "hunter2\n"), "/health", timeout_s=2)
     assert "hunter2" not in str(raised.value)
 

@@ -216,6 +216,8 @@ class Conversation(TypedDict):
     speakers_detected: int
     segments: list[ConversationSegment]
     models: dict[str, str]
+    speaker_embeddings: NotRequired[dict[str, list[float]]]
+    embedding_model: NotRequired[str]
     warnings: NotRequired[list[str]]
 
 
@@ -228,6 +230,8 @@ class Transcription(TypedDict):
     duration: NotRequired[float]
     segments: NotRequired[list[dict[str, Any]]]
     words: NotRequired[list[dict[str, Any]]]
+    languages: NotRequired[list[dict[str, str]]]
+    logprobs: NotRequired[list[dict[str, Any]]]
     usage: NotRequired[dict[str, Any]]
 
 
