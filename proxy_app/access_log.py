@@ -28,11 +28,11 @@ class Logger(GunicornLogger):
         account = environ.get(KEY)
         if account is None:
             return  # the application never saw it
-        headers = {str(name).lower(): str(value) for name, value in resp.headers}
+        served_by = (value for name, value in resp.headers if name.lower() == "x-served-by")
         body = environ["wsgi.input"]
         end = End(
             status=int(str(resp.status).split()[0]),
-            service=headers.get("x-served-by", ""),
+            service=next(served_by, ""),
             total_s=request_time.total_seconds(),
             upload_s=getattr(body, "seconds", 0.0),
             bytes_in=getattr(body, "received", 0),
