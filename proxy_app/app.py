@@ -14,6 +14,7 @@ from proxy_app import web
 from proxy_app.api import (
     asr,
     audio,
+    audio_jobs,
     errors,
     guard,
     health,
@@ -81,8 +82,8 @@ def create_app(environ: Mapping[str, str] | None = None) -> Flask:
     errors.init_app(app)
     uploads.init_app(app, config.max_upload_bytes)
     for module in (
-        asr, audio, health, hosts, jobs, keys, live, login, metrics, openai_llm, openai_speech,
-        openai_v1, openapi, secrets_api, services, whisperx,
+        asr, audio, audio_jobs, health, hosts, jobs, keys, live, login, metrics, openai_llm,
+        openai_speech, openai_v1, openapi, secrets_api, services, whisperx,
     ):  # fmt: skip
         app.register_blueprint(module.bp)
     web.init_app(app)

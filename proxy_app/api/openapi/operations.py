@@ -9,7 +9,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from proxy_app.api import asr, hosts, jobs, keys, openai_speech, secrets, services
+from proxy_app.api import asr, audio_jobs, hosts, jobs, keys, openai_speech, secrets, services
 from proxy_app.api.openapi import shapes
 from proxy_app.audio.encode import FORMATS
 from proxy_app.speech import LONGEST_NAME, MOST_KNOWN
@@ -71,6 +71,10 @@ _IN_JSON: Schema = {
     "required": ["input_audio"],
     "description": "The recording, and the form's other fields.",
 }
+_JOB: dict[str, Schema] = {
+    name: schema for name, schema in (_UPLOAD | _OPENAI | _KNOWN).items() if name != "stream"
+} | {"webhook": {"type": "string", "description": "Is told when the job is done."}}
+_RESULT = {name: _OPENAI[name] for name in ("response_format", "timestamp_granularities[]")}
 _TRANSLATION: dict[str, Schema] = {
     name: _UPLOAD[name] for name in ("file", "language", "prompt", "keywords[]", "temperature")
 } | {
@@ -181,6 +185,15 @@ OPERATIONS: dict[str, Operation] = {
         upload={**_UPLOAD, **_OPENAI, **_KNOWN},
         json=_IN_JSON,
     ),
+    "POST /v1/audio/jobs": Operation(shapes.AudioJob, 202, other_status=200, upload=_JOB),
+    "GET /v1/audio/jobs": Operation(shapes.AudioJobList, query=audio_jobs.LIST),
+    "GET /v1/audio/jobs/{job_id}": Operation(shapes.AudioJob),
+    "GET /v1/audio/jobs/{job_id}/result": Operation(
+        shapes.Transcription,
+        also={"text/plain": _TEXT, "application/x-subrip": _TEXT, "text/vtt": _TEXT},
+        query=_RESULT,
+    ),
+    "DELETE /v1/audio/jobs/{job_id}": Operation(status=204),
     "POST /v1/audio/translations": Operation(
         shapes.Transcription,
         also={"text/plain": _TEXT, "application/x-subrip": _TEXT, "text/vtt": _TEXT},
