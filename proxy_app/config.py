@@ -9,6 +9,7 @@ import socket
 import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from pathlib import Path
 
 from proxy_app.settings import SettingError, load, setting
@@ -493,6 +494,7 @@ def own_address(host: str) -> str | None:
     return None
 
 
+@lru_cache(64)
 def is_loopback(host: str) -> bool:
     """Whether a host name or address means this machine, and only this machine."""
     if host.lower() == "localhost":

@@ -16,6 +16,8 @@ from gevent.socket import wait_read
 
 from proxy_app.api.connection import client_socket
 from proxy_app.errors import ClientGoneError
+from proxy_app.telemetry import Cost
+from proxy_app.telemetry.account import KEY
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIEnvironment
@@ -28,6 +30,10 @@ _LOOK_AGAIN_S = 0.5
 """The next request is already there (pipelining): the socket stays readable."""
 _poll = monkey.get_original("select", "poll")
 """The kernel's, as this never waits."""
+LOOK_AGAIN = "speech.look_again"
+"""In a request's environment: gives the error that ends its work, or None, and is asked again and
+again. Where it is not there nothing but the client ends it."""
+_LOOK_S = 3.0
 
 
 class Relay(Generic[T]):
@@ -44,11 +50,14 @@ class Relay(Generic[T]):
         self, environ: WSGIEnvironment, work: Callable[[Callable[[T], None]], None]
     ) -> None:
         self._items: Queue[T | Exception] = Queue(maxsize=1)
+        self._cost: Cost = environ.get(KEY) or Cost()
         self._worker = gevent.spawn(self._run, work)
         self._greenlets: list[gevent.Greenlet[..., None]] = [self._worker]
         client = client_socket(environ)
         if client is not None:
             self._greenlets.append(gevent.spawn(self._watch, client))
+        if LOOK_AGAIN in environ:
+            self._greenlets.append(gevent.spawn(self._look_again, environ[LOOK_AGAIN]))
 
     def get(self, timeout_s: float | None = None) -> T | None:
         """The next item, or None where there is none in time. Who asks knows which is the last.
@@ -89,15 +98,27 @@ class Relay(Generic[T]):
         gevent.killall(self._greenlets)
 
     def _run(self, work: Callable[[Callable[[T], None]], None]) -> None:
-        try:
-            work(self._items.put)
-        except Exception as error:  # noqa: BLE001 - raised again, in the greenlet that gets
-            self._items.put(error)
+        with self._cost.working():
+            try:
+                work(self._put)
+            except Exception as error:  # noqa: BLE001 - raised again, in the greenlet that gets
+                self._items.put(error)
+
+    def _put(self, item: T) -> None:
+        with self._cost.held_up():
+            self._items.put(item)
 
     def _watch(self, client: socket.socket) -> None:
         _wait_for_hang_up(client)
         self._worker.kill()
         self._items.put(ClientGoneError())
+
+    def _look_again(self, look: Callable[[], Exception | None]) -> None:
+        gevent.sleep(_LOOK_S)  # it was let in a moment ago
+        while (error := look()) is None:
+            gevent.sleep(_LOOK_S)
+        self._worker.kill()
+        self._items.put(error)
 
 
 def while_connected(environ: WSGIEnvironment, work: Callable[[], T]) -> T:

@@ -15,7 +15,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import ColumnElement, delete, func, select, update
+from sqlalchemy import ColumnElement, Select, delete, func, select, update
 from sqlalchemy.engine import CursorResult
 from sqlalchemy.exc import IntegrityError
 
@@ -193,30 +193,17 @@ class AudioJobs:
         """Begin with so many: in turns among the owners, and the oldest of each first."""
         claimed: list[AudioJob] = []
         with self._store.session() as session:
-            running = dict(
-                session.execute(
-                    select(AudioJob.owner, func.count())
-                    .where(AudioJob.state == State.RUNNING)
-                    .group_by(AudioJob.owner)
-                ).all()
-            )
-            now = time.time()
-            while len(claimed) < count:
-                waiting = session.scalars(
-                    select(AudioJob).where(
-                        AudioJob.number.in_(
-                            select(func.min(AudioJob.number))
-                            .where(AudioJob.state == State.QUEUED, AudioJob.due_at <= now)
-                            .group_by(AudioJob.owner)
-                        )
-                    )
-                ).all()
-                if not waiting:
-                    break
-                job = min(waiting, key=lambda one: (running.get(one.owner, 0), one.number))
-                running[job.owner] = running.get(job.owner, 0) + 1
-                job.state, job.started_at = State.RUNNING, job.started_at or now
+            last: dict[str, float] = {
+                owner: at or 0.0
+                for owner, at in session.execute(
+                    select(AudioJob.owner, func.max(AudioJob.started_at)).group_by(AudioJob.owner)
+                )
+            }
+            while len(claimed) < count and (waiting := session.scalars(_first_of_each()).all()):
+                job = min(waiting, key=lambda one: (last[one.owner], one.number))
+                job.state, job.started_at = State.RUNNING, time.time()
                 job.tries += 1
+                last[job.owner] = job.started_at
                 session.flush()
                 claimed.append(job)
         return claimed
@@ -303,3 +290,10 @@ class AudioJobs:
 def _seen_by(owner: str | None) -> tuple[ColumnElement[bool], ...]:
     there = AudioJob.state != State.CANCELING
     return (there,) if owner is None else (there, AudioJob.owner == owner)
+
+
+def _first_of_each() -> Select[AudioJob]:
+    """The oldest of each owner's that may begin."""
+    may_begin = (AudioJob.state == State.QUEUED, AudioJob.due_at <= time.time())
+    numbers = select(func.min(AudioJob.number)).where(*may_begin).group_by(AudioJob.owner)
+    return select(AudioJob).where(AudioJob.number.in_(numbers))

@@ -34,6 +34,8 @@ from proxy_app.upstreams import (
 
 log = logging.getLogger(__name__)
 
+_TOO_MANY = 429
+
 
 def as_api_error(error: Exception) -> ApiError:
     """What the client is told of anything that went wrong; the log is told the rest."""
@@ -69,6 +71,8 @@ def _of_upstream(error: UpstreamError) -> ApiError:
     if isinstance(error, RejectedError):
         if error.retry_after and error.retry_after.isdigit():
             headers["Retry-After"] = error.retry_after
+        elif error.status == _TOO_MANY:
+            headers |= RETRY_SOON
         if isinstance(error, RejectedContentError):
             headers |= DO_NOT_RETRY
         return ApiError(

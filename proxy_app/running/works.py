@@ -139,9 +139,10 @@ class Work:
         self._wake()
 
     def _tell(self, event: Event) -> None:
-        while self._followers and max(one.taken for one in self._followers) < len(self._events):
-            self._taken.clear()
-            self._taken.wait()
+        with self.task.cost.held_up():
+            while self._followers and max(it.taken for it in self._followers) < len(self._events):
+                self._taken.clear()
+                self._taken.wait()
         gevent.sleep(0)  # who talks fast, to nobody, would have the process to itself
         self._keep(event)
         self._wake()

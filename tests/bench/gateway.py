@@ -23,7 +23,7 @@ from pathlib import Path
 from tests.bench import targets
 from tests.bench.printing import say, table
 from tests.bench.targets import Target
-from tests.bench.wire import AnswerError, Connection, chat, large_upload, upload
+from tests.bench.wire import AnswerError, Connection, Uploads, chat, large_upload
 from tests.standins.upstream_light import EVENTS
 
 ROUNDS = 9
@@ -115,29 +115,28 @@ def _try(one: Measured, what: str, do: Callable[[Measured], None]) -> None:
 
 def uploads(one: Measured, count: int) -> None:
     """So many, one after another on one connection."""
-    request = upload(one.target.headers)
+    requests = Uploads(one.target.headers)
     with Connection(one.target.port) as connection:
-        one.latencies += [connection.ask(request) for _ in range(count)]
+        one.latencies += [connection.ask(requests.one()) for _ in range(count)]
 
 
 def rate(one: Measured) -> None:
     """As many as it takes of several clients."""
+    requests = Uploads(one.target.headers)
     until = time.perf_counter() + SECONDS
 
-    def client(number: int) -> int:
-        # Each its own: the gateway works once on what several send at the same time.
-        request = upload(one.target.headers, number)
+    def client() -> int:
         count = 0
         with Connection(one.target.port) as connection:
             while time.perf_counter() < until:
-                connection.ask(request)
+                connection.ask(requests.one())
                 count += 1
         return count
 
     with _watched(one.target) as growth:
         began, used = time.perf_counter(), one.target.cpu_s()
         with ThreadPoolExecutor(CLIENTS) as pool:
-            done = sum(pool.map(client, range(CLIENTS)))
+            done = sum(job.result() for job in [pool.submit(client) for _ in range(CLIENTS)])
         one.rates.append(done / (time.perf_counter() - began))
         one.cpu_s.append((one.target.cpu_s() - used) / done)
     one.growth = max(one.growth, *growth)
@@ -158,15 +157,15 @@ def stream(one: Measured) -> None:
 
 def beside_slow(one: Measured) -> None:
     """Uploads, while others send theirs a kilobyte at a time."""
-    request = upload(one.target.headers)
+    requests = Uploads(one.target.headers)
     with contextlib.ExitStack() as stack:
         slow = [stack.enter_context(Connection(one.target.port)) for _ in range(SLOW)]
         is_over = threading.Event()
 
         def trickle() -> None:
-            sent = 0
-            while not is_over.wait(_TRICKLE_EVERY_S) and sent + _TRICKLE < len(request):
-                for connection in slow:
+            trickled, sent = [requests.one() for _ in slow], 0
+            while not is_over.wait(_TRICKLE_EVERY_S) and sent + _TRICKLE < len(trickled[0]):
+                for connection, request in zip(slow, trickled, strict=True):
                     connection.send(request[sent : sent + _TRICKLE])
                 sent += _TRICKLE
 
@@ -177,7 +176,7 @@ def beside_slow(one: Measured) -> None:
             until = time.perf_counter() + SLOW_S
             with Connection(one.target.port) as connection:
                 while time.perf_counter() < until:
-                    one.beside_slow.append(connection.ask(request))
+                    one.beside_slow.append(connection.ask(requests.one()))
         finally:
             is_over.set()
             sender.join()
@@ -223,7 +222,7 @@ def report(found: list[Measured], missing: dict[str, str]) -> None:
         f"An upload of 160 KB, {ROUNDS} rounds of {REQUESTS} one after another on a connection, "
         f"and {RATE_ROUNDS} rounds of {SECONDS:.0f} s with {CLIENTS} clients, in turns. Added "
         "is the difference to asking the stand-in directly. The uploads are 16 kHz mono WAVs, "
-        "which need no decoding."
+        "which need no decoding; no two are the same."
     )
     head = ["160 KB", "median", "added", "added, 95th percentile", "requests/s",
             "processor time of one", "memory growth"]  # fmt: skip

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import secrets
 import socket
 import time
 from collections.abc import Iterator
@@ -17,6 +18,8 @@ GIGABYTE = 1_000_000_000
 _PATIENCE_S = 600.0
 _BOUNDARY = "0740346b4357ebe617049ce95f4db03e"
 """As long as the clients' own."""
+_UNIQUE_BYTES = 16
+"""The last samples."""
 _LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)", re.IGNORECASE)
 _SENT_AT = re.compile(rb'"content": ?"(\d+)"')
 
@@ -42,10 +45,23 @@ def _form(audio: bytes) -> tuple[bytes, bytes]:
     return before.encode() + audio, f"\r\n--{_BOUNDARY}--\r\n".encode()
 
 
-def upload(headers: dict[str, str], number: int = 0) -> bytes:
-    """A request with five seconds of sound, 160 KB, which is no other number's."""
-    body = b"".join(_form(canonical_wav(5)[:-2] + number.to_bytes(2, "little")))
-    return _message(PATH, f"multipart/form-data; boundary={_BOUNDARY}", body, headers, len(body))
+class Uploads:
+    """Requests with five seconds of sound, 160 KB, of which no two are the same.
+
+    The gateway would work only once on one that is.
+    """
+
+    def __init__(self, headers: dict[str, str]) -> None:
+        before, after = _form(canonical_wav(5))
+        kind = f"multipart/form-data; boundary={_BOUNDARY}"
+        length = len(before) + len(after)
+        whole = _message(PATH, kind, before + after, headers, length)
+        samples = len(whole) - len(after) - _UNIQUE_BYTES
+        self._before, self._after = whole[:samples], whole[samples + _UNIQUE_BYTES :]
+
+    def one(self) -> bytes:
+        """Another one."""
+        return b"".join((self._before, secrets.token_bytes(_UNIQUE_BYTES), self._after))
 
 
 def large_upload(headers: dict[str, str]) -> Iterator[bytes]:
