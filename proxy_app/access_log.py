@@ -32,11 +32,11 @@ class Logger(GunicornLogger):
         account.end()
         if ANSWER in environ:
             environ[ANSWER].end()  # as gunicorn would in a moment: what it has cost is known then
-        headers = {str(name).lower(): str(value) for name, value in resp.headers}
+        served_by = (value for name, value in resp.headers if name.lower() == "x-served-by")
         body = environ["wsgi.input"]
         end = End(
             status=int(str(resp.status).split()[0]),
-            service=headers.get("x-served-by", ""),
+            service=next(served_by, ""),
             total_s=request_time.total_seconds(),
             upload_s=getattr(body, "seconds", 0.0),
             bytes_in=getattr(body, "received", 0),

@@ -12,6 +12,7 @@ from flask import current_app
 from proxy_app.access import Keys, Password, Rates, Sessions, Throttle
 from proxy_app.access.start import form_key, password_of
 from proxy_app.audio import DecodeLimits
+from proxy_app.audio_jobs import AudioJobs
 from proxy_app.config import Config
 from proxy_app.jobs.desk import Room
 from proxy_app.jobs.watching import Watches
@@ -56,6 +57,7 @@ class Gateway:
     decode_limits: DecodeLimits
     metrics: Metrics
     room: Room
+    audio_jobs: AudioJobs
     watches: Watches
     reports: Reports
     suspects: Suspects
@@ -132,6 +134,7 @@ def make_gateway(config: Config) -> Gateway:
         ),
         metrics=Metrics(),
         room=room,
+        audio_jobs=AudioJobs(room.store, config.state_dir.resolve() / "audio-jobs"),
         watches=Watches(room.jobs),
         reports=reports,
         suspects=Suspects(config.state_dir / "suspects", reports),

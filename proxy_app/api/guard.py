@@ -36,7 +36,9 @@ from proxy_app.telemetry.account import KEY
 _OPEN = frozenset({"health.livez", "health.readyz", "login.login", "login.claim", "web.static"})
 _OWN_TOKEN = frozenset({"login.login", "login.claim", "login.logout"})
 """Forms, which bring their token as a field: the views look at it."""
-_FOR_KEYS = frozenset({"asr", "openai_v1", "openai_llm", "openai_speech", "audio", "metrics"})
+_FOR_KEYS = frozenset(
+    {"asr", "audio_jobs", "openai_v1", "openai_llm", "openai_speech", "audio", "metrics"}
+)
 """The blueprints that programs use with a key."""
 _LISTS = frozenset({"/v1/models", "/v1/models/<path:model>", "/v1/audio/models",
                     "/v1/audio/voices"})  # fmt: skip

@@ -106,8 +106,11 @@ def _object(data: mmap.mmap | msgspec.Raw, kind: type[_S], param: str | None = N
 
 
 def _unusable(param: str | None = None) -> BadRequestError:
+    if param is not None:
+        message = f"`{param}` is to be an object. {HOW}"
+        return BadRequestError(message, param=param, code="invalid_type")
     message = f"We could not parse the JSON body of your request. {HOW}"
-    return BadRequestError(message, param=param, code="invalid_json")
+    return BadRequestError(message, code="invalid_json")
 
 
 def _decoded(text: memoryview) -> Iterator[bytes]:

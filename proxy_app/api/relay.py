@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import select
 import socket
 import time
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Generic, TypeVar
+from functools import partial
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import gevent
+from gevent import monkey
 from gevent.queue import Empty, Queue
 from gevent.socket import wait_read
 
@@ -21,6 +24,12 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+_READ = 1
+"""libev's name of the event."""
+_LOOK_AGAIN_S = 0.5
+"""The next request is already there (pipelining): the socket stays readable."""
+_poll = monkey.get_original("select", "poll")
+"""The kernel's, as this never waits."""
 LOOK_AGAIN = "speech.look_again"
 """In a request's environment: gives the error that ends its work, or None, and is asked again and
 again. Where it is not there nothing but the client ends it."""
@@ -113,29 +122,72 @@ class Relay(Generic[T]):
 
 
 def while_connected(environ: WSGIEnvironment, work: Callable[[], T]) -> T:
-    """Do `work`, and stop it when the client hangs up, running its `finally` blocks.
+    """Do `work`, in this greenlet, and stop it when the client hangs up, running its `finally`s.
 
     Raises:
         ClientGoneError: it hung up; the work has ended.
     """
-    relay: Relay[tuple[T]] = Relay(environ, lambda put: put((work(),)))
+    client = client_socket(environ)
+    if client is None:
+        return work()
+    sign = _HungUpError()
+    watch = _Watch(client, partial(gevent.getcurrent().throw, sign))
     try:
-        result = relay.get()
-        assert result is not None, "without a time limit there is an item"
-        return result[0]
+        return work()
+    except _HungUpError as hung_up:
+        if hung_up is not sign:
+            raise
+        raise ClientGoneError from None
     finally:
-        relay.close()
+        watch.close()
+
+
+class _HungUpError(BaseException):
+    """Thrown into a greenlet whose client has hung up; nothing that handles errors may catch it."""
+
+
+class _Watch:
+    """Looks whether a client hangs up, without a greenlet: most never do.
+
+    Args:
+        client: its socket.
+        gone: called when it has, in the hub, which must not wait.
+    """
+
+    def __init__(self, client: socket.socket, gone: Callable[[], object]) -> None:
+        self._client = client.fileno()
+        self._gone = gone
+        self._loop = gevent.get_hub().loop
+        self._readable = self._loop.io(self._client, _READ)
+        self._later: Any = None
+        self._readable.start(self._look)
+
+    def _look(self) -> None:
+        self._readable.stop()
+        if _has_hung_up(self._client):
+            self._gone()
+            return
+        self._later = self._later or self._loop.timer(_LOOK_AGAIN_S)
+        self._later.start(self._readable.start, self._look)
+
+    def close(self) -> None:
+        """Look no more."""
+        self._readable.close()
+        if self._later is not None:
+            self._later.close()
 
 
 def _wait_for_hang_up(client: socket.socket) -> None:
     """Return when the client has closed its side."""
     while True:
         wait_read(client.fileno())
-        try:
-            if client.recv(1, socket.MSG_PEEK) == b"":
-                return
-        except OSError:
+        if _has_hung_up(client.fileno()):
             return
-        # The next request is already here (pipelining): the socket stays readable, so look again
-        # from time to time only.
-        gevent.sleep(0.5)
+        gevent.sleep(_LOOK_AGAIN_S)
+
+
+def _has_hung_up(client: int) -> bool:
+    """Whether the client has closed its side, whatever it sent before that and nobody has read."""
+    poll = _poll()
+    poll.register(client, select.POLLRDHUP)
+    return bool(poll.poll(0))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Sequence
 from typing import cast
 
 from flask import request
@@ -46,15 +47,16 @@ def content_hash() -> str:
     """Of everything that decides what is done; a file's name does not, nor what it says to be."""
     rule = request.url_rule
     address = rule.rule if rule else request.path
-    recordings = cast(SpoolingRequest, request).digests
-    return _hash([address, sorted(_texts(), key=_name), sorted(recordings, key=_name)])
+    texts = sorted(_texts(), key=_name)
+    recordings = sorted(cast(SpoolingRequest, request).digests, key=_name)
+    return _hash([address, texts, recordings])
 
 
 def _texts() -> list[tuple[str, str]]:
     return [*request.args.items(multi=True), *sent().items(multi=True)]
 
 
-def _name(pair: tuple[str, str]) -> str:
+def _name(pair: Sequence[str]) -> str:
     return pair[0]
 
 

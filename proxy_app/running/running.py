@@ -1,15 +1,19 @@
 """What is being worked on, by all processes of this machine.
 
-Each work has a name. Whoever begins it takes an flock on the file of that name, which says on
-which Unix socket it is followed; another process that finds the lock held connects there. A process
-that is killed loses its locks, and whoever asks next begins anew. Those who ask for the same in one
-process need no socket.
+Each work has a name. Whoever begins it makes a symbolic link of that name, which only one can; it
+points to the file of its process, which holds an flock on it, and has a Unix socket beside it.
+Another process that finds the link connects there. A process that is killed loses its flock, and
+with it all its links: whoever asks next begins anew. Those who ask for the same in one process need
+no socket.
+
+A link, because it is made and removed in microseconds: to close a file that something was written
+to and that is gone takes a millisecond on some file systems.
 """
 
 from __future__ import annotations
 
 import contextlib
-import json
+import fcntl
 import logging
 import os
 import secrets
@@ -37,6 +41,8 @@ _PATIENCE_S = 5.0
 """How long a process that holds a lock may take to say where it is, and to answer."""
 _BACKLOG = 1024
 _LONGEST_NAME = 200
+_DIGITS = 32
+"""Of the hash of a content: a link as short as that costs no block of the disk."""
 
 
 class OtherContentError(Exception):
@@ -69,8 +75,8 @@ class Running:
         self._folder = folder
         self._linger_s = linger_s
         self._held: dict[str, _Held] = {}
-        self._socket = ""
-        """The name of this process's socket, once it has one."""
+        self._process = ""
+        """The name of this process's file and socket, once it has them."""
 
     def join(self, ticket: Ticket, begin: Callable[[], Task]) -> Here | There:
         """Follow the work that is meant, and begin it where nobody works on it.
@@ -82,15 +88,17 @@ class Running:
         until = time.monotonic() + _PATIENCE_S
         while time.monotonic() < until:
             if held := self._held.get(ticket.name):
-                _compare(held.ticket.content, ticket)
+                if held.ticket.content != ticket.content:
+                    raise OtherContentError
                 return held.work.follow()
-            lock = flocks.take(self._folder / ticket.name)
-            if lock is not None:
-                return self._begin(ticket, lock, begin)
-            with contextlib.suppress(LostError, OSError):
-                return self._follow_elsewhere(ticket)
+            with contextlib.suppress(FileNotFoundError):
+                process = self._claim(ticket)
+                if process is None:
+                    return self._begin(ticket, begin)
+                with contextlib.suppress(LostError, OSError):
+                    return self._follow_elsewhere(ticket, process)
             gevent.sleep(_LOOK_S)  # it is just beginning, or over
-        log.warning("a process that holds running/%s does not answer: it is shared no more", ticket)
+        log.warning("the process that works on %s does not answer: another one does", ticket.name)
         return Work(begin(), deserted=Work.stop, forget=lambda _work: None).follow()
 
     def drain(self, until: float, meanwhile: Callable[[], None]) -> None:
@@ -108,25 +116,22 @@ class Running:
             meanwhile()
             gevent.sleep(_DRAIN_S)
 
-    def _begin(self, ticket: Ticket, lock: int, begin: Callable[[], Task]) -> Here:
-        path = self._folder / ticket.name
+    def _begin(self, ticket: Ticket, begin: Callable[[], Task]) -> Here:
         try:
-            note = {"socket": self._listen(), "content": ticket.content}
-            os.ftruncate(lock, 0)
-            os.pwrite(lock, json.dumps(note).encode() + b"\n", 0)
             work = Work(
                 begin(),
                 deserted=lambda work: self._linger(work, ticket),
                 forget=lambda _work: self._forget(ticket.name),
             )
         except BaseException:
-            flocks.give(path, lock)
+            (self._folder / ticket.name).unlink()
             raise
-        self._held[ticket.name] = _Held(ticket, work, lock)
+        self._held[ticket.name] = _Held(ticket, work)
         return work.follow()
 
     def _forget(self, name: str) -> None:
-        flocks.give(self._folder / name, self._held.pop(name).lock)
+        del self._held[name]
+        (self._folder / name).unlink(missing_ok=True)
 
     def _linger(self, work: Work, ticket: Ticket) -> None:
         """Nobody follows it: let it go on for a while."""
@@ -144,21 +149,50 @@ class Running:
         for other in others[: -ticket.most_deserted]:
             other.stop()
 
-    def _follow_elsewhere(self, ticket: Ticket) -> There:
+    def _claim(self, ticket: Ticket) -> str | None:
+        """Say that this process does it; None, or the process that has said so before.
+
+        Raises:
+            OtherContentError: it has said so of something else.
+            FileNotFoundError: it has just ended.
+        """
+        path, claim = self._folder / ticket.name, f"{self._listen()} {ticket.content[:_DIGITS]}"
+        try:
+            path.symlink_to(claim)
+        except FileExistsError:
+            process, _, content = str(path.readlink()).partition(" ")
+            if not flocks.is_held(self._folder / process):
+                self._take_over(path, claim)
+                return None
+            if content != ticket.content[:_DIGITS]:
+                raise OtherContentError from None
+            return process
+        return None
+
+    def _take_over(self, path: Path, claim: str) -> None:
+        """Claim what a process has that was killed, as the only one who does.
+
+        Raises:
+            FileNotFoundError: another one was faster.
+        """
+        with (self._folder / "taking.over").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            process = str(path.readlink()).partition(" ")[0]
+            if flocks.is_held(self._folder / process):
+                raise FileNotFoundError
+            path.unlink()
+            path.symlink_to(claim)
+
+    def _follow_elsewhere(self, ticket: Ticket, process: str) -> There:
         """Follow work of another process.
 
         Raises:
-            LostError, OSError, OtherContentError: it is over, or not ready yet; or another one.
+            LostError, OSError: it is over, or not ready yet.
         """
-        try:
-            note = json.loads((self._folder / ticket.name).read_bytes())
-        except ValueError:
-            raise LostError from None
-        _compare(note["content"], ticket)
         connection = socket.socket(socket.AF_UNIX)
         try:
             connection.settimeout(_PATIENCE_S)
-            with self._address(note["socket"]) as address:
+            with self._address(f"{process}.socket") as address:
                 connection.connect(address)
             connection.sendall(ticket.name.encode() + b"\n")
             follower = There(connection)
@@ -178,12 +212,12 @@ class Running:
             os.close(folder)
 
     def _listen(self) -> str:
-        """The name of this process's socket, which is made when it is needed first."""
-        if not self._socket:
+        """The name of this process, whose socket is made when it is needed first."""
+        if not self._process:
             self._sweep()
             name = f"{os.getpid()}-{secrets.token_hex(4)}"
-            # Held for as long as the process lives: its socket is not to be swept.
-            while flocks.take(self._folder / f"{name}.process") is None:
+            # Held for as long as the process lives, and never given back.
+            while flocks.take(self._folder / name) is None:
                 gevent.sleep(_LOOK_S)  # another one sweeps
             listener = socket.socket(socket.AF_UNIX)
             with self._address(f"{name}.socket") as address:
@@ -192,16 +226,16 @@ class Running:
             listener.listen(_BACKLOG)
             self._server = StreamServer(listener, self._serve)
             self._server.start()
-            self._socket = f"{name}.socket"
-        return self._socket
+            self._process = name
+        return self._process
 
     def _sweep(self) -> None:
         """Remove what processes that were killed have left."""
-        for path in self._folder.iterdir():
-            if path.suffix == ".socket":
-                continue
-            lock = flocks.take(path)
-            if lock is not None:
+        for path in self._folder.glob("*-*"):
+            if path.suffix != ".socket" and (lock := flocks.take(path)) is not None:
+                for claim in self._folder.iterdir():
+                    if claim.is_symlink() and claim.readlink().name.startswith(f"{path.name} "):
+                        claim.unlink(missing_ok=True)
                 path.with_suffix(".socket").unlink(missing_ok=True)
                 flocks.give(path, lock)
 
@@ -227,16 +261,10 @@ class Running:
 
 @dataclass(frozen=True, slots=True)
 class _Held:
-    """Work of this process, and the lock on its name."""
+    """Work of this process."""
 
     ticket: Ticket
     work: Work
-    lock: int
-
-
-def _compare(content: str, ticket: Ticket) -> None:
-    if content != ticket.content:
-        raise OtherContentError
 
 
 def _stop_if_deserted(work: Work, since: float) -> None:

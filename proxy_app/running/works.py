@@ -227,4 +227,5 @@ def _size(event: Event) -> int:
 
 def _size_of(segment: Segment) -> int:
     words = sum(_OBJECT + len(word.text) for word in segment.words)
-    return _OBJECT + len(segment.text) + words
+    logprobs = sum(_OBJECT + len(each.data) for each in segment.logprobs)
+    return _OBJECT + len(segment.text) + words + logprobs

@@ -102,6 +102,17 @@ class Cost:
             self._spend()
             self._now[what] -= 1
 
+    def count(self, metrics: Metrics, service: str, *, is_good: bool) -> None:
+        """Count what it was, for the service that it ended with; empty for none."""
+        for source, target in pairwise(self.tried):
+            outcome = "ok" if is_good and target == self.tried[-1] else "failed"
+            metrics.fallback.labels(source, target, outcome).inc()
+        if self.tried and service:
+            metrics.upstream.labels(service).observe(self.upstream_s)
+        if self.audio_s and is_good:
+            metrics.audio.labels(service).inc(self.audio_s)
+            metrics.realtime.labels(service).observe(self.upstream_s / self.audio_s)
+
 
 @dataclass
 class Account(Cost):
@@ -217,16 +228,9 @@ class Account(Cost):
             metrics.uploads.labels(self.route).inc(end.bytes_in)
         if reason := reason_of(end.status):
             metrics.rejected.labels(reason).inc()
-        for source, target in pairwise(self.tried):
-            is_good = target == self.tried[-1] and end.status < _FIRST_ERROR
-            metrics.fallback.labels(source, target, "ok" if is_good else "failed").inc()
-        if self.tried and service:
-            metrics.upstream.labels(service).observe(self.upstream_s)
         if self.first_byte_s is not None:
             metrics.first_byte.labels(service).observe(self.first_byte_s)
-        if self.audio_s and end.status < _FIRST_ERROR:
-            metrics.audio.labels(service).inc(self.audio_s)
-            metrics.realtime.labels(service).observe(self.upstream_s / self.audio_s)
+        self.count(metrics, service, is_good=end.status < _FIRST_ERROR)
 
 
 def _ms(seconds: float | None) -> float | None:

@@ -49,7 +49,7 @@ def _other_json(ask: Asking) -> None:
         ({"file": "x"}, "missing_file"),
         ({"input_audio": {"format": "wav"}}, "missing_file"),
         ({"input_audio": {"data": 5}}, "missing_file"),
-        ({"input_audio": "UklGRg=="}, "invalid_json"),
+        ({"input_audio": "UklGRg=="}, "invalid_type"),
         ([], "invalid_json"),
     ):
         response = requests.post(ask.gateway.url + ask.path, json=body, timeout=20)

@@ -32,6 +32,6 @@ def test_what_only_whisperx_can_do_is_said_to_have_no_effect_elsewhere(routed: R
     assert response.headers["x-served-by"] == "parakeet"
     for name in (*hints, *vad):
         assert f"`{name}` had no effect" in response.headers["x-speech-warnings"]
-    routed.whisperx.reset()
+    routed.reset()
     response = routed.gateway.transcribe(**vad)
     assert response.headers["x-served-by"] == "whisperx"

@@ -541,21 +541,6 @@ def test_what_is_no_json_object_is_refused(
 # OpenAI's own client.
 
 
-def test_openais_client_gets_a_file(
-    speaking: Speaking,
-    client: openai.OpenAI,
-    tmp_path: Any,  # noqa: ANN401
-) -> None:
-    answer = client.audio.speech.create(model="tts-1", voice="coral", input=SENTENCE)
-    assert probed(answer.content)[0] == "mp3"
-    with client.audio.speech.with_streaming_response.create(
-        model="gpt-4o-mini-tts", voice="sage", input=TEN, response_format="wav", speed=1.25,
-        instructions="Speak slowly.",
-    ) as streamed:  # fmt: skip
-        streamed.stream_to_file(tmp_path / "speech.wav")
-    assert probed((tmp_path / "speech.wav").read_bytes())[1] > 10
-
-
 def test_openais_client_hears_the_beginning_before_the_end(
     speaking: Speaking, client: openai.OpenAI
 ) -> None:
@@ -565,8 +550,7 @@ def test_openais_client_hears_the_beginning_before_the_end(
         model="tts-1", voice="alloy", input=TEN, response_format="pcm"
     ) as streamed:
         pieces = streamed.iter_bytes()
-        assert next(pieces)
-        assert len(speaking.magpie.texts) == 1
+        assert next(pieces)  # of one text: the answer to another one would wait
         speaking.magpie.behave("ok")
         for _ in range(20):
             speaking.magpie.steps.release()

@@ -40,7 +40,7 @@ def fill(pool: ThreadPoolExecutor, routed: Routed, count: int) -> list[Future[re
     """So many requests, each behind the others."""
     jobs = []
     for number in range(count):
-        jobs.append(pool.submit(routed.gateway.transcribe, AUDIO))
+        jobs.append(pool.submit(routed.another))
         assert eventually(lambda: routed.gateway.places.wanted("parakeet") == number + 1)  # noqa: B023
     return jobs
 
@@ -48,7 +48,7 @@ def fill(pool: ThreadPoolExecutor, routed: Routed, count: int) -> list[Future[re
 def test_one_more_than_may_wait_is_429_at_once_and_the_others_are_answered(busy: Routed) -> None:
     with ThreadPoolExecutor(4) as pool:
         jobs = fill(pool, busy, 3)
-        refused = [busy.gateway.transcribe(AUDIO) for _ in range(4)]
+        refused = [busy.another() for _ in range(4)]
         counted = busy.gateway.get("/metrics").text
         busy.parakeet.release.set()
         assert [job.result().json()["text"] for job in jobs] == [TEXT] * 3
@@ -67,7 +67,7 @@ def test_a_full_line_is_no_reason_to_wait_where_another_one_can_do_it(busy: Rout
     with ThreadPoolExecutor(4) as pool:
         jobs = fill(pool, busy, 3)
         busy.register("whisperx")
-        response = busy.gateway.transcribe(AUDIO)
+        response = busy.another()
         assert (response.status_code, response.headers["x-served-by"]) == (200, "whisperx")
         busy.parakeet.release.set()
         assert {job.result().status_code for job in jobs} == {200}

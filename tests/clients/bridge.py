@@ -46,5 +46,5 @@ class _Finder:
 if __name__ == "__main__":
     if sys.version_info < (3, 12):
         sys.dont_write_bytecode = True
-        sys.meta_path.insert(0, _Finder)  # type: ignore[arg-type]
+        sys.meta_path.insert(0, _Finder)
     runpy.run_module(PACKAGE, run_name="__main__", alter_sys=True)

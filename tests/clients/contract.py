@@ -95,8 +95,10 @@ def _broken(exchange: Exchange, document: dict[str, Any] | None) -> Iterator[str
     schema, type_ = _shape(exchange)
     for answer in exchange.events() if exchange.kind == EVENTS else [exchange.json()]:
         is_error = exchange.kind == EVENTS and "error" in answer and "type" not in answer
-        shape = ("ErrorResponse", _Error) if is_error else (schema, type_)
-        yield from _mismatches(answer, *shape, document)
+        if is_error:
+            yield from _mismatches(answer, "ErrorResponse", _Error, document)
+        else:
+            yield from _mismatches(answer, schema, type_, document)
 
 
 def _shape(exchange: Exchange) -> tuple[str | None, Any]:

@@ -47,8 +47,10 @@ def shown(answer: requests.Response) -> str:
 
 @pytest.mark.parametrize("model", ["", "whisper-1"])
 def test_what_was_said_is_its_text(at: Home, clip: Path, model: str) -> None:
+    before = at.worked()
     (answer,) = transcribe(at, clip.read_bytes(), model)
     assert likeness(SPOKEN, answer.json()["text"]) > 0.8
+    assert at.worked() == before + 1
 
 
 def test_both_of_its_requests_fail_with_the_reason_and_neither_is_work(at: Home) -> None:

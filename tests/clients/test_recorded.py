@@ -73,9 +73,9 @@ def test_librechat_takes_silence_for_a_failure_which_it_is_not(at: Home) -> None
 
 def test_librechats_pieces_of_a_thousand_characters_are_one_mp3(at: Home) -> None:
     """Texts beyond OpenAI's limit it cuts, and writes the answers one behind the other."""
-    text = " ".join(f"This is sentence number {number} of a long text." for number in range(60))
+    text = " ".join(f"This is sentence number {number} of a long text." for number in range(36))
     pieces = list(cut(text, 1000))
-    assert len(pieces) == 3
+    assert len(pieces) == 2
     answers = [
         at.post("/audio/speech", json={"input": piece, "model": "tts-1", "voice": "alloy",
                                        "backend": "xtts"})
@@ -84,7 +84,7 @@ def test_librechats_pieces_of_a_thousand_characters_are_one_mp3(at: Home) -> Non
     assert {answer.headers["Content-Type"] for answer in answers} == {"audio/mpeg"}
     alone = sum(probed(answer.content).seconds for answer in answers)
     joined = FORMATS["mp3"].check(
-        b"".join(answer.content for answer in answers), at_least_s=100, at_most_s=900
+        b"".join(answer.content for answer in answers), at_least_s=60, at_most_s=900
     )
     assert joined.seconds == pytest.approx(alone, rel=0.01)
 

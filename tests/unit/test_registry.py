@@ -3,6 +3,7 @@
 import json
 import os
 import socket
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -79,6 +80,28 @@ def test_a_new_file_is_seen_without_a_restart(tmp_path: Path) -> None:
     assert registry.read().services == ()
     register(tmp_path, "late.json", GOOD)
     assert [service.name for service in registry.read().services] == ["late"]
+
+
+def test_a_file_that_is_changed_in_its_place_a_new_key_and_a_removed_file_are_seen(
+    tmp_path: Path,
+) -> None:
+    registry = Registry(load_config({"SPEECH_SERVICES_DIR": str(tmp_path)}))
+    register(tmp_path, "llm.json", GOOD | {"api_key_file": "llm.key"})
+    register(tmp_path, "llm.key", "one")
+    time.sleep(0.2)  # what is older than a tenth of a second is not read again
+    (service,) = registry.read().services
+    assert registry.read().services[0] is service
+    (tmp_path / "llm.key").write_text("two")
+    assert registry.read().services[0].api_key == "two"
+    time.sleep(0.2)
+    assert registry.read().services[0].api_key == "two"
+    with (tmp_path / "llm.json").open("r+") as file:
+        file.write(json.dumps(GOOD | {"api_key_file": "llm.key", "title": "Changed"}))
+    assert registry.read().services[0].title == "Changed"
+    time.sleep(0.2)
+    assert registry.read().services[0].title == "Changed"
+    (tmp_path / "llm.json").unlink()
+    assert registry.read().services == ()
 
 
 @pytest.mark.parametrize(
