@@ -24,7 +24,6 @@ from proxy_app.telemetry import Account
 from proxy_app.upstreams import (
     MisconfiguredError,
     RejectedTextError,
-    Speaks,
     TimeLimitError,
     UnavailableError,
     UpstreamError,
@@ -233,7 +232,7 @@ class Speech:
         if voice is None:
             return False
         with self._account.at_service(service.name, self._gateway.place(service)):
-            sounds = self._sounds(adapter, service, voice, parts)
+            sounds = self._sounds(service, voice, parts)
             if len(parts) == 1 and (wanted.format.name, wanted.speed) == ("wav", 1):
                 sound = next(sounds)
                 if sound.wav:
@@ -244,12 +243,10 @@ class Speech:
             self._hand_on(sink, (smooth(sound, part.pause_s) for sound, part in said))
         return True
 
-    def _sounds(
-        self, adapter: Speaks, service: Service, voice: Voice, parts: list[Piece]
-    ) -> Iterator[Sound]:
+    def _sounds(self, service: Service, voice: Voice, parts: list[Piece]) -> Iterator[Sound]:
         rate = 0
         for part in parts:
-            sound = adapter.speak(
+            sound = self._gateway.voices.say(
                 service,
                 part.text,
                 voice,

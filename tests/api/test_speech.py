@@ -261,9 +261,74 @@ def test_a_piece_that_was_cut_short_is_made_again_once(speaking: Speaking) -> No
     answer = speaking.post(response_format="wav")
     assert speaking.magpie.texts == [SENTENCE] * 2
     assert probed(answer.content)[1] == pytest.approx(0.06 * len(SENTENCE), abs=0.01)
-    speaking.magpie.cut_short = 9
-    assert speaking.post(response_format="wav").ok
-    assert len(speaking.magpie.texts) == 4
+
+
+@pytest.mark.parametrize("part", [0.02, 0.3, 0.45])
+def test_a_piece_that_is_cut_short_twice_is_no_answer(speaking: Speaking, part: float) -> None:
+    speaking.magpie.part = part
+    answer = speaking.post(model="magpie", response_format="wav")
+    assert answer.status_code == 503
+    assert answer.json()["error"]["code"] == "upstream_unavailable"
+    assert "ended too soon" in answer.json()["error"]["message"]
+    assert speaking.magpie.texts == [SENTENCE] * 2
+
+
+@pytest.mark.parametrize(("part", "status"), [(0.45, 503), (0.6, 503), (0.8, 200)])
+def test_a_voice_is_known_by_its_own_pace(speaking: Speaking, part: float, status: int) -> None:
+    assert speaking.post(model="magpie", input=TEN).ok
+    speaking.magpie.asked_for.clear()
+    speaking.magpie.part = part
+    assert speaking.post(model="magpie", response_format="wav").status_code == status
+    assert speaking.magpie.texts == [SENTENCE] * 2  # made again; what is said so twice may be whole
+
+
+@pytest.mark.parametrize("word", ["Hello.", "Yes.", "No"])
+def test_a_word_that_is_cut_to_a_click_is_no_answer(speaking: Speaking, word: str) -> None:
+    assert speaking.post(model="magpie", input=word, response_format="wav").ok
+    speaking.magpie.part = 0.25
+    answer = speaking.post(model="magpie", input=word, response_format="wav")
+    assert answer.status_code == 503
+
+
+def test_another_service_says_what_one_cuts_short(speaking: Speaking) -> None:
+    speaking.register("kokoro")
+    speaking.magpie.part = 0.3
+    answers = [speaking.post(response_format="wav", input=f"{SENTENCE} {n}") for n in range(2)]
+    assert [answer.headers["x-served-by"] for answer in answers] == ["kokoro"] * 2
+    speaking.magpie.part, speaking.kokoro.part = 1.0, 0.3
+    answers = [speaking.post(response_format="wav", input=f"{SENTENCE} {n}") for n in range(2)]
+    assert [answer.headers["x-served-by"] for answer in answers] == ["magpie"] * 2
+
+
+def test_a_piece_cut_short_in_the_middle_of_an_answer_breaks_it_off(speaking: Speaking) -> None:
+    for asked in ({}, {"stream_format": "sse"}):
+        speaking.magpie.behave("one_by_one")
+        speaking.magpie.part = 1.0
+        speaking.magpie.steps.release()
+        with speaking.post(model="magpie", input=TEN, stream=True, **asked) as answer:
+            parts = answer.iter_lines() if asked else answer.iter_content(None)
+            next(parts)
+            speaking.magpie.part = 0.3
+            for _ in range(20):
+                speaking.magpie.steps.release()
+            if asked:
+                *_, last = filter(None, parts)
+                assert "ended too soon" in json.loads(last[6:])["error"]["message"]
+            else:
+                with pytest.raises(requests.exceptions.ChunkedEncodingError):
+                    list(parts)
+
+
+def test_what_still_runs_into_the_end_is_cut_again_and_checked(speaking: Speaking) -> None:
+    long = "We went up the long hill, and down on the other side, and on through the village, " * 2
+    speaking.magpie.seconds_per_character = 0.4
+    answer = speaking.post(model="magpie", response_format="wav", input=long)
+    assert probed(answer.content)[1] > 0.4 * (len(long) - 30)
+    speaking.magpie.seconds_per_character = 4.0
+    asked = len(speaking.magpie.texts)
+    answer = speaking.post(model="magpie", response_format="wav", input=long)
+    assert answer.status_code == 503
+    assert len(speaking.magpie.texts) - asked < 10
 
 
 def test_a_voice_too_slow_for_its_twenty_seconds_is_given_less_at_once(speaking: Speaking) -> None:
