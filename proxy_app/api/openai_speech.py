@@ -9,17 +9,19 @@ import base64
 import errno
 import json
 import logging
+import re
 from collections.abc import Iterator
 from typing import Any, cast
 
 from flask import Blueprint, Response, jsonify, request
+from werkzeug.exceptions import RequestEntityTooLarge
 
 from proxy_app.api.relay import Relay, while_connected
-from proxy_app.api.speaking import Speech, Wanted, tts_models, voices, wav_file
+from proxy_app.api.speaking import Speech, Wanted, aside, tts_models, voices, wav_file
 from proxy_app.api.streams import HEARTBEAT_S
 from proxy_app.api.uploads import SpoolingRequest
 from proxy_app.audio.encode import FORMATS
-from proxy_app.errors import ApiError, BadRequestError, ClientGoneError
+from proxy_app.errors import ApiError, BadRequestError, ClientGoneError, TooLargeError
 from proxy_app.errors.translations import as_api_error
 from proxy_app.gateway import current
 from proxy_app.speech.aloud import plain
@@ -36,6 +38,7 @@ _CHARACTER_BYTES = 12
 """What a character takes in JSON at most."""
 _SEND_BYTES = 64 * 1024
 _END = b""
+_LONE = re.compile("[\ud800-\udfff]")
 
 
 @bp.post("/speech")
@@ -201,9 +204,15 @@ def _json() -> dict[str, Any]:
             code="unsupported_content_type",
         )
     limit = current().config.voice_most_characters
-    request.max_content_length = _BODY_BYTES + _CHARACTER_BYTES * limit
+    request.max_content_length = most = _BODY_BYTES + _CHARACTER_BYTES * limit
+    body = bytearray()
     try:
-        given = json.loads(request.get_data())
+        # Until there is no more: in one go a body in chunks would end at the limit, and not beyond.
+        while piece := request.stream.read(_SEND_BYTES):
+            body += piece
+        given = json.loads(body)
+    except RequestEntityTooLarge:
+        raise TooLargeError(f"The request is over the limit of {most} bytes.") from None
     except (ValueError, RecursionError):
         given = None
     if not isinstance(given, dict):
@@ -227,7 +236,7 @@ def _wanted(given: dict[str, Any]) -> tuple[Wanted, bool]:
     instructions = _text(given, "instructions", default="", most=LONGEST_INSTRUCTIONS)
     format_ = _choice(given, "response_format", tuple(FORMATS), "mp3")
     wanted = Wanted(
-        text=plain(text, markup=config.voice_reads_markup),
+        text=aside(len(text), lambda: plain(text, markup=config.voice_reads_markup)),
         model=_text(given, "model", default="").strip(),
         voice=voice.strip(),
         instructions=instructions,
@@ -257,6 +266,12 @@ def _text(
         )
     if not isinstance(value, str):
         raise _wrong_type(shown, "a string", value)
+    if _LONE.search(value):
+        raise BadRequestError(
+            f"Invalid '{shown}': it has half a character (a lone surrogate, U+D800 to U+DFFF), "
+            "which nobody can read.",
+            param=shown,
+        )
     if not value.strip() and default is None:
         raise BadRequestError(
             f"Invalid '{shown}': empty string. Expected a string with minimum length 1, but got an "
@@ -280,8 +295,9 @@ def _choice(given: dict[str, Any], name: str, choices: tuple[str, ...], default:
         return default
     if value not in choices:
         listed = ", ".join(f"'{choice}'" for choice in choices)
+        shown = ascii(value)[1:-1] if isinstance(value, str) else ascii(value)
         raise BadRequestError(
-            f"Invalid value: '{str(value)[:100]}'. Supported values are: {listed}.", param=name
+            f"Invalid value: '{shown[:100]}'. Supported values are: {listed}.", param=name
         )
     return cast(str, value)
 

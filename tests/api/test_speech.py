@@ -565,7 +565,7 @@ def test_an_unknown_model_is_told_which_there_are(speaking: Speaking) -> None:
             "invalid_json",
         ),
         ({"json": ["Hi."]}, 400, "invalid_json"),
-        ({"json": {"input": "x" * 400_000}}, 413, "request_entity_too_large"),
+        ({"json": {"input": "x" * 400_000}}, 413, "request_too_large"),
     ],
 )
 def test_what_is_no_json_object_is_refused(
@@ -573,6 +573,25 @@ def test_what_is_no_json_object_is_refused(
 ) -> None:
     answer = requests.post(f"{speaking.gateway.url}/v1/audio/speech", timeout=30, **how)
     assert (answer.status_code, answer.json()["error"]["code"]) == (status, code)
+
+
+@pytest.mark.parametrize("is_chunked", [False, True])
+def test_a_body_over_the_limit_is_refused_however_it_comes(
+    speaking: Speaking, *, is_chunked: bool
+) -> None:
+    body = json.dumps({"voice": "alloy", "input": "x" * 400_000}).encode()
+    url = f"{speaking.gateway.url}/v1/audio/speech"
+    data: Any = (body[at : at + 10_000] for at in range(0, len(body), 10_000))
+    answer = requests.post(url, data if is_chunked else body, headers=JSON, timeout=30)
+    assert (answer.status_code, answer.json()["error"]["code"]) == (413, "request_too_large")
+
+
+@pytest.mark.parametrize("name", ["input", "voice", "model", "response_format", "instructions"])
+def test_half_a_character_is_refused(speaking: Speaking, name: str) -> None:
+    error = speaking.refused(**{name: "a\ud83d"})  # json.dumps escapes it
+    assert error["param"] == name
+    assert speaking.refused(voice={"id": "\udc00"})["param"] == "voice.id"
+    assert speaking.magpie.texts == []
 
 
 # OpenAI's own client.
