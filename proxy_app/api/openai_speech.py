@@ -11,7 +11,10 @@ import json
 import logging
 import re
 from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
 from typing import Any, cast
+from urllib.parse import quote
 
 from flask import Blueprint, Response, jsonify, request
 from werkzeug.exceptions import RequestEntityTooLarge
@@ -46,9 +49,13 @@ def speech() -> Response:
     """Say a text: `input`, `voice`, and optionally model, response_format, speed, stream_format."""
     wanted, streamed = _wanted(_json())
     work = Speech(current(), wanted, request.environ[KEY])
+    if wanted.format.name == "wav" and not streamed:
+        return _wav(work)
+    run = _run
     if wanted.format.name == "wav":
-        return _wav(work, streamed=streamed)
-    relay = Relay[bytes](request.environ, lambda put: _run(work, put))
+        path = cast(SpoolingRequest, request).spool_path("speech.wav")
+        run = partial(_run_wav, path)
+    relay = Relay[bytes](request.environ, lambda put: run(work, put))
     pieces = _events(relay) if streamed else _sound(relay)
     try:
         first = next(pieces)
@@ -58,9 +65,10 @@ def speech() -> Response:
     kind = "text/event-stream; charset=utf-8" if streamed else wanted.format.content_type
     response = Response(_with(first, pieces), content_type=kind)
     response.headers["X-Accel-Buffering"] = "no"  # nginx would keep it until it is complete
-    response.headers["x-served-by"] = work.by
+    cast(SpoolingRequest, request).keep()
     response.call_on_close(relay.close)
-    return response
+    response.call_on_close(cast(SpoolingRequest, request).end)
+    return _told(response, work)
 
 
 @bp.get("/voices")
@@ -112,30 +120,36 @@ def _run(work: Speech, put: Any) -> None:  # noqa: ANN401 - as above
     put(_END)
 
 
-def _wav(work: Speech, *, streamed: bool) -> Response:
+def _run_wav(path: Path, work: Speech, put: Any) -> None:  # noqa: ANN401 - as above
+    """The whole file, once it is there."""
+    wav_file(work, path)
+    with path.open("rb") as file:
+        while piece := file.read(_SEND_BYTES):
+            put(piece)
+    put(_END)
+
+
+def _wav(work: Speech) -> Response:
     """A whole file with true sizes: clients read its header, and believe it."""
     spooled = cast(SpoolingRequest, request)
     path = spooled.spool_path("speech.wav")
     while_connected(request.environ, lambda: wav_file(work, path))
     file = path.open("rb")
     pieces = iter(lambda: file.read(_SEND_BYTES), b"")
-    if streamed:
-        response = Response(_events_of(pieces), content_type="text/event-stream; charset=utf-8")
-    else:
-        response = Response(pieces, content_type=FORMATS["wav"].content_type)
-        response.content_length = path.stat().st_size
-    response.headers["x-served-by"] = work.by
+    response = Response(pieces, content_type=FORMATS["wav"].content_type)
+    response.content_length = path.stat().st_size
     spooled.keep()
     response.call_on_close(file.close)
     response.call_on_close(spooled.end)
+    return _told(response, work)
+
+
+def _told(response: Response, work: Speech) -> Response:
+    """Who speaks, and with which voice: where a mood was missing it is another than was named."""
+    response.headers["x-served-by"] = work.by
+    if work.voice:
+        response.headers["x-voice"] = quote(work.voice, safe=" +:@/")
     return response
-
-
-def _events_of(pieces: Iterator[bytes]) -> Iterator[bytes]:
-    """OpenAI's events of sound that is there already."""
-    for piece in pieces:
-        yield _delta(piece)
-    yield _done()
 
 
 def _with(first: bytes, pieces: Iterator[bytes]) -> Iterator[bytes]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import logging
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Protocol, TypeVar
@@ -25,6 +26,7 @@ from proxy_app.speech.voices import OPENAI_VOICES, Voice
 from proxy_app.telemetry import Account
 from proxy_app.upstreams import (
     MisconfiguredError,
+    RejectedError,
     RejectedTextError,
     TimeLimitError,
     UnavailableError,
@@ -43,6 +45,7 @@ _SILENT_RATE = 24_000
 _MOST_NAMED = 40
 """Voices that an error lists."""
 _INTERNAL_ERROR = 500
+_TOO_MANY = 429
 _LONG_TEXT = 2000
 """Characters; cutting so many takes 20 ms at worst."""
 T = TypeVar("T")
@@ -184,6 +187,8 @@ class Speech:
         self._model = _model(gateway, wanted.model)
         self.by = self._model.services[0].name
         """The service that is at work, or was the last to be."""
+        self.voice = ""
+        """Its voice."""
 
     def run(self, sink: Sink) -> None:
         """Say it.
@@ -214,6 +219,11 @@ class Speech:
                 log.warning("%s failed: %s", route.name, error)
                 if sink.told or isinstance(error, TimeLimitError):
                     break
+            except RejectedError as error:
+                # Of a request that nobody may take another one does as little.
+                if error.status != _TOO_MANY or sink.told:
+                    raise
+                failures.append(error)
             except QueueFullError as error:
                 if not error.is_line_full:
                     raise
@@ -246,8 +256,13 @@ class Speech:
         voice = adapter.find(service, name, language)
         if voice is None:
             return False
-        with self._account.at_service(service.name, self._gateway.place(service)):
-            sounds = self._sounds(service, voice, parts)
+        self.voice = voice.id
+        with ExitStack() as place:
+            # Nothing is begun, and no encoder started, before there is a place.
+            place.enter_context(
+                self._account.at_service(service.name, self._gateway.place(service))
+            )
+            sounds = self._sounds(service, voice, parts, place)
             if len(parts) == 1 and (wanted.format.name, wanted.speed) == ("wav", 1):
                 sound = next(sounds)
                 if sound.wav:
@@ -258,16 +273,28 @@ class Speech:
             self._hand_on(sink, (smooth(sound, part.pause_s) for sound, part in said))
         return True
 
-    def _sounds(self, service: Service, voice: Voice, parts: list[Piece]) -> Iterator[Sound]:
+    def _sounds(
+        self, service: Service, voice: Voice, parts: list[Piece], first: ExitStack
+    ) -> Iterator[Sound]:
+        """The pieces, each with a place of its own: none is held while a client reads.
+
+        Args:
+            service: says them.
+            voice: with it.
+            parts: what they are.
+            first: holds the first one's place, and is closed when that is said.
+        """
         rate = 0
-        for part in parts:
-            sound = self._gateway.voices.say(
-                service,
-                part.text,
-                voice,
-                instructions=self._wanted.instructions,
-                limit_s=self._gateway.config.time_limit_floor_s,
-            )
+        for number, part in enumerate(parts):
+            place = self._gateway.place(service, goes_on=True)
+            with self._account.at_service(service.name, place) if number else first:
+                sound = self._gateway.voices.say(
+                    service,
+                    part.text,
+                    voice,
+                    instructions=self._wanted.instructions,
+                    limit_s=self._gateway.config.time_limit_floor_s,
+                )
             if not sound.samples or sound.rate != (rate := rate or sound.rate):
                 raise UnavailableError(service.name, f"{service.title} gave no usable sound.")
             self._account.audio_s = (self._account.audio_s or 0.0) + sound.duration_s
@@ -280,10 +307,12 @@ class Speech:
                     sink.begin(sound.rate)
                 yield sound
 
-        for data in encoded(begun(), wanted=self._wanted.format, speed=self._wanted.speed):
-            if self._account.first_byte_s is None:
-                self._account.answer_began()
-            sink.write(data)
+        data = encoded(begun(), wanted=self._wanted.format, speed=self._wanted.speed)
+        with closing(data):  # else its child is ended by the garbage collector, which logs what
+            for piece in data:  # ends it: a client that has hung up
+                if self._account.first_byte_s is None:
+                    self._account.answer_began()
+                sink.write(piece)
 
     def _noted(
         self, error: UnavailableError | MisconfiguredError | TimeLimitError, service: Service

@@ -68,6 +68,8 @@ def _of_upstream(error: UpstreamError) -> ApiError:
     if isinstance(error, RejectedError):
         if error.retry_after and error.retry_after.isdigit():
             headers["Retry-After"] = error.retry_after
+        elif error.status == 429:  # noqa: PLR2004 - HTTP's own number
+            headers |= RETRY_SOON  # a date, or nothing: clients want to know when
         if isinstance(error, RejectedContentError):
             headers |= DO_NOT_RETRY
         return ApiError(

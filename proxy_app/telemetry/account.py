@@ -54,7 +54,8 @@ class Account:
     @contextmanager
     def at_service(self, name: str, place: AbstractContextManager[None]) -> Iterator[None]:
         """Count the wait for a place in a service, and what the service takes in the block."""
-        self.tried.append(name)
+        if self.tried[-1:] != [name]:  # a text's pieces are said one by one
+            self.tried.append(name)
         began = held = time.monotonic()
         try:
             with place:

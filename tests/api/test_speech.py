@@ -6,9 +6,11 @@ import base64
 import http.client
 import io
 import json
+import socket
 import wave
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from dataclasses import dataclass
 from itertools import count
 from typing import Any
@@ -420,6 +422,60 @@ def test_four_are_worked_on_at_once_and_more_wait(speaking: Speaking) -> None:
         speaking.magpie.release.set()
         assert [answer.result().status_code for answer in answers] == [200] * 6
     assert speaking.magpie.most_at_once == 4
+
+
+def test_a_client_that_leaves_a_wav_ends_the_work(speaking: Speaking) -> None:
+    speaking.magpie.behave("hang")
+    connection = http.client.HTTPConnection("127.0.0.1", speaking.gateway.port, timeout=30)
+    body = json.dumps({"input": TEN, "voice": "alloy", "response_format": "wav"})
+    connection.request("POST", "/v1/audio/speech", body, JSON)
+    assert speaking.magpie.started.wait(30)
+    connection.close()
+    assert speaking.magpie.hung_up.wait(30)
+
+
+@pytest.mark.parametrize("name", ["pcm", "mp3"])
+def test_who_reads_slowly_keeps_nobody_waiting(speaking: Speaking, name: str) -> None:
+    long = " ".join([TEN] * 7)
+    asked = {"model": "tts-1", "voice": "alloy", "input": long, "response_format": name}
+    body = json.dumps(asked | {"speed": 0.25}).encode()
+    head = "POST /v1/audio/speech HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+    with ExitStack() as stack:
+        for _ in range(4):
+            reader = stack.enter_context(socket.socket())
+            reader.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2048)
+            reader.connect(("127.0.0.1", speaking.gateway.port))
+            reader.sendall(f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body)
+            assert reader.recv(12) == b"HTTP/1.1 200"
+        assert eventually(lambda: speaking.gateway.places.held("magpie") == 0, within_s=30)
+        answer = speaking.post(model="magpie", response_format="wav")
+        assert answer.status_code == 200
+        assert speaking.magpie.most_at_once <= 4
+    log = speaking.gateway.log
+    gone = f'"bytes_in": {len(body)},'
+    assert eventually(lambda: log.read_text().count(gone) >= 4)
+    assert "GreenletExit" not in log.read_text()
+
+
+def test_another_voice_takes_over_where_one_has_too_much_to_do(speaking: Speaking) -> None:
+    speaking.register("kokoro")
+    for busy, other in ((speaking.magpie, "kokoro"), (speaking.kokoro, "magpie")):
+        busy.behave("429", {})
+        answers = [speaking.post(response_format="wav") for _ in range(2)]
+        assert [answer.headers["x-served-by"] for answer in answers] == [other] * 2
+        busy.behave("ok")
+
+
+@pytest.mark.parametrize(
+    ("sent", "told"), [({}, "10"), ({"Retry-After": "7"}, "7"), ({"Retry-After": "Mon, 23"}, "10")]
+)
+def test_without_another_one_it_is_told_when_to_come_back(
+    speaking: Speaking, sent: dict[str, str], told: str
+) -> None:
+    speaking.magpie.behave("429", {})
+    speaking.magpie.headers = sent
+    answer = speaking.post(model="magpie")
+    assert (answer.status_code, answer.headers["Retry-After"]) == (429, told)
 
 
 # Other services.
