@@ -69,7 +69,8 @@ class Magpie:
             rate, samples = wav.parse(data)
         except ValueError as error:
             raise unusable(service, error) from error
-        return Sound(rate, samples, data)
+        # Its own file is handed on where it is what clients take a wav for: 16 bits, one channel.
+        return Sound(rate, samples, data if samples in data[-len(samples) - 64 :] else b"")
 
     def _list(self, service: Service) -> tuple[Voice, ...]:
         path = "/v1/audio/list_voices"

@@ -8,11 +8,12 @@ import io
 import json
 import socket
 import wave
+from array import array
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
-from itertools import count
+from itertools import count, pairwise
 from typing import Any
 
 import av
@@ -216,6 +217,50 @@ def test_events_are_as_openais_document_has_them(
         event = json.loads(line[6:])
         name = "SpeechAudioDeltaEvent" if "audio" in event else "SpeechAudioDoneEvent"
         assert list(problems(schema, name, event)) == []
+
+
+@pytest.mark.parametrize("name", ["wav", "flac", "pcm"])
+def test_pieces_are_joined_without_a_click(speaking: Speaking, name: str) -> None:
+    file = io.BytesIO()
+    with wave.open(file, "wb") as loud:
+        loud.setnchannels(1)
+        loud.setsampwidth(2)
+        loud.setframerate(22_050)
+        loud.writeframes((20_000).to_bytes(2, "little") * 22_050 * 9)
+    speaking.magpie.answer = file.getvalue()
+    data = speaking.post(input=TEN, response_format=name).content
+    assert len(speaking.magpie.received) > 2
+    if name != "pcm":
+        with av.open(io.BytesIO(data)) as made:
+            data = b"".join(
+                bytes(frame.planes[0])[: frame.samples * 2] for frame in made.decode(audio=0)
+            )
+    samples = array("h", data)
+    assert max(samples) > 19_000
+    assert max(abs(one - other) for one, other in pairwise(samples)) < 1000
+    assert abs(samples[0]) < 1000
+
+
+def test_events_tell_that_it_is_at_work(speaking: Speaking) -> None:
+    speaking.magpie.behave("hang")
+    with ThreadPoolExecutor(2) as pool:
+        asked = [
+            pool.submit(speaking.post, response_format=name, stream_format="sse", stream=True)
+            for name in ("mp3", "wav")
+        ]
+        for answer in (it.result() for it in asked):
+            assert answer.status_code == 200, answer.text
+            assert answer.headers["X-Accel-Buffering"] == "no"
+            lines = answer.iter_lines()
+            assert next(lines) == b": ping"
+            speaking.magpie.release.set()
+            *_, last = filter(None, lines)
+            assert json.loads(last[6:])["type"] == "speech.audio.done"
+
+
+def test_a_missing_mood_is_told(speaking: Speaking) -> None:
+    answer = speaking.post(voice="Mia.Happy", response_format="wav")
+    assert answer.headers["x-voice"] == MIA
 
 
 # What goes in.
