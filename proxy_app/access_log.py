@@ -23,16 +23,20 @@ class Logger(GunicornLogger):
         request_time: timedelta,
     ) -> None:
         """Write a request's line, and count the request."""
+        from proxy_app.api.connection import ANSWER  # noqa: PLC0415 - as above
         from proxy_app.telemetry.account import KEY, End  # noqa: PLC0415 - as above
 
         account = environ.get(KEY)
         if account is None:
             return  # the application never saw it
-        headers = {str(name).lower(): str(value) for name, value in resp.headers}
+        account.end()
+        if ANSWER in environ:
+            environ[ANSWER].end()  # as gunicorn would in a moment: what it has cost is known then
+        served_by = (value for name, value in resp.headers if name.lower() == "x-served-by")
         body = environ["wsgi.input"]
         end = End(
             status=int(str(resp.status).split()[0]),
-            service=headers.get("x-served-by", ""),
+            service=next(served_by, ""),
             total_s=request_time.total_seconds(),
             upload_s=getattr(body, "seconds", 0.0),
             bytes_in=getattr(body, "received", 0),

@@ -14,6 +14,7 @@ from proxy_app import web
 from proxy_app.api import (
     asr,
     audio,
+    audio_jobs,
     errors,
     guard,
     health,
@@ -38,22 +39,27 @@ from proxy_app.api.proxies import TrustedProxies
 from proxy_app.api.site import check_site
 from proxy_app.config import load_config
 from proxy_app.gateway import EXTENSION, current, make_gateway
+from proxy_app.routing import state_of
 from proxy_app.telemetry import Account
 from proxy_app.telemetry.account import KEY
 from proxy_app.web import login
 
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
-_HEADERS = {
-    "Content-Security-Policy": (
-        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; "
-        "connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+_HEADERS = (
+    (
+        "content-security-policy",
+        (
+            "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; "
+            "connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+        ),
     ),
-    "X-Content-Type-Options": "nosniff",
-    "X-Frame-Options": "DENY",
-    "Referrer-Policy": "no-referrer",
-    "Cross-Origin-Opener-Policy": "same-origin",
-    "Cross-Origin-Resource-Policy": "same-origin",
-}
+    ("x-content-type-options", "nosniff"),
+    ("x-frame-options", "DENY"),
+    ("referrer-policy", "no-referrer"),
+    ("cross-origin-opener-policy", "same-origin"),
+    ("cross-origin-resource-policy", "same-origin"),
+    ("cache-control", "no-store"),
+)
 
 
 def create_app(environ: Mapping[str, str] | None = None) -> Flask:
@@ -76,8 +82,8 @@ def create_app(environ: Mapping[str, str] | None = None) -> Flask:
     errors.init_app(app)
     uploads.init_app(app, config.max_upload_bytes)
     for module in (
-        asr, audio, health, hosts, jobs, keys, live, login, metrics, openai_llm, openai_speech,
-        openai_v1, openapi, secrets_api, services, whisperx,
+        asr, audio, audio_jobs, health, hosts, jobs, keys, live, login, metrics, openai_llm,
+        openai_speech, openai_v1, openapi, secrets_api, services, whisperx,
     ):  # fmt: skip
         app.register_blueprint(module.bp)
     web.init_app(app)
@@ -109,8 +115,11 @@ def _add_headers(response: Response) -> Response:
         response.headers["Server-Timing"] = account.timing()
         elapsed_ms = str(round(account.elapsed_s * 1000))
         response.headers.setdefault("openai-processing-ms", elapsed_ms)
-    for name, value in _HEADERS.items():
-        response.headers.setdefault(name, value)
-    if request.endpoint != "web.static":
-        response.headers.setdefault("Cache-Control", "no-store")
+    if served_by := response.headers.get("x-served-by"):
+        states = (state_of(current(), name) for name in served_by.split("+"))
+        response.headers["x-upstream-state"] = "+".join(states)
+    known = {name.lower() for name, _ in response.headers}
+    for name, value in _HEADERS:
+        if name not in known and (name != "cache-control" or request.endpoint != "web.static"):
+            response.headers.add(name, value)
     return response

@@ -9,6 +9,7 @@ import socket
 import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from pathlib import Path
 
 from proxy_app.settings import SettingError, load, setting
@@ -132,6 +133,13 @@ class Config:
         minimum=0,
         maximum=86_400,
     )
+    linger_s: float = setting(
+        30.0,
+        "Seconds that a transcription goes on after its client has hung up, and that its result is "
+        "kept: the same upload, sent again, gets it. 0 ends it at once.",
+        minimum=0,
+        maximum=3600,
+    )
     voice: bool = setting(
         False,
         "Whether eSpeak NG is registered, a voice that needs no server. `make up` and the control "
@@ -231,6 +239,33 @@ class Config:
     keep_jobs: int = setting(500, "Jobs that are kept with their logs, the newest.", minimum=1)
     keep_jobs_days: float = setting(
         90.0, "Days after which a job and its log are removed.", minimum=0, maximum=1e5
+    )
+    audio_jobs_at_once: int = setting(
+        2,
+        "Audio jobs (POST /v1/audio/jobs) that are worked on at the same time.",
+        minimum=1,
+        maximum=64,
+    )
+    audio_jobs_queued: int = setting(
+        500, "Audio jobs that may wait in all; more get 429.", minimum=1, maximum=100_000
+    )
+    audio_jobs_per_key: int = setting(
+        100, "Audio jobs of one API key that may wait; more get 429.", minimum=1, maximum=100_000
+    )
+    keep_audio_jobs_h: float = setting(
+        72.0, "Hours for which the result of an audio job is kept.", minimum=0, maximum=1e5
+    )
+    webhook_hosts: str = setting(
+        "",
+        "Where audio jobs may tell of their end, separated by commas: names for https, such as "
+        "hooks.example.org, or with the scheme and the port, such as http://n8n.lan:5678. None "
+        "by default.",
+    )
+    webhook_secret: str | None = setting(
+        None,
+        "Secret of 24 to 64 bytes with which webhooks are signed, as Standard Webhooks have it: "
+        "base64 after whsec_; give it as a file.",
+        secret=True,
     )
     hosts_every_s: float = setting(
         15.0, "Seconds between two looks at how a host is.", minimum=1, maximum=3600
@@ -459,6 +494,7 @@ def own_address(host: str) -> str | None:
     return None
 
 
+@lru_cache(64)
 def is_loopback(host: str) -> bool:
     """Whether a host name or address means this machine, and only this machine."""
     if host.lower() == "localhost":

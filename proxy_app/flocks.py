@@ -1,4 +1,4 @@
-"""flocks, which end with the process that holds them: whether one is held."""
+"""flocks, which end with the process that holds them: whether one is held, and those for a time."""
 
 from __future__ import annotations
 
@@ -22,3 +22,35 @@ def is_held(path: Path) -> bool:
     finally:
         os.close(lock)
     return False
+
+
+def take(path: Path) -> int | None:
+    """Take the lock of a file that exists only while it is held; None where another has it.
+
+    Gives what `give` wants back. What a process that was killed has left is taken over.
+    """
+    while True:
+        lock = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(lock)
+            return None
+        if _is_there(lock, path):
+            return lock
+        os.close(lock)  # its holder has removed it between the two
+
+
+def give(path: Path, lock: int) -> None:
+    """Give back what `take` has taken: the file goes first, so that nobody waits for it."""
+    path.unlink(missing_ok=True)
+    fcntl.flock(lock, fcntl.LOCK_UN)
+    os.close(lock)
+
+
+def _is_there(lock: int, path: Path) -> bool:
+    try:
+        there = path.stat()
+    except FileNotFoundError:
+        return False
+    return os.path.samestat(os.fstat(lock), there)

@@ -12,9 +12,11 @@ from flask import current_app
 from proxy_app.access import Keys, Password, Rates, Sessions, Throttle
 from proxy_app.access.start import form_key, password_of
 from proxy_app.audio import DecodeLimits
+from proxy_app.audio_jobs import AudioJobs
 from proxy_app.config import Config
 from proxy_app.jobs.desk import Room
 from proxy_app.jobs.watching import Watches
+from proxy_app.running import Running
 from proxy_app.services import (
     HealthCache,
     Places,
@@ -46,6 +48,7 @@ class Gateway:
     spool: Spool
     uploads: BoundedSemaphore
     """Bounds the uploads that this process takes at the same time, and so their files."""
+    running: Running
     whisperx: WhisperX
     parakeet: Parakeet
     side_by_side: SideBySide
@@ -54,6 +57,7 @@ class Gateway:
     decode_limits: DecodeLimits
     metrics: Metrics
     room: Room
+    audio_jobs: AudioJobs
     watches: Watches
     reports: Reports
     suspects: Suspects
@@ -124,6 +128,7 @@ def make_gateway(config: Config) -> Gateway:
         places=Places(config.state_dir / "places"),
         spool=Spool(config.spool),
         uploads=BoundedSemaphore(config.max_uploads),
+        running=Running(config.state_dir / "running", config.linger_s),
         whisperx=WhisperX(client),
         parakeet=parakeet,
         side_by_side=SideBySide(client, parakeet),
@@ -134,6 +139,7 @@ def make_gateway(config: Config) -> Gateway:
         ),
         metrics=Metrics(),
         room=room,
+        audio_jobs=AudioJobs(room.store, config.state_dir.resolve() / "audio-jobs"),
         watches=Watches(room.jobs),
         reports=reports,
         suspects=Suspects(config.state_dir / "suspects", reports),

@@ -114,6 +114,17 @@ def health_of(gateway: Gateway, service: Service) -> Health:
     return gateway.health.of(service, at_most_s=REMEMBERED_S)
 
 
+def state_of(gateway: Gateway, name: str) -> str:
+    """How a service is, without asking anybody: as the watch process says, while there is one.
+
+    Without one it is as the service itself said last, to this worker; "unknown" where it was not
+    asked.
+    """
+    if verdict := gateway.reports.verdict(name):
+        return verdict.state
+    return gateway.health.state_of(name) or "unknown"
+
+
 def _too_long(gateway: Gateway, route: Route | Speaking, duration_s: float) -> ApiError | None:
     if isinstance(route, Alone):
         service, limit_s = route.whisperx, longest_s(route.whisperx)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import json
 import os
 import secrets
 import socket
 import ssl
+import time
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -44,9 +46,15 @@ _NOT_THE_CLIENTS = (
     errors.InvalidResponseHeaderName,  # type: ignore[attr-defined]
 )
 
+_LAST_S = 2.0
+"""So long before gunicorn kills a worker it ends by itself."""
+
 
 class Worker(GeventWorker):
     """Answers what is no usable HTTP, and never reaches the application, as JSON."""
+
+    _told_at = 0.0
+    """When it was told to stop."""
 
     def load_wsgi(self) -> None:
         """As gunicorn, and count together with the other workers."""
@@ -54,13 +62,28 @@ class Worker(GeventWorker):
 
         shared.join(Path(os.environ["PROMETHEUS_MULTIPROC_DIR"]))
         super().load_wsgi()
+        # The application stays: to look through it again and again for garbage costs a request
+        # now and then tens of milliseconds.
+        gc.collect()
+        gc.freeze()
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """Streams of jobs have no end of their own that a stop could wait for."""
         from proxy_app.jobs.watching import Watch  # noqa: PLC0415 - only once gevent has patched
 
         Watch.all_end = True
+        self._told_at = time.monotonic()
         super().handle_exit(sig, frame)
+
+    def run(self) -> None:
+        """As gunicorn, and then wait for those who follow work of this worker from another one."""
+        super().run()
+        from proxy_app.gateway import EXTENSION  # noqa: PLC0415 - only once gevent has patched
+
+        app: Any = self.wsgi
+        app.extensions[EXTENSION].running.drain(
+            self._told_at + self.cfg.graceful_timeout - _LAST_S, meanwhile=self.notify
+        )
 
     def handle(self, listener: Any, client: Any, addr: Any) -> None:  # noqa: ANN401 - as below
         """As gunicorn, but who says nothing, or no TLS where that is spoken, does not stay."""

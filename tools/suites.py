@@ -40,7 +40,7 @@ COMMANDS["ansible"] = [
 LANES = (
     ("lint", "types", "unit", "access", "watch", "api", "locks", "fleet"),
     ("engine", "parakeet", "sortformer", "browser", "hosts", "faults", "collection"),
-    ("ansible", "e2e", "jobs", "site"),
+    ("ansible", "e2e", "clients", "jobs", "site"),
 )
 _print_lock = threading.Lock()
 

@@ -23,6 +23,7 @@ _SHORTEST, _LONGEST = 10, 200
 _FEWEST_CHARACTERS = 5
 _HASH = re.compile(r"scrypt:\d{1,9}:\d{1,3}:\d{1,3}\$([0-9a-f]{2})+\$([0-9a-f]{2})+")
 _AT_ONCE = 2
+_MOST_WRONG = 1000
 _WITHIN_S = 60.0
 
 
@@ -78,6 +79,8 @@ class Password:
         self._memory_key = secrets.token_bytes(32)
         self._known: tuple[str, bytes] | None = None
         """The hash, and what the password that was right looked like: programs send it always."""
+        self._wrong: dict[tuple[str, bytes], None] = {}
+        """The same of those that were wrong: they are sent always as well."""
 
     @property
     def fingerprint(self) -> str | None:
@@ -103,6 +106,14 @@ class Password:
             and hmac.compare_digest(known[1], self._seen(password))
         )
 
+    def cannot_be(self, password: str) -> bool:
+        """Whether this is wrong for sure: it could never be set, or was wrong a while ago."""
+        try:
+            refuse_weak(password)
+        except PasswordError:
+            return True
+        return (self._stored() or "", self._seen(password)) in self._wrong
+
     def check(self, password: str) -> bool:
         """Whether this is the password. It takes a third of a second, in a process of its own.
 
@@ -116,6 +127,10 @@ class Password:
         is_right = hmac.compare_digest(self._hash(password, stored), stored)
         if is_right:
             self._known = (stored, self._seen(password))
+        else:
+            self._wrong[stored, self._seen(password)] = None
+            if len(self._wrong) > _MOST_WRONG:
+                del self._wrong[next(iter(self._wrong))]
         return is_right
 
     def put(self, password: str) -> None:

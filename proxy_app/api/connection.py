@@ -8,20 +8,24 @@ from __future__ import annotations
 
 import socket
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import gevent
 from gunicorn.http.errors import ParseException
-from werkzeug.wsgi import ClosingIterator
 
 from proxy_app.api.linger import linger
 from proxy_app.errors import ApiError, BadRequestError, ClientGoneError
+from proxy_app.telemetry.account import KEY
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
 
+    from proxy_app.telemetry import Account
+
+ANSWER = "speech.answer"
+"""Where an Answer is in a request's environment."""
 _PIECE = 256 * 1024
 
 
@@ -100,6 +104,52 @@ def _too_slow(message: str) -> ApiError:
     return ApiError(message, status=408, code="upload_timeout")
 
 
+class Answer:
+    """An answer on its way, of which it is known whether the client is to take a piece.
+
+    Args:
+        pieces: what the application sends.
+        body: the request's.
+        client: gets it.
+        account: is told what it costs, where there is one.
+    """
+
+    def __init__(
+        self, pieces: Iterable[bytes], body: Body, client: socket.socket, account: Account | None
+    ) -> None:
+        self._pieces = pieces
+        self._left = iter(pieces)
+        self._body = body
+        self._client = client
+        self._account = account
+        self._has_ended = False
+
+    def __iter__(self) -> Iterator[bytes]:
+        return self
+
+    def __next__(self) -> bytes:
+        if self._account is None:
+            return next(self._left)
+        self._account.sends(now=False)
+        piece = next(self._left)
+        self._account.sends(now=True)
+        return piece
+
+    def end(self) -> None:
+        """End what is done for it; harmless to repeat."""
+        if self._has_ended:
+            return
+        self._has_ended = True
+        if hasattr(self._pieces, "close"):
+            self._pieces.close()
+
+    def close(self) -> None:
+        """The same, and read what the client still sends."""
+        self.end()
+        if not self._body.complete:
+            linger(self._client)
+
+
 class ConnectionCare:
     """WSGI middleware: ends silent and slow uploads, and lingers after an early refusal."""
 
@@ -126,8 +176,9 @@ class ConnectionCare:
                 start_response.__self__.force_close()  # type: ignore[attr-defined]
             return start_response(status, headers, *rest)
 
-        answer = self._app(environ, start)
-        return ClosingIterator(answer, [lambda: None if body.complete else linger(client)])
+        answer = Answer(self._app(environ, start), body, client, environ.get(KEY))
+        environ[ANSWER] = answer
+        return answer
 
 
 def client_socket(environ: WSGIEnvironment) -> socket.socket | None:

@@ -21,7 +21,7 @@ from proxy_app.errors import BadRequestError, TooLargeError
 if TYPE_CHECKING:
     from python_multipart.multipart import MultipartCallbacks
 
-_READ_BYTES = 256 * 1024
+_READ_BYTES = 64 * 1024
 _CHARSETS = frozenset({"ascii", "us-ascii", "utf-8", "iso-8859-1"})
 
 

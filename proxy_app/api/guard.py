@@ -9,6 +9,7 @@ from __future__ import annotations
 import hmac
 from collections.abc import Callable
 from contextlib import ExitStack
+from functools import partial
 from urllib.parse import quote
 
 from flask import Flask, g, redirect, request
@@ -17,15 +18,17 @@ from sqlalchemy.exc import SQLAlchemyError
 from werkzeug.datastructures import Authorization
 from werkzeug.wrappers import Response
 
-from proxy_app.access import RateError
-from proxy_app.access.keys import PREFIX
+from proxy_app.access import RateError, TooManyTriesError
+from proxy_app.access.keys import PREFIX, Key
 from proxy_app.access.password import BrokenError
 from proxy_app.api.errors import is_api
 from proxy_app.api.proxies import FORWARDED
+from proxy_app.api.refused_keys import missing_key, tried_too_often, wrong_key
+from proxy_app.api.relay import LOOK_AGAIN
 from proxy_app.api.site import is_called_localhost
 from proxy_app.config import Config
 from proxy_app.errors import ApiError
-from proxy_app.gateway import current
+from proxy_app.gateway import Gateway, current
 from proxy_app.services import QueueFullError
 from proxy_app.store import SchemaError
 from proxy_app.telemetry.account import KEY
@@ -33,11 +36,16 @@ from proxy_app.telemetry.account import KEY
 _OPEN = frozenset({"health.livez", "health.readyz", "login.login", "login.claim", "web.static"})
 _OWN_TOKEN = frozenset({"login.login", "login.claim", "login.logout"})
 """Forms, which bring their token as a field: the views look at it."""
-_FOR_KEYS = frozenset({"asr", "openai_v1", "openai_llm", "openai_speech", "audio", "metrics"})
+_FOR_KEYS = frozenset(
+    {"asr", "audio_jobs", "openai_v1", "openai_llm", "openai_speech", "audio", "metrics"}
+)
 """The blueprints that programs use with a key."""
 _LISTS = frozenset({"/v1/models", "/v1/models/<path:model>", "/v1/audio/models",
                     "/v1/audio/voices"})  # fmt: skip
 """What SPEECH_OPEN_LISTS opens."""
+_OTHERS = "sk-"
+"""How keys of OpenAI and others begin: as a Bearer that is never tried as a password, which takes
+half a second each time and is allowed a few times only."""
 _SOON_S = 1.0
 _CLAIM_LINK = "the link that `python -m proxy_app control claim` prints"
 _HARMLESS = frozenset({"GET", "HEAD", "OPTIONS"})
@@ -88,6 +96,12 @@ def check_form(sent: str) -> None:
 def asked_by() -> str:
     """Who asks, in the words that jobs have for it."""
     return "the page" if _is_browser() else "the API"
+
+
+def api_key() -> Key | None:
+    """The key by which a program was let in; None for whoever has the whole house."""
+    key: Key | None = g.get("api_key")
+    return key
 
 
 def _is_browser() -> bool:
@@ -166,12 +180,9 @@ def _use_key(sent: str) -> bool:
     gateway = current()
     key = gateway.keys.find(sent)
     if key is None:
-        raise ApiError(
-            "Incorrect API key provided: it is no key of this gateway, or was revoked.",
-            status=401,
-            code="invalid_api_key",
-            headers={"WWW-Authenticate": 'Bearer realm="Spark Speech"'},
-        )
+        raise wrong_key()
+    g.api_key = key
+    request.environ[LOOK_AGAIN] = partial(_look_again, gateway, sent)
     request.environ[KEY].key = key.name
     if not _is_for_keys():
         return False
@@ -185,6 +196,14 @@ def _use_key(sent: str) -> bool:
             message = f"The key {key.name} has {key.max_in_flight} requests at the same time."
             raise RateError(message, _SOON_S) from None
     return True
+
+
+def _look_again(gateway: Gateway, sent: str) -> ApiError | None:
+    """What ends the work for a key that was let in, where it would not be now."""
+    try:
+        return None if gateway.keys.find(sent) else wrong_key()
+    except (SQLAlchemyError, SchemaError):
+        return None  # nothing is known
 
 
 def _is_for_keys() -> bool:
@@ -215,7 +234,12 @@ def _is_local(config: Config) -> bool:
 
 
 def _has_password(sent: Authorization | None) -> bool:
-    """Whether a program brings the password: as HTTP Basic, or on /v1 where OpenAI's have a key."""
+    """Whether a program brings the password: as HTTP Basic, or on /v1 where OpenAI's have a key.
+
+    Raises:
+        ApiError: on /v1, of what is wrong: in OpenAI's words, as it was meant for a key.
+        TooManyTriesError, BusyError: as `try_password`.
+    """
     if sent is None:
         return False
     given = sent.password if sent.type == "basic" else None
@@ -224,7 +248,16 @@ def _has_password(sent: Authorization | None) -> bool:
     if not given:
         return False
     password = current().password
-    return password.remembers(given) or try_password(given)
+    if not _is_for_keys():
+        return password.remembers(given) or try_password(given)
+    if sent.type == "bearer" and (given.startswith(_OTHERS) or password.cannot_be(given)):
+        raise wrong_key()
+    try:
+        if password.remembers(given) or try_password(given):
+            return True
+    except TooManyTriesError as error:
+        raise tried_too_often(error) from None
+    raise wrong_key()
 
 
 def try_password(given: str) -> bool:
@@ -244,7 +277,11 @@ def try_password(given: str) -> bool:
 
 def _turn_away() -> Response:
     password = current().password
-    if password.fingerprint is not None:
+    is_unset = password.fingerprint is None
+    if _is_for_keys() and not (is_unset and password.claim_token is None):
+        unset = f" Nobody has set the gateway's password yet: open {_CLAIM_LINK}."
+        raise missing_key(unset if is_unset else "")
+    if not is_unset:
         page, message = "login", "Log in first, or send the password (HTTP Basic)."
     elif password.claim_token is not None:
         page, message = "claim", f"Nobody has set the password yet: open {_CLAIM_LINK}."
@@ -260,8 +297,7 @@ def _turn_away() -> Response:
     of_script = request.headers.get("Sec-Fetch-Mode", "navigate") != "navigate"
     if is_api(request.path) or of_script or request.method not in ("GET", "HEAD"):
         # No challenge that browsers know: they would ask for a password in a window of their own.
-        kind = "Bearer" if _is_for_keys() else "Session"
-        headers = {"WWW-Authenticate": f'{kind} realm="Spark Speech"'}
+        headers = {"WWW-Authenticate": 'Session realm="Spark Speech"'}
         raise ApiError(message, status=401, code="login_needed", headers=headers)
     query = request.query_string.decode("ascii", errors="replace")
     target = quote(request.path) + (f"?{query}" if query else "")

@@ -82,9 +82,10 @@ def recording_in_json() -> Path:
     data = memoryview(_object(given.input_audio, _Audio, "input_audio").data)
     if bytes(data[:1]) != b'"':
         raise BadRequestError(f"`{_DATA}` is to be a text. {HOW}", param=_DATA, code="missing_file")
-    with SpoolFile(recording) as upload:
+    with SpoolFile(recording, hashed=True) as upload:
         for piece in _decoded(data[1:-1]):
             upload.write(piece)
+    spooled.other_digests.append(("input_audio", upload.digest))
     body.unlink()  # the disk is needed
     return recording
 
@@ -105,8 +106,11 @@ def _object(data: mmap.mmap | msgspec.Raw, kind: type[_S], param: str | None = N
 
 
 def _unusable(param: str | None = None) -> BadRequestError:
+    if param is not None:
+        message = f"`{param}` is to be an object. {HOW}"
+        return BadRequestError(message, param=param, code="invalid_type")
     message = f"We could not parse the JSON body of your request. {HOW}"
-    return BadRequestError(message, param=param, code="invalid_json")
+    return BadRequestError(message, code="invalid_json")
 
 
 def _decoded(text: memoryview) -> Iterator[bytes]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import binascii
 import re
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, TypeVar, cast
 
@@ -20,7 +21,7 @@ from proxy_app.api.relay import while_connected
 from proxy_app.api.uploads import REFERENCES, SpoolFile, SpoolingRequest
 from proxy_app.audio import AudioError
 from proxy_app.errors import BadRequestError
-from proxy_app.gateway import current
+from proxy_app.gateway import Gateway, current
 from proxy_app.speech import REFERENCE_S, REFERENCE_SLACK_S, known_names
 from proxy_app.transcribing.attempts import decode
 from proxy_app.upstreams import KnownSpeaker
@@ -55,7 +56,10 @@ def known_speakers() -> tuple[KnownSpeaker, ...]:
             "each name, in the same order.",
             param=_NAMES if len(names) < len(parts) else REFERENCES,
         )
-    return while_connected(request.environ, lambda: _decoded(names, parts)) if names else ()
+    if not names:
+        return ()
+    work = _Decoding(current(), cast(SpoolingRequest, request).spool_path)
+    return while_connected(request.environ, lambda: work.all_of(names, parts))
 
 
 def refuse_known_speakers(why: str) -> None:
@@ -77,50 +81,61 @@ def _several(getlist: Callable[[str], list[T]], name: str) -> list[T]:
     return getlist(f"{name}[]") + getlist(name)
 
 
-def _decoded(names: Sequence[str], parts: Sequence[FileStorage]) -> tuple[KnownSpeaker, ...]:
-    found = []
-    for number, (name, part) in enumerate(zip(names, parts, strict=True)):
+@dataclass(frozen=True, slots=True)
+class _Decoding:
+    """Makes the services' WAVs of references, in a greenlet that knows no request."""
+
+    gateway: Gateway
+    spool_path: Callable[[str], Path]
+
+    def all_of(
+        self, names: Sequence[str], parts: Sequence[FileStorage]
+    ) -> tuple[KnownSpeaker, ...]:
+        """The people, in their order.
+
+        Raises:
+            BadRequestError: naming the first who is wrong.
+        """
+        found = []
+        for number, (name, part) in enumerate(zip(names, parts, strict=True)):
+            try:
+                found.append(self._one_of(name, part, number))
+            except ValueError as error:
+                message = f"{REFERENCES}[{number}], for {name}: {error}."
+                raise BadRequestError(message, param=REFERENCES) from None
+            except AudioError as error:
+                if error.status == _FULL:
+                    raise
+                message = f"{REFERENCES}[{number}], for {name}: {error.message}"
+                raise BadRequestError(message, param=REFERENCES, code=error.code) from None
+        return tuple(found)
+
+    def _one_of(self, name: str, part: FileStorage, number: int) -> KnownSpeaker:
+        """A name with its voice.
+
+        Raises:
+            ValueError: it is no data URL, or too short or too long.
+            AudioError: it is no audio.
+        """
+        sound = cast(SpoolFile, part.stream)
+        if not part.filename:
+            with sound, SpoolFile(self.spool_path(f"reference-{number}")) as file:
+                _from_data_url(sound, file)
+            Path(sound.name).unlink()
+            sound = file
+        sound.close()  # an open file keeps its space on the disk when it is removed
+        wav = self.spool_path(f"reference-{number}.wav")
+        (shortest_s, longest_s), slack_s = REFERENCE_S, REFERENCE_SLACK_S
         try:
-            found.append(_speaker(name, part, number))
-        except ValueError as error:
-            message = f"{REFERENCES}[{number}], for {name}: {error}."
-            raise BadRequestError(message, param=REFERENCES) from None
+            duration_s = decode(self.gateway, Path(sound.name), wav, longest_s=longest_s + slack_s)
         except AudioError as error:
-            if error.status == _FULL:
-                raise
-            message = f"{REFERENCES}[{number}], for {name}: {error.message}"
-            raise BadRequestError(message, param=REFERENCES, code=error.code) from None
-    return tuple(found)
-
-
-def _speaker(name: str, part: FileStorage, number: int) -> KnownSpeaker:
-    """A name with its voice as the services get it.
-
-    Raises:
-        ValueError: it is no data URL, or too short or too long.
-        AudioError: it is no audio.
-    """
-    spooled = cast(SpoolingRequest, request)
-    sound = cast(SpoolFile, part.stream)
-    if not part.filename:
-        with sound, SpoolFile(spooled.spool_path(f"reference-{number}")) as file:
-            _from_data_url(sound, file)
-        Path(sound.name).unlink()
-        sound = file
-    sound.close()  # an open file keeps its space on the disk when it is removed
-    wav = spooled.spool_path(f"reference-{number}.wav")
-    shortest_s, longest_s = REFERENCE_S
-    try:
-        duration_s = decode(
-            current(), Path(sound.name), wav, longest_s=longest_s + REFERENCE_SLACK_S
-        )
-    except AudioError as error:
-        if error.code == "audio_too_long":
-            raise ValueError(f"it is longer than {longest_s:g} s") from None
-        raise
-    if duration_s < shortest_s - REFERENCE_SLACK_S:
-        raise ValueError(f"it has {duration_s:.1f} s; {shortest_s:g} to {longest_s:g} s are needed")
-    return KnownSpeaker(name, wav, duration_s)
+            if error.code == "audio_too_long":
+                raise ValueError(f"it is longer than {longest_s:g} s") from None
+            raise
+        if duration_s < shortest_s - slack_s:
+            needed = f"{shortest_s:g} to {longest_s:g} s are needed"
+            raise ValueError(f"it has {duration_s:.1f} s; {needed}")
+        return KnownSpeaker(name, wav, duration_s)
 
 
 def _from_data_url(source: IO[bytes], target: IO[bytes]) -> None:
@@ -138,11 +153,11 @@ def _from_data_url(source: IO[bytes], target: IO[bytes]) -> None:
     while piece := source.read(_PIECE):
         rest += piece.translate(None, _SPACE)
         whole = len(rest) // 4 * 4
-        # The last four may be the end, which alone may be filled up with "=".
-        if whole == len(rest):
-            whole -= 4
-        target.write(_from_base64(rest[: max(0, whole)]))
-        rest = rest[max(0, whole) :]
+        if b"=" in rest[:whole]:
+            break  # only the end is filled up: nothing may follow
+        target.write(_from_base64(rest[:whole]))
+        rest = rest[whole:]
+    rest += source.read(_PIECE).translate(None, _SPACE)
     target.write(_from_base64(rest + b"=" * (-len(rest) % 4)))
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import codecs
 import logging
 import mmap
+import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
@@ -14,6 +16,7 @@ import msgspec
 from flask import Response, g, request
 
 from proxy_app.api.connection import cut_off
+from proxy_app.api.refusals import complete
 from proxy_app.api.relay import Relay
 from proxy_app.api.streams import sse
 from proxy_app.api.uploads import SpoolingRequest, spooled_json
@@ -21,7 +24,7 @@ from proxy_app.errors import RETRY_IN_A_MINUTE, ApiError, BadRequestError, Clien
 from proxy_app.errors.translations import as_api_error
 from proxy_app.gateway import Gateway, current
 from proxy_app.routing import health_of, joined, not_ready, refused
-from proxy_app.services import Service
+from proxy_app.services import Health, QueueFullError, Service
 from proxy_app.services.health import READY, SUSPECT
 from proxy_app.telemetry import Account
 from proxy_app.telemetry.account import KEY
@@ -39,6 +42,10 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 _LONGEST_ACCEPT = 200
+_PLAIN = bytes(max(byte, 0x20) for byte in range(256))
+"""Control characters, which JSON's texts cannot have, are blanks."""
+_SURROGATE = re.compile(rb"\\u[dD][89a-fA-F][0-9a-fA-F]{2}")
+_NO_NUMBER = re.compile(rb"NaN|Infinity")
 
 
 class _Asked(msgspec.Struct):
@@ -55,6 +62,7 @@ class _Begun:
     status: int
     headers: Mapping[str, str]
     is_stream: bool
+    """Whether it is events, to which one more can be added."""
 
 
 def pass_on(path: str) -> Response:
@@ -112,13 +120,17 @@ class _Exchange:
 
         Where a service fails before its answer has begun the next one is asked.
         """
-        failures: list[UpstreamError] = []
+        failures: list[UpstreamError | QueueFullError] = []
         for service in self._in_turn():
             try:
                 self._ask(service, put)
             except (UnavailableError, MisconfiguredError, TimeLimitError) as error:
                 self._note(error, service)
                 if self.begun or isinstance(error, TimeLimitError):
+                    raise
+                failures.append(error)
+            except QueueFullError as error:
+                if not error.is_line_full:
                     raise
                 failures.append(error)
             else:
@@ -136,9 +148,16 @@ class _Exchange:
             self.account.answer_began()
             if answer.status < HTTPStatus.BAD_REQUEST:
                 gateway.reports.answered(service.name)
-            put(_Begun(service.name, answer.status, answer.headers, answer.is_stream))
-            while piece := answer.read():
-                put(piece)
+            else:
+                complete(answer)
+            begun = _Begun(service.name, answer.status, answer.headers, answer.is_plain)
+            if not answer.is_whole:
+                put(begun)
+                while piece := answer.read():
+                    put(piece)
+        if answer.is_whole:  # the place is free, and what it took is known
+            put(begun)
+            put(answer.beginning)
         put(b"")
 
     def _in_turn(self) -> Iterator[Service]:
@@ -147,7 +166,11 @@ class _Exchange:
         A server that has no alternative is not asked how it is: it says so in its answer.
         """
         is_only = len(self.services) == 1
-        ordered = self.services if is_only else sorted(self.services, key=self._rank)
+        ordered = self.services
+        if not is_only:
+            # All are asked before any is counted: those of one moment are counted in one moment.
+            healths = {it: health_of(self.gateway, it) for it in self.services}
+            ordered = tuple(sorted(self.services, key=lambda it: self._rank(it, healths[it])))
         refusals: list[ApiError] = []
         for service in ordered:
             refusal = refused(self.gateway, (service,))
@@ -160,9 +183,8 @@ class _Exchange:
         if len(refusals) == len(ordered):
             raise joined(refusals)
 
-    def _rank(self, service: Service) -> tuple[bool, bool, int]:
+    def _rank(self, service: Service, health: Health) -> tuple[bool, bool, int]:
         """The smaller, the better: has not the model, is not well, has so many requests."""
-        health = health_of(self.gateway, service)
         has_model = self.model in (*health.models, service.model)
         return not has_model, not health.ready, self.gateway.places.wanted(service.name)
 
@@ -189,10 +211,21 @@ def _model(body: Path) -> str:
             body.open("rb") as file,
             mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as view,
         ):
-            asked = msgspec.json.decode(view, type=_Asked)
+            asked = _read(view)
     except (ValueError, RecursionError):  # msgspec's errors, and mmap's for an empty file
         raise BadRequestError("The body is no JSON object.", code="invalid_json") from None
     return asked.model if isinstance(asked.model, str) else ""
+
+
+def _read(body: mmap.mmap) -> _Asked:
+    """What is looked at; what only looser readers take is for the server to take or to refuse."""
+    try:
+        return msgspec.json.decode(body, type=_Asked)
+    except ValueError:
+        # Others have the like in texts, where it changes what nobody looks at here.
+        plain = body[:].removeprefix(codecs.BOM_UTF8).translate(_PLAIN)
+        plain = _SURROGATE.sub(rb"\\u0020", plain)
+        return msgspec.json.decode(_NO_NUMBER.sub(b"0", plain), type=_Asked)
 
 
 def _headers() -> dict[str, str]:

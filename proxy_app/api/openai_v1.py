@@ -7,7 +7,7 @@ passed over, and what cannot be done is refused by name. docs/speech-to-text.md 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -37,7 +37,7 @@ bp = Blueprint("openai_v1", __name__, url_prefix="/v1")
 
 _FORMATS = ("json", "text", "verbose_json", "diarized_json", "rttm", "srt", "vtt")
 _OF_TRANSLATIONS = ("json", "text", "verbose_json", "srt", "vtt")
-_WITH_SPEAKERS = ("diarized_json", "rttm")
+WITH_SPEAKERS = ("diarized_json", "rttm")
 _STREAMED = ("json", "text", "diarized_json")
 _GRANULARITIES = ("segment", "word")
 _INCLUDE = "include[]"
@@ -112,8 +112,8 @@ def asked_transcription() -> Asked:
     Raises:
         BadRequestError: naming the field.
     """
-    wanted = choice("response_format", _FORMATS, "json")
-    granularities = _granularities()
+    wanted = format_of()
+    granularities_ = granularities()
     is_diarizer = "diarize" in sent().get("model", "").lower()
     logprobs = _logprobs(wanted, is_diarizer=is_diarizer)
     if is_diarizer and sent().get("prompt"):
@@ -122,25 +122,39 @@ def asked_transcription() -> Asked:
             "model with response_format=diarized_json.",
             param="prompt",
         )
-    if not is_diarizer and wanted not in _WITH_SPEAKERS:
+    if not is_diarizer and wanted not in WITH_SPEAKERS:
         refuse_known_speakers(
             "works only where the speakers are told: response_format=diarized_json, or a model "
             "with `diarize` in its name."
         )
     streamed = _is_streamed(wanted)
-    speakers = wanted in _WITH_SPEAKERS or (is_diarizer and not streamed)
-    found = options(words=not streamed, times=_times(wanted, granularities))
+    speakers = wanted in WITH_SPEAKERS or (is_diarizer and not streamed)
+    found = options(words=not streamed, times=_times(wanted, granularities_))
     found = replace(found, logprobs=logprobs, known_speakers=known_speakers())
-    return Asked(found, wanted, granularities, speakers, streamed)
+    return Asked(found, wanted, granularities_, speakers, streamed)
 
 
-def _granularities() -> frozenset[str]:
+def format_of(default: str = "json") -> str:
+    """The format of the answer.
+
+    Raises:
+        BadRequestError: there is none such.
+    """
+    return choice("response_format", _FORMATS, default)
+
+
+def granularities(default: Collection[str] = ("segment",)) -> frozenset[str]:
+    """Of what verbose_json has the times.
+
+    Raises:
+        BadRequestError: naming the field.
+    """
     name = "timestamp_granularities"
     wanted = values(name)
     for value in wanted:
         if value not in _GRANULARITIES:
             raise BadRequestError(f"{name}={value[:40]!r}: expected word or segment.", param=name)
-    return frozenset(wanted or ["segment"])
+    return frozenset(wanted or default)
 
 
 def _logprobs(wanted: str, *, is_diarizer: bool) -> bool:

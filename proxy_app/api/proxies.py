@@ -40,6 +40,8 @@ class TrustedProxies:
         return (self._believing if is_listed else self._app)(environ, start_response)
 
     def _is_listed(self, peer: str) -> bool:
+        if not self._networks:
+            return False
         try:
             address = ipaddress.ip_address(peer)
         except ValueError:

@@ -2,22 +2,38 @@
 
 from __future__ import annotations
 
+import select
 import socket
 import time
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Generic, TypeVar
+from functools import partial
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import gevent
+from gevent import monkey
 from gevent.queue import Empty, Queue
 from gevent.socket import wait_read
 
 from proxy_app.api.connection import client_socket
 from proxy_app.errors import ClientGoneError
+from proxy_app.telemetry import Cost
+from proxy_app.telemetry.account import KEY
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIEnvironment
 
 T = TypeVar("T")
+
+_READ = 1
+"""libev's name of the event."""
+_LOOK_AGAIN_S = 0.5
+"""The next request is already there (pipelining): the socket stays readable."""
+_poll = monkey.get_original("select", "poll")
+"""The kernel's, as this never waits."""
+LOOK_AGAIN = "speech.look_again"
+"""In a request's environment: gives the error that ends its work, or None, and is asked again and
+again. Where it is not there nothing but the client ends it."""
+_LOOK_S = 3.0
 
 
 class Relay(Generic[T]):
@@ -34,11 +50,14 @@ class Relay(Generic[T]):
         self, environ: WSGIEnvironment, work: Callable[[Callable[[T], None]], None]
     ) -> None:
         self._items: Queue[T | Exception] = Queue(maxsize=1)
+        self._cost: Cost = environ.get(KEY) or Cost()
         self._worker = gevent.spawn(self._run, work)
         self._greenlets: list[gevent.Greenlet[..., None]] = [self._worker]
         client = client_socket(environ)
         if client is not None:
             self._greenlets.append(gevent.spawn(self._watch, client))
+        if LOOK_AGAIN in environ:
+            self._greenlets.append(gevent.spawn(self._look_again, environ[LOOK_AGAIN]))
 
     def get(self, timeout_s: float | None = None) -> T | None:
         """The next item, or None where there is none in time. Who asks knows which is the last.
@@ -79,41 +98,96 @@ class Relay(Generic[T]):
         gevent.killall(self._greenlets)
 
     def _run(self, work: Callable[[Callable[[T], None]], None]) -> None:
-        try:
-            work(self._items.put)
-        except Exception as error:  # noqa: BLE001 - raised again, in the greenlet that gets
-            self._items.put(error)
+        with self._cost.working():
+            try:
+                work(self._put)
+            except Exception as error:  # noqa: BLE001 - raised again, in the greenlet that gets
+                self._items.put(error)
+
+    def _put(self, item: T) -> None:
+        with self._cost.held_up():
+            self._items.put(item)
 
     def _watch(self, client: socket.socket) -> None:
         _wait_for_hang_up(client)
         self._worker.kill()
         self._items.put(ClientGoneError())
 
+    def _look_again(self, look: Callable[[], Exception | None]) -> None:
+        gevent.sleep(_LOOK_S)  # it was let in a moment ago
+        while (error := look()) is None:
+            gevent.sleep(_LOOK_S)
+        self._worker.kill()
+        self._items.put(error)
+
 
 def while_connected(environ: WSGIEnvironment, work: Callable[[], T]) -> T:
-    """Do `work`, and stop it when the client hangs up, running its `finally` blocks.
+    """Do `work`, in this greenlet, and stop it when the client hangs up, running its `finally`s.
 
     Raises:
         ClientGoneError: it hung up; the work has ended.
     """
-    relay: Relay[tuple[T]] = Relay(environ, lambda put: put((work(),)))
+    client = client_socket(environ)
+    if client is None:
+        return work()
+    sign = _HungUpError()
+    watch = _Watch(client, partial(gevent.getcurrent().throw, sign))
     try:
-        result = relay.get()
-        assert result is not None, "without a time limit there is an item"
-        return result[0]
+        return work()
+    except _HungUpError as hung_up:
+        if hung_up is not sign:
+            raise
+        raise ClientGoneError from None
     finally:
-        relay.close()
+        watch.close()
+
+
+class _HungUpError(BaseException):
+    """Thrown into a greenlet whose client has hung up; nothing that handles errors may catch it."""
+
+
+class _Watch:
+    """Looks whether a client hangs up, without a greenlet: most never do.
+
+    Args:
+        client: its socket.
+        gone: called when it has, in the hub, which must not wait.
+    """
+
+    def __init__(self, client: socket.socket, gone: Callable[[], object]) -> None:
+        self._client = client.fileno()
+        self._gone = gone
+        self._loop = gevent.get_hub().loop
+        self._readable = self._loop.io(self._client, _READ)
+        self._later: Any = None
+        self._readable.start(self._look)
+
+    def _look(self) -> None:
+        self._readable.stop()
+        if _has_hung_up(self._client):
+            self._gone()
+            return
+        self._later = self._later or self._loop.timer(_LOOK_AGAIN_S)
+        self._later.start(self._readable.start, self._look)
+
+    def close(self) -> None:
+        """Look no more."""
+        self._readable.close()
+        if self._later is not None:
+            self._later.close()
 
 
 def _wait_for_hang_up(client: socket.socket) -> None:
     """Return when the client has closed its side."""
     while True:
         wait_read(client.fileno())
-        try:
-            if client.recv(1, socket.MSG_PEEK) == b"":
-                return
-        except OSError:
+        if _has_hung_up(client.fileno()):
             return
-        # The next request is already here (pipelining): the socket stays readable, so look again
-        # from time to time only.
-        gevent.sleep(0.5)
+        gevent.sleep(_LOOK_AGAIN_S)
+
+
+def _has_hung_up(client: int) -> bool:
+    """Whether the client has closed its side, whatever it sent before that and nobody has read."""
+    poll = _poll()
+    poll.register(client, select.POLLRDHUP)
+    return bool(poll.poll(0))

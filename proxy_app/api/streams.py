@@ -6,13 +6,12 @@ import json
 import math
 import time
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from typing import Any, Protocol, cast
+from typing import Any, Protocol
 
-from flask import Response, request
+from flask import Response
 
 from proxy_app.api.relay import Relay
 from proxy_app.api.transcribe import Followed
-from proxy_app.api.uploads import SpoolingRequest
 from proxy_app.errors import DO_NOT_RETRY, ApiError, ClientGoneError
 from proxy_app.errors.translations import as_api_error
 from proxy_app.speech import (
@@ -118,7 +117,7 @@ class ConversationLines:
 
 
 def stream(followed: Followed, rendering: Rendering) -> Response:
-    """Send what is known as it becomes known; the end of the answer ends the work.
+    """Send what is known as it becomes known.
 
     It begins with the first event, but no later than after HEARTBEAT_S.
 
@@ -128,16 +127,13 @@ def stream(followed: Followed, rendering: Rendering) -> Response:
     try:
         first = followed.events.get(HEARTBEAT_S)
     except BaseException:
-        followed.events.close()
+        followed.close()
         raise
     pieces = _pieces(first, followed.events, rendering)
     response = Response(pieces, content_type=rendering.content_type)
     response.headers["x-served-by"] = followed.by()
     response.headers["X-Accel-Buffering"] = "no"  # nginx would keep it until it is complete
-    response.call_on_close(followed.events.close)
-    spooled = cast(SpoolingRequest, request)
-    spooled.keep()  # it may not be decoded yet
-    response.call_on_close(spooled.end)
+    response.call_on_close(followed.close)
     return response
 
 

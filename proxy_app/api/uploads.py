@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import os
 import time
@@ -44,6 +45,8 @@ class SpoolingRequest(Request):
         self._place: BoundedSemaphore | None = None
         self._kept = False
         self._fields: MultiDict[str, str] | None = None
+        self.other_digests: list[tuple[str, str]] = []
+        """Names, and SHA-256s, of recordings that did not come as files of a form."""
 
     @property
     def fields(self) -> MultiDict[str, str]:
@@ -53,6 +56,13 @@ class SpoolingRequest(Request):
     @fields.setter
     def fields(self, fields: MultiDict[str, str]) -> None:
         self._fields = fields
+
+    @property
+    def digests(self) -> list[tuple[str, str]]:
+        """The names of all recordings that were sent, and their SHA-256s."""
+        files = self.files.items(multi=True)
+        of_files = [(name, cast(SpoolFile, file.stream).digest) for name, file in files]
+        return of_files + self.other_digests
 
     def take_place(self) -> None:
         """Count as one of the uploads that this worker takes at the same time.
@@ -71,7 +81,8 @@ class SpoolingRequest(Request):
         self._place = uploads
 
     def _get_file_stream(self, *_about: object, **_more: object) -> IO[bytes]:
-        self._uploads.append(SpoolFile(self.spool_path(f"upload-{len(self._uploads)}")))
+        path = self.spool_path(f"upload-{len(self._uploads)}")
+        self._uploads.append(SpoolFile(path, hashed=True))
         return cast(IO[bytes], self._uploads[-1])
 
     def make_form_data_parser(self) -> FormParser:
@@ -115,15 +126,23 @@ class SpoolingRequest(Request):
 class SpoolFile(io.FileIO):
     """A file for this user only, whose writer lets other requests in between."""
 
-    def __init__(self, path: Path, mode: str = "x+") -> None:
+    def __init__(self, path: Path, mode: str = "x+", *, hashed: bool = False) -> None:
         super().__init__(path, mode, opener=lambda name, flags: os.open(name, flags, 0o600))
         self._since_yield = 0
+        self._hash = hashlib.sha256() if hashed else None
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of what was written, where that is made."""
+        return self._hash.hexdigest() if self._hash else ""
 
     def write(self, data: bytes | bytearray | memoryview) -> int:  # type: ignore[override]
         """Write all of it; a disk that fills up in the middle raises ENOSPC."""
         rest = memoryview(data)
         while rest:
             rest = rest[super().write(rest) :]
+        if self._hash:
+            self._hash.update(data)
         self._since_yield += len(data)
         if self._since_yield >= _YIELD_BYTES:
             self._since_yield = 0

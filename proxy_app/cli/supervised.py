@@ -67,7 +67,7 @@ def embeds_engine(config: Config) -> bool:
 
 
 def programs(config: Config) -> list[Program]:
-    """Gateway, dispatcher, watch process, and the engine that is embedded, if one is."""
+    """Gateway, dispatcher, watch process, audio jobs, and the embedded engine, if there is one."""
     python = str(VENV / "gateway/bin/python")
     gunicorn = (python, "-m", "gunicorn", "-c", "proxy_app/gunicorn.conf.py")
     web = (*gunicorn, "proxy_app.app:create_app()")
@@ -75,6 +75,7 @@ def programs(config: Config) -> list[Program]:
         Program("web", web, config.host, config.port, "SPEECH_PORT"),
         Program("dispatch", (python, "-m", "proxy_app.jobs.dispatcher")),
         Program("watch", (python, "-m", "proxy_app.watch")),
+        Program("audio", (python, "-m", "proxy_app.audio_jobs")),
     ]
     if embeds_engine(config):
         engine = (str(VENV / "engine/bin/python"), "-m", "images.whisperx.app")

@@ -13,6 +13,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from proxy_app.access import BrokenError, BusyError, RateError, TooManyTriesError
 from proxy_app.audio import AudioError
+from proxy_app.audio_jobs import NoAudioJobError, TooManyJobsError
 from proxy_app.errors import DO_NOT_RETRY, RETRY_IN_A_MINUTE, RETRY_SOON, ApiError, BadRequestError
 from proxy_app.hosts.own import OwnHostsError
 from proxy_app.hosts.ssh import UnusableError
@@ -32,6 +33,8 @@ from proxy_app.upstreams import (
 )
 
 log = logging.getLogger(__name__)
+
+_TOO_MANY = 429
 
 
 def as_api_error(error: Exception) -> ApiError:
@@ -68,8 +71,8 @@ def _of_upstream(error: UpstreamError) -> ApiError:
     if isinstance(error, RejectedError):
         if error.retry_after and error.retry_after.isdigit():
             headers["Retry-After"] = error.retry_after
-        elif error.status == 429:  # noqa: PLR2004 - HTTP's own number
-            headers |= RETRY_SOON  # a date, or nothing: clients want to know when
+        elif error.status == _TOO_MANY:
+            headers |= RETRY_SOON
         if isinstance(error, RejectedContentError):
             headers |= DO_NOT_RETRY
         return ApiError(
@@ -142,6 +145,13 @@ _TRANSLATIONS: dict[type[Exception], Callable[[Any], ApiError]] = {
     FormError: lambda e: BadRequestError(str(e), param=e.param),
     ActiveJobError: _of_active_job,
     NoJobError: lambda _: ApiError("There is no such job.", status=404, code="not_found"),
+    NoAudioJobError: lambda _: ApiError("There is no such job.", status=404, code="not_found"),
+    TooManyJobsError: lambda e: ApiError(
+        f"{e}. Try again when some are done.",
+        status=429,
+        code="too_many_jobs",
+        headers=RETRY_IN_A_MINUTE,
+    ),
     ProjectError: lambda e: ApiError(str(e), status=503, code="playbooks_unavailable"),
     OwnHostsError: lambda e: ApiError(str(e), status=503, code="hosts_unavailable"),
     UnusableError: lambda e: ApiError(str(e), status=503, code="hosts_unavailable"),

@@ -103,6 +103,13 @@ class HealthCache:
         entry = self._entries.get(service)
         return entry.health if entry else None
 
+    def state_of(self, name: str) -> str | None:
+        """The state in which a service of this name was last; None where nobody asked."""
+        for service, entry in reversed(list(self._entries.items())):
+            if service.name == name and entry.health:
+                return entry.health.state
+        return None
+
     def forget(self, service: Service) -> None:
         """Ask again next time: the service has just shown that it is not what it says."""
         self._entries.pop(service, None)

@@ -81,7 +81,7 @@ class Places:
         Raises:
             QueueFullError: none became free in time, or too many wait.
         """
-        line = self._lines.setdefault(name, _Line())
+        line = self._lines.get(name) or self._lines.setdefault(name, _Line())
         lock = self._at_once(line, name, count)
         if lock is None:
             with self._in_line(name, most_waiting):

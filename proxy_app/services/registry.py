@@ -1,8 +1,8 @@
 """The registered services: one JSON file each, and the environment.
 
-Files belong to whoever installs services and are replaced atomically, so they are read anew for
-every request: a handful of small files costs less than a stale answer. A service that the
-environment defines takes the place of a file of the same name as a whole.
+Files belong to whoever installs services and are replaced atomically, so every request looks
+whether one has changed, and reads all of them if so. A service that the environment defines takes
+the place of a file of the same name as a whole.
 """
 
 from __future__ import annotations
@@ -11,7 +11,9 @@ import json
 import os
 import re
 import stat
+import time
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeVar
@@ -33,8 +35,11 @@ _LONGEST_TEXT = 1000
 MOST_PLACES = 256
 _SHORTEST_LIMIT_S = 10.0
 _LONGEST_LIMIT_S = 1e6
+_SETTLED_NS = 100_000_000
 
 T = TypeVar("T")
+_Seen = tuple[tuple[str, int, int, int, int], ...]
+"""Of each file its path, inode, size, and when it and its inode were changed, in ns since 1970."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,12 +126,33 @@ class Registry:
         self._folders = (config.services_dir, config.state_dir / "services.d")
         self._removed = Removed(config.state_dir)
         self._from_environment = {service.name: service for service in _of_environment(config)}
+        self._last: tuple[_Seen, Registered] | None = None
 
     def read(self) -> Registered:
         """The services as they are registered now, by name, without those that a person removed.
 
         Malformed files never raise.
         """
+        seen = self._look()
+        last = self._last
+        if last is not None and last[0] == seen:
+            return last[1]
+        found = self._read_all()
+        if not found.malformed and _is_settled(seen):
+            self._last = seen, found
+        return found
+
+    def _look(self) -> _Seen:
+        """What is another one when a file is."""
+        found = [_stat(self._removed.file)]
+        for folder in self._folders:
+            with suppress(OSError), os.scandir(folder) as entries:
+                found += [
+                    _stat(entry) for entry in entries if entry.name.endswith((".json", ".key"))
+                ]
+        return tuple(found)
+
+    def _read_all(self) -> Registered:
         services = dict(self._from_environment)
         malformed = []
         for path in (path for folder in self._folders for path in sorted(folder.glob("*.json"))):
@@ -143,6 +169,22 @@ class Registry:
         hidden = self._removed.hides(services)
         ordered = tuple(services[name] for name in sorted(services.keys() - hidden))
         return Registered(ordered, tuple(malformed))
+
+
+def _stat(file: Path | os.DirEntry[str]) -> tuple[str, int, int, int, int]:
+    try:
+        it = file.stat()
+    except OSError:
+        return os.fspath(file), 0, 0, 0, 0
+    return os.fspath(file), it.st_ino, it.st_size, it.st_mtime_ns, it.st_ctime_ns
+
+
+def _is_settled(seen: _Seen) -> bool:
+    """Whether files are old enough to be told from what is written into them next.
+
+    The kernel's clock for files goes in steps of some milliseconds.
+    """
+    return max(changed for *_, changed in seen) < time.time_ns() - _SETTLED_NS
 
 
 def parse(name: str, fields: Mapping[str, Any], *, source: str) -> Service:

@@ -28,17 +28,21 @@ def digest(service: Service) -> str:
 
 
 class Removed:
-    """The file with the digests of what is hidden, by the services' names."""
+    """The file with the digests of what is hidden, by the services' names.
+
+    Attributes:
+        file: where it is, if anything was removed.
+    """
 
     def __init__(self, state_dir: Path) -> None:
-        self._file = state_dir / "removed.json"
+        self.file = state_dir / "removed.json"
 
     def write(self, digests: Mapping[str, str]) -> None:
         """Replace the file as a whole, where it is to be another one."""
-        if not self._file.exists() and not digests:
+        if not self.file.exists() and not digests:
             return
         if digests != self._read():
-            notes.put(self._file, dict(digests))
+            notes.put(self.file, dict(digests))
 
     def hides(self, services: Mapping[str, Service]) -> set[str]:
         """The names of those that are hidden."""
@@ -49,4 +53,4 @@ class Removed:
         }  # fmt: skip
 
     def _read(self) -> dict[str, str] | None:
-        return notes.get(self._file, lambda content: {**content})
+        return notes.get(self.file, lambda content: {**content})

@@ -52,7 +52,8 @@ class Suspects:
 
     def has_any(self, service: str) -> bool:
         """Whether a recording is remembered that met a 500 of the service."""
-        return next(self._folder.glob(f"{service}.*"), None) is not None
+        with os.scandir(self._folder) as notes:
+            return any(note.name.startswith(f"{service}.") for note in notes)
 
     def clear(self, service: str, content: str) -> None:
         """Forget a recording: the service has answered it well."""

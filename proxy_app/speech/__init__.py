@@ -42,6 +42,7 @@ from proxy_app.speech.known import (
     known_names,
     not_taken,
     numbered,
+    without_names,
 )
 from proxy_app.speech.languages import LANGUAGES, language_code, language_name
 from proxy_app.speech.merging import merge
@@ -103,4 +104,5 @@ __all__ = [
     "to_tsv",
     "to_verbose_json",
     "to_vtt",
+    "without_names",
 ]

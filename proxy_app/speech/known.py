@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
+
+from proxy_app.speech.model import Segment
 
 MOST_KNOWN = 4
 """As many as OpenAI takes."""
@@ -43,6 +46,20 @@ def not_taken(labels: Iterable[str], names: Iterable[str]) -> Iterator[str]:
     """The labels without those that are somebody's name; small and capital letters are the same."""
     taken = {name.casefold() for name in names}
     return (label for label in labels if label.casefold() not in taken)
+
+
+def without_names(segments: Iterable[Segment], names: Iterable[str]) -> tuple[Segment, ...]:
+    """The segments of speakers who are numbered, none of whom is called as a name says."""
+    fresh = not_taken(numbered(), names)
+    called: dict[str | None, str | None] = {None: None}
+    renamed = []
+    for segment in segments:
+        if segment.speaker not in called:
+            called[segment.speaker] = next(fresh)
+        name = called[segment.speaker]
+        words = tuple(replace(word, speaker=name) for word in segment.words)
+        renamed.append(replace(segment, speaker=name, words=words))
+    return tuple(renamed)
 
 
 def numbered() -> Iterator[str]:

@@ -3,6 +3,7 @@
 from proxy_app.store.engine import SchemaError, Store
 from proxy_app.store.models import (
     ApiKey,
+    AudioJob,
     Base,
     HostState,
     Job,
@@ -15,6 +16,7 @@ from proxy_app.store.models import (
 
 __all__ = [
     "ApiKey",
+    "AudioJob",
     "Base",
     "HostState",
     "Job",

@@ -16,8 +16,9 @@ from proxy_app.store.engine import HEAD
 from proxy_app.store.migrations import upgrade_to
 from proxy_app.store.models import Base
 
-_NOT_KEPT = frozenset({"alembic_version", "sessions", "login_tries"})
-"""Who was logged in is not for a backup: a session would be open again."""
+_NOT_KEPT = frozenset({"alembic_version", "sessions", "login_tries", "audio_jobs"})
+"""Who was logged in is not for a backup: a session would be open again. Nor are the recordings of
+audio jobs in one, without which their rows are of no use."""
 _AT_ONCE = 500
 _LARGEST = 1e11
 """Of a number of seconds: the year 5138."""

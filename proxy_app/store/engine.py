@@ -17,7 +17,7 @@ from sqlalchemy.orm import Session
 
 from proxy_app.settings import SettingError
 
-HEAD = "0005"
+HEAD = "0006"
 """The newest migration."""
 BUSY_S = 10
 """How long a writer waits for another process's; transactions here take milliseconds."""

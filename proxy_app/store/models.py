@@ -9,6 +9,8 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 ACTIVE = "state IN ('queued', 'running', 'canceling')"
 
+AUDIO_ACTIVE = "state IN ('queued', 'running')"
+
 
 class Base(DeclarativeBase):
     """Of all tables."""
@@ -64,6 +66,54 @@ class Job(Base):
         # A number that was given once names that job for ever, also after it was removed.
         {"sqlite_autoincrement": True},
     )
+
+
+class AudioJob(Base):
+    """A recording that is transcribed without a client that waits. Times are Unix s."""
+
+    __tablename__ = "audio_jobs"
+
+    number: Mapped[int] = mapped_column(primary_key=True)
+    """The order in which they were asked for."""
+    id: Mapped[str] = mapped_column(String(32), unique=True)
+    owner: Mapped[str] = mapped_column(String(32))
+    """The API key's id; empty for whoever has the whole house."""
+    name: Mapped[str] = mapped_column(String(64))
+    """A hash of the owner and the Idempotency-Key, or of the owner and the content."""
+    is_named: Mapped[bool]
+    """Whether an Idempotency-Key was sent."""
+    content: Mapped[str] = mapped_column(String(64))
+    state: Mapped[str] = mapped_column(String(16))
+    asked: Mapped[dict[str, Any]] = mapped_column(JSON)
+    """What proxy_app/audio_jobs/asked.py has."""
+    webhook: Mapped[str | None] = mapped_column(Text)
+    webhook_at: Mapped[float | None]
+    """When its end is to be told next; None where it was, or is not to be."""
+    webhook_tries: Mapped[int] = mapped_column(default=0)
+    stage: Mapped[str] = mapped_column(String(40), default="waiting")
+    done_s: Mapped[float] = mapped_column(default=0.0)
+    total_s: Mapped[float] = mapped_column(default=0.0)
+    tries: Mapped[int] = mapped_column(default=0)
+    """How often it was begun; not those times that a stop of the process ended."""
+    waits: Mapped[int] = mapped_column(default=0)
+    """How often it was put back because no service could take it."""
+    due_at: Mapped[float] = mapped_column(default=0.0)
+    """Not to be begun before."""
+    service: Mapped[str] = mapped_column(String(200), default="")
+    """Who did it, as x-served-by names them."""
+    error: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
+    created_at: Mapped[float]
+    started_at: Mapped[float | None]
+    finished_at: Mapped[float | None]
+
+    __table_args__ = (
+        Index(
+            "audio_jobs_one_active", "owner", "name", unique=True,
+            sqlite_where=text(AUDIO_ACTIVE), postgresql_where=text(AUDIO_ACTIVE),
+        ),
+        Index("audio_jobs_by_state", "state"),
+        {"sqlite_autoincrement": True},
+    )  # fmt: skip
 
 
 class HostState(Base):

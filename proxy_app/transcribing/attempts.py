@@ -28,7 +28,7 @@ from proxy_app.services import (
     longest_s,
 )
 from proxy_app.services.routes import PIECE_S
-from proxy_app.telemetry import Account
+from proxy_app.telemetry import Cost
 from proxy_app.upstreams import (
     End,
     Event,
@@ -66,7 +66,7 @@ class Attempts:
         options: what the client asked for.
         wav: where the decoded recording may be written.
         release: lets the request's files go.
-        account: is told what it costs.
+        cost: is told what it costs.
         speakers: whether the client wants to know who speaks.
     """
 
@@ -78,7 +78,7 @@ class Attempts:
         wav: Path,
         release: Callable[[], None],
         *,
-        account: Account,
+        cost: Cost,
         speakers: bool,
     ) -> None:
         self._gateway = gateway
@@ -86,7 +86,7 @@ class Attempts:
         self._options = options
         self._wav = wav
         self._release = release
-        self._account = account
+        self._cost = cost
         self._speakers = speakers
         self._content = ""
         self._told = False
@@ -107,7 +107,7 @@ class Attempts:
         # Where nobody can take it there is no need to decode it.
         self.by = next(in_turn(self._gateway, self._tiers, 0.0)).name
         recording = Recording(self._wav, decode(self._gateway, upload, self._wav))
-        self._account.audio_s = recording.duration_s
+        self._cost.audio_s = recording.duration_s
         failures: list[UpstreamError | QueueFullError] = []
         refusals: list[ApiError] = []
         for route in in_turn(self._gateway, self._tiers, recording.duration_s, refusals):
@@ -135,7 +135,7 @@ class Attempts:
         limit_s = gateway.config.time_limit_s(recording.duration_s)
         if isinstance(route, Alone):
             place = gateway.place(route.whisperx)
-            with self._account.at_service(route.name, place):
+            with self._cost.at_service(route.name, place):
                 return self._ask(route.whisperx, limit_s, tell)
         piece_s = longest_s(route.parakeet) or PIECE_S
         hand_on = self._handing_on(tell)
@@ -143,11 +143,11 @@ class Attempts:
             service = route.parakeet
             model = self._models(route)[service.name]
             hearing = Hearing(piece_s, limit_s, options, options.times, model)
-            with self._account.at_service(route.name, gateway.place(service)):
+            with self._cost.at_service(route.name, gateway.place(service)):
                 return gateway.parakeet.transcribe(service, recording, hearing, hand_on)
         terms = Terms(piece_s, limit_s, gateway.place, self._models(route))
         # Their waits are beside one another's work: what is told of the two is one time.
-        with self._account.at_service(route.name, nullcontext()):
+        with self._cost.at_service(route.name, nullcontext()):
             return gateway.side_by_side.transcribe(route, recording, options, terms, hand_on)
 
     def _handing_on(self, tell: Tell | None) -> Tell:

@@ -45,7 +45,9 @@ class Answer:
         status: the HTTP status.
         headers: those that are the answer's own, and not the connection's.
         is_stream: whether it is server-sent events.
+        is_plain: whether it is, and not compressed, which no server was asked to do.
         beginning: what `begin` has waited for, until it is read.
+        is_whole: whether that is all of it.
     """
 
     def __init__(self, service: Service, response: BaseHTTPResponse, limits: Limits) -> None:
@@ -53,6 +55,7 @@ class Answer:
         self._response = response
         self._limits = limits
         self.beginning = b""
+        self.is_whole = False
         self.status = response.status
         self.headers = {
             name: value
@@ -61,6 +64,8 @@ class Answer:
         }
         kind = response.headers.get("Content-Type", "").partition(";")[0]
         self.is_stream = kind.strip().lower() == "text/event-stream"
+        coding = response.headers.get("Content-Encoding", "").strip().lower()
+        self.is_plain = self.is_stream and coding in ("", "identity")
 
     def begin(self) -> None:
         """Wait for the first byte; of what is no stream for the first megabyte."""
@@ -70,9 +75,16 @@ class Answer:
             with self._idle():
                 piece = self._read()
             if not piece:
+                self.is_whole = True
                 break
             whole += piece
         self.beginning = bytes(whole)
+
+    def replace(self, body: bytes) -> None:
+        """Be another answer, where all of it is there."""
+        self.beginning = body
+        lengths = [name for name in self.headers if name.lower() == "content-length"]
+        self.headers |= dict.fromkeys(lengths, str(len(body)))
 
     def read(self) -> bytes:
         """What has come since, at least a byte of it; b"" at the end.

@@ -12,7 +12,7 @@ import gevent
 from gevent.queue import Queue
 
 from proxy_app.services import Pair, Service
-from proxy_app.speech import Recognised, Times, Transcript, merge
+from proxy_app.speech import Recognised, Times, Transcript, merge, without_names
 from proxy_app.upstreams.errors import MisconfiguredError, NoTimesError
 from proxy_app.upstreams.events import Attributed, End, Progress
 from proxy_app.upstreams.http import Client
@@ -70,8 +70,11 @@ class SideBySide:
         language = options.language or next((it.language for it in heard if it.language), "")
         # In a thread: a recording of hours would hold up the worker's other requests.
         merged = gevent.get_hub().threadpool.apply(merge, (tokens, diarized.turns))
-        tell(Attributed(recording.duration_s, merged.segments))
-        transcript = Transcript(merged.segments, recording.duration_s, language)
+        # Nobody is known here, and nobody may be called as if they were.
+        names = [known.name for known in options.known_speakers]
+        segments = without_names(merged.segments, names) if names else merged.segments
+        tell(Attributed(recording.duration_s, segments))
+        transcript = Transcript(segments, recording.duration_s, language)
         return End(transcript, _answer(pair, diarized, options, terms.models))
 
     def _hear(

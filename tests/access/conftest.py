@@ -18,9 +18,9 @@ __all__ = ["database_url", "postgres_server", "store"]
 PASSWORD = "correct horse battery"
 
 
-def know_password(folder: Path) -> None:
-    """Have PASSWORD in force with a hash that costs little: the tests check it often."""
-    digest = hashlib.scrypt(PASSWORD.encode(), salt=b"salt", n=16, r=8, p=1).hex()
+def know_password(folder: Path, password: str = PASSWORD) -> None:
+    """Have a password in force with a hash that costs little: the tests check it often."""
+    digest = hashlib.scrypt(password.encode(), salt=b"salt", n=16, r=8, p=1).hex()
     (folder / "access").mkdir(mode=0o700, parents=True)
     (folder / "access/password").write_text(f"scrypt:16:8:1${b'salt'.hex()}${digest}")
 

@@ -124,7 +124,11 @@ def running(state: Path, upstream: int, *, app: str = APP, **settings: str) -> I
     """Start a gateway, wait until it answers, and stop it afterwards."""
     port = free_port()
     log = state / "gateway.log"
-    named = {"WHISPERX_HOST": "127.0.0.1", "WHISPERX_PORT": str(upstream)} | settings
+    named = {
+        "WHISPERX_HOST": "127.0.0.1",
+        "WHISPERX_PORT": str(upstream),
+        "SPEECH_LINGER_S": "0",  # what one test leaves ends at once, before the next one
+    } | settings
     with log.open("wb") as output:
         process = subprocess.Popen(
             [*GUNICORN, app],

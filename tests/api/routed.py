@@ -8,12 +8,15 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
+import requests
+
 from tests.api.conftest import Gateway, free_port, running
 from tests.standins.blips import Blip, dialogue, recording
 from tests.standins.upstream_parakeet import Parakeet, Sortformer
 from tests.standins.upstream_whisperx import StandIn
 
 PATH = "/api/audio/transcribe-with-speakers"
+OPENAI = "/v1/audio/transcriptions"
 WORDS = dialogue(12)
 DURATION_S = 6.5
 AUDIO = recording(WORDS, DURATION_S)
@@ -67,6 +70,10 @@ class Routed:
     def uploads(self) -> list[int]:
         """How many recordings came to each."""
         return [len(standin.received) for standin in self.standins.values()]
+
+    def another(self, path: str = OPENAI) -> requests.Response:
+        """Transcribe it once more: a request that is not the same as one before."""
+        return self.gateway.transcribe(AUDIO, path, user=str(next(_numbers)))
 
     def reset(self) -> None:
         for file in (self.gateway.state / "services.d").glob("*.json"):

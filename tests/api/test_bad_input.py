@@ -273,8 +273,9 @@ def test_a_full_disk_is_said(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) ->
     class FullDisk(uploads.SpoolFile):
         """Every write to this device fails as on a full disk."""
 
-        def __init__(self, _path: Path) -> None:
-            super().__init__(Path("/dev/full"), "r+")
+        def __init__(self, path: Path, *, hashed: bool = False) -> None:
+            path.symlink_to("/dev/full")
+            super().__init__(path, "r+", hashed=hashed)
 
     monkeypatch.setattr(uploads, "SpoolFile", FullDisk)
     app = create_app({"SPEECH_STATE_DIR": str(tmp_path)})
@@ -325,8 +326,28 @@ def test_a_request_without_a_body_is_told_so(gateway: Gateway) -> None:
         ("Expect: hunter2\r\n", 417),
         ("x: y\r\n" * 150, 431),
         ("x: " + "y" * 200_000 + "\r\n", 431),
+        ("x: y\r\n folded\r\nContent-Length: 5\r\n", 400),
+        ("x: y\nContent-Length: 5\r\n", 400),
+        ("x: y\rz\r\nContent-Length: 5\r\n", 400),
+        ("x: a\0b\r\nContent-Length: 5\r\n", 400),
+        ("Content-Length : 5\r\n", 400),
+        ("Content-Length: 5, 5\r\n", 400),
+        ("Content-Length: +5\r\n", 400),
+        ("Content-Length: 0x5\r\n", 400),
+        ("Transfer-Encoding: chunked, chunked\r\n", 400),
+        ("Transfer-Encoding: chunked, gzip\r\n", 400),
+        ("Transfer-Encoding: \x0bchunked\r\n", 400),
+        ("Host: evil.example\r\nContent-Length: 5\r\n", 400),
+        ("Content-Type: application/json\r\nContent-Length: 5\r\n", 400),
+        ("no header\r\nContent-Length: 5\r\n", 400),
+        (": no name\r\nContent-Length: 5\r\n", 400),
     ],
-    ids=["TE+CL", "two-CL", "negative", "coding", "expect", "many-headers", "long-header"],
+    ids=[
+        *("TE+CL", "two-CL", "negative", "coding", "expect", "many-headers", "long-header"),
+        *("folded", "bare-LF", "bare-CR", "NUL", "blank-before-colon", "list-of-CL", "plus", "hex"),
+        *("chunked-twice", "chunked-not-last", "coding-with-VT", "two-hosts", "two-types"),
+        *("no-colon", "no-name"),
+    ],
 )
 def test_what_is_no_usable_http_is_refused_in_the_same_shape(
     gateway: Gateway, head: str, status: int
@@ -336,6 +357,38 @@ def test_what_is_no_usable_http_is_refused_in_the_same_shape(
         client.shutdown(socket.SHUT_WR)
         assert_raw_error(read_all(client), status)
     assert "hunter2" not in gateway.log.read_text()
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        "Content-Length: 5\r\nTransfer-Encoding: chunked\r\n",
+        "Content-Length: 5, 5\r\n",
+        "Content-Length : 5\r\n",
+        "Transfer-Encoding: chunked, chunked\r\n",
+        "Transfer-Encoding: xchunked\r\n",
+    ],
+)
+def test_nothing_behind_what_is_refused_is_taken_for_a_request(gateway: Gateway, head: str) -> None:
+    """Where two servers differ about a body's end, one of them finds a request in it."""
+    hidden = "GET /livez HTTP/1.1\r\nHost: localhost\r\n\r\n"
+    with gateway.connect() as client:
+        client.sendall(f"{HEAD}{head}\r\n0\r\n\r\n{hidden}{hidden}".encode())
+        client.shutdown(socket.SHUT_WR)
+        assert read_all(client).count("HTTP/1.1 ") == 1
+
+
+def test_half_sent_heads_keep_nobody_waiting_and_are_hung_up(
+    strict_gateway: Gateway, standin: StandIn
+) -> None:
+    with contextlib.ExitStack() as stack:
+        clients = [stack.enter_context(strict_gateway.connect()) for _ in range(100)]
+        for client in clients:
+            client.sendall(HEAD.removesuffix("\r\n").encode())
+        assert strict_gateway.transcribe().status_code == 200
+        for client in clients:
+            client.settimeout(60)
+            assert read_all(client) == ""
 
 
 def test_a_long_first_line_is_refused_in_the_same_shape(gateway: Gateway) -> None:

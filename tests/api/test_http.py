@@ -68,9 +68,10 @@ def test_a_requests_id_comes_back(gateway: Gateway) -> None:
     assert gateway.get("/livez", **{"x-request-id": "a.b-c_9"}).headers["x-request-id"] == "a.b-c_9"
 
 
+@pytest.mark.parametrize("name", ["x-request-id", "x-client-request-id"])
 @pytest.mark.parametrize("sent", ["", "a b", "x" * 129, "<script>", "a\tb", "Ã©"])
-def test_a_harmful_or_missing_id_is_replaced(gateway: Gateway, sent: str) -> None:
-    got = gateway.get("/livez", **{"x-request-id": sent}).headers["x-request-id"]
+def test_a_harmful_or_missing_id_is_replaced(gateway: Gateway, sent: str, name: str) -> None:
+    got = gateway.get("/livez", **{name: sent}).headers["x-request-id"]
     assert re.fullmatch(r"[0-9a-f]{16}", got)
 
 

@@ -1,5 +1,6 @@
 """/v1/chat/completions and its kin: what passes through, and what happens when it does not."""
 
+import contextlib
 import gzip
 import json
 import re
@@ -8,9 +9,12 @@ from pathlib import Path
 
 import pytest
 import requests
+from urllib3.exceptions import ProtocolError
 
+from proxy_app.access import Keys
 from proxy_app.config import load_config
 from proxy_app.services import Registry
+from proxy_app.store import Store
 from tests.api.conftest import eventually
 from tests.api.llm import CHAT, KEY, Talking, question, two_behind
 from tests.standins.upstream_llm import completion, events
@@ -175,6 +179,29 @@ def test_a_refusal_in_openais_words_is_passed_on_as_it_is(llm: Talking) -> None:
 
 
 @pytest.mark.parametrize(
+    ("told_ms", "seconds", "ms"),
+    [(None, "10", "10000"), ("1500", "2", "1500"), ("soon", "10", "soon")],
+)
+def test_a_refusal_that_lacks_something_of_openais_gets_it(
+    llm: Talking, told_ms: str | None, seconds: str, ms: str
+) -> None:
+    llm.first.headers = {"retry-after-ms": told_ms} if told_ms else {}
+    llm.first.behave("429", {"error": {"message": "slow down", "code": 7}, "id": "x"})
+    answer = llm.ask()
+    error = {"message": "slow down", "code": 7, "type": "rate_limit_error", "param": None}
+    assert (answer.status_code, answer.json()) == (429, {"error": error, "id": "x"})
+    assert answer.headers["Content-Length"] == str(len(answer.content))
+    assert (answer.headers["Retry-After"], answer.headers["retry-after-ms"]) == (seconds, ms)
+    llm.first.headers = {}
+    llm.first.behave("400", {"error": {"message": "no"}})
+    error = {"message": "no", "type": "invalid_request_error", "param": None, "code": None}
+    answer = llm.ask()
+    assert (answer.json(), "Retry-After" in answer.headers) == ({"error": error}, False)
+    llm.first.behave("429", {"detail": "busy"})
+    assert llm.ask().headers["Retry-After"] == "10"
+
+
+@pytest.mark.parametrize(
     ("status", "told", "means", "words"),
     [
         ("400", {"detail": "no such field"}, (400, "upstream_rejected"), "no such field"),
@@ -244,6 +271,16 @@ def test_a_stream_that_breaks_off_ends_with_one_error_event(
     assert (error["code"], error["type"]) == ("upstream_unavailable", "service_unavailable_error")
 
 
+def test_into_a_compressed_stream_that_breaks_off_nothing_plain_is_put(llm: Talking) -> None:
+    packed = gzip.compress(b"data: {}\n\n")
+    llm.first.headers = {"Content-Encoding": "gzip"}
+    llm.first.behave("cut", [packed])
+    with llm.ask(stream=True) as answer:
+        assert answer.raw.read(len(packed), decode_content=False) == packed
+        with pytest.raises(ProtocolError):
+            answer.raw.read(decode_content=False)
+
+
 def test_a_stream_that_falls_silent_is_given_up(llm: Talking) -> None:
     llm.first.behave("silent")
     with llm.ask(stream=True) as answer:
@@ -262,6 +299,27 @@ def test_a_large_answer_comes_whole(llm: Talking) -> None:
     body = b"[" + b"1," * 3_000_000 + b"1]"
     llm.first.behave("ok", body)
     assert llm.ask().content == body
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        b'"\\ud83d"', b'"a\\\\\\ud800b"', b"NaN", b"[-Infinity, Infinity, 1e999]", b'"a\tb"',
+        b'"\\u0000"',
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("mark", [b"", b"\xef\xbb\xbf"])
+def test_what_only_some_readers_take_is_for_the_server_to_judge(
+    llm: Talking, odd: bytes, mark: bytes
+) -> None:
+    llm.register_both()
+    llm.second.models = (200, ["small"])
+    body = mark + b'{"temperature":' + odd + b',"model":"small","messages":[]}'
+    llm.second.behave("ok", {"id": "x"})
+    llm.second.is_blind = True
+    answer = llm.ask(body)
+    assert (answer.status_code, answer.headers["x-served-by"]) == (200, "second"), answer.text
+    assert llm.second.received[0].body == body
 
 
 @pytest.mark.parametrize(
@@ -318,6 +376,21 @@ def test_without_a_model_server_it_says_so(llm: Talking) -> None:
     answer = llm.ask()
     assert (answer.status_code, answer.json()["error"]["code"]) == (503, "no_service")
     assert answer.headers["Retry-After"] == "60"
+
+
+def test_what_runs_for_a_key_ends_soon_after_it_was_revoked(tmp_path: Path) -> None:
+    with two_behind(tmp_path) as llm, contextlib.closing(Store(None, tmp_path)) as store:
+        llm.first.behave("stepwise", ODD)
+        llm.first.steps.release()
+        key, known = Keys(store).make("to be revoked")
+        by_key = {"Authorization": f"Bearer {key}"}
+        assert eventually(lambda: llm.ask(b"", headers=by_key).status_code != 401)
+        with llm.ask(stream=True, headers=by_key) as answer:
+            assert answer.raw.read1(1000) == ODD[0]
+            Keys(store).revoke(known.id)
+            told = answer.raw.read().removeprefix(b"data: ")
+        assert json.loads(told)["error"]["code"] == "invalid_api_key"
+        assert llm.first.hung_up.wait(10)
 
 
 # Several servers.

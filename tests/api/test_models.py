@@ -100,35 +100,6 @@ def test_the_client_lists_and_retrieves(client: openai.OpenAI) -> None:
     assert model.to_dict()["served_by"] == ["first"]
 
 
-def test_the_client_chats(client: openai.OpenAI) -> None:
-    answer = client.chat.completions.create(
-        model=NAME, messages=[{"role": "user", "content": "Say it again."}]
-    )
-    assert answer.choices[0].message.content == "Say it again."
-    assert answer._request_id
-
-
-def test_the_client_reads_a_chat_as_it_comes(client: openai.OpenAI) -> None:
-    stream = client.chat.completions.create(
-        model=NAME, stream=True, messages=[{"role": "user", "content": "one two three"}]
-    )
-    assert [chunk.choices[0].delta.content for chunk in stream] == ["one", " two", " three"]
-
-
-def test_the_client_completes_and_embeds(client: openai.OpenAI) -> None:
-    assert client.completions.create(model=NAME, prompt="again").choices[0].text == "again"
-    answer = client.embeddings.create(model=NAME, input=["ab", "abc"], encoding_format="float")
-    assert [one.embedding[0] for one in answer.data] == [2.0, 3.0]
-
-
-def test_the_client_uses_responses_streamed_or_not(client: openai.OpenAI) -> None:
-    assert client.responses.create(model=NAME, input="once more").output_text == "once more"
-    events = list(client.responses.create(model=NAME, input="once more", stream=True))
-    deltas = [event.delta for event in events if event.type == "response.output_text.delta"]
-    assert deltas == ["once", " more"]
-    assert events[-1].type == "response.completed"
-
-
 @pytest.mark.parametrize("of_responses", [False, True])
 def test_the_client_raises_where_a_stream_breaks_off(
     client: openai.OpenAI, llm: Talking, *, of_responses: bool
@@ -159,24 +130,6 @@ def test_the_client_comes_back_after_503_and_429_when_it_is_told_to(llm: Talking
             client.embeddings.create(model=NAME, input="x")
         assert raised.value.status_code == 502
         assert len(llm.first.received) == 3, "x-should-retry: false"
-
-
-def test_the_client_waits_for_as_long_as_our_503_says(
-    llm: Talking, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    slept: list[float] = []
-
-    def sleep(seconds: float) -> None:
-        slept.append(seconds)
-        llm.first.behave("ok")
-
-    monkeypatch.setattr("openai._base_client.time.sleep", sleep)
-    llm.first.behave("500", {})
-    url = f"{llm.gateway.url}/v1"
-    with openai.OpenAI(base_url=url, api_key="none", max_retries=2, timeout=20) as client:
-        answer = client.embeddings.create(model=NAME, input="abc", encoding_format="float")
-    assert answer.data[0].embedding[0] == 3.0
-    assert slept == [59.0]
 
 
 def test_listing_asks_each_server_once_for_many(llm: Talking) -> None:

@@ -251,7 +251,9 @@ def test_the_diarizer_gets_no_more_at_once_than_it_lets_wait(routed: Routed) -> 
     routed.unregister("whisperx")
     with ThreadPoolExecutor(8) as pool:
         routed.sortformer.behave("hang")
-        jobs = [pool.submit(routed.gateway.transcribe, AUDIO, PATH) for _ in range(8)]
+        jobs = [
+            pool.submit(routed.gateway.transcribe, AUDIO, PATH, prompt=str(n)) for n in range(8)
+        ]
         assert eventually(lambda: routed.sortformer.working == 5)
         assert eventually(lambda: len(routed.parakeet.received) == 8)
         routed.sortformer.release.set()

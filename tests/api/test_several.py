@@ -40,7 +40,7 @@ def second() -> Iterator[Parakeet]:
 
 
 def submit(pool: ThreadPoolExecutor, routed: Routed, path: str) -> Future[requests.Response]:
-    return pool.submit(routed.gateway.transcribe, AUDIO, path)
+    return pool.submit(routed.another, path)
 
 
 def test_requests_are_shared_by_all_of_a_kind(several: Routed, second: Parakeet) -> None:

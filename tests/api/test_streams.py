@@ -248,7 +248,7 @@ def test_a_stream_that_finds_no_place_gets_429(
 ) -> None:
     standin.behave("stepwise")
     standin.steps.release(1)
-    with gateway.follow(path), gateway.follow(path) as second:
+    with gateway.follow(path), gateway.follow(path, prompt="not the same") as second:
         assert (second.status_code, second.json()["error"]["code"]) == (429, "queue_full")
 
 

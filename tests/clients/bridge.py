@@ -1,7 +1,7 @@
-"""Start wyoming-openai, Home Assistant's bridge, as its own command does; in the environment `clients`.
+"""Start wyoming-openai, Home Assistant's bridge, as its own command does (environment `clients`).
 
-It says that it needs Python 3.12, and does for the type parameters of two functions. On an older one
-they are left out when its files are read. Nothing else of it is another.
+It says that it needs Python 3.12, and does for the type parameters of two functions. On an older
+one they are left out when its files are read. Nothing else of it is another.
 """
 
 from __future__ import annotations
@@ -46,5 +46,5 @@ class _Finder:
 if __name__ == "__main__":
     if sys.version_info < (3, 12):
         sys.dont_write_bytecode = True
-        sys.meta_path.insert(0, _Finder)  # type: ignore[arg-type]
+        sys.meta_path.insert(0, _Finder)
     runpy.run_module(PACKAGE, run_name="__main__", alter_sys=True)

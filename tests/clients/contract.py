@@ -1,7 +1,7 @@
 """The shared check: what every answer of /v1 has to be, whichever client asked.
 
-OpenAI's document says it where it is present (TEST_DATA), and its Python SDK's types always: the SDK
-itself builds its objects without looking, so they are validated here.
+OpenAI's document says it where it is present (TEST_DATA), and its Python SDK's types always: the
+SDK itself builds its objects without looking, so they are validated here.
 """
 
 from __future__ import annotations
@@ -78,7 +78,7 @@ _SHAPES: dict[tuple[str, str], tuple[str | None, Any]] = {
     ("/v1/responses", "json"): (None, Response),
     ("/v1/responses", EVENTS): (None, ResponseStreamEvent),
 }  # fmt: skip
-"""By address and form of the answer: the document's schema, and the SDK's type, where there is one."""
+"""By address and form of the answer: the document's schema and the SDK's type, if there is one."""
 
 
 def broken(exchange: Exchange, document: dict[str, Any] | None) -> list[str]:
@@ -95,8 +95,10 @@ def _broken(exchange: Exchange, document: dict[str, Any] | None) -> Iterator[str
     schema, type_ = _shape(exchange)
     for answer in exchange.events() if exchange.kind == EVENTS else [exchange.json()]:
         is_error = exchange.kind == EVENTS and "error" in answer and "type" not in answer
-        shape = ("ErrorResponse", _Error) if is_error else (schema, type_)
-        yield from _mismatches(answer, *shape, document)
+        if is_error:
+            yield from _mismatches(answer, "ErrorResponse", _Error, document)
+        else:
+            yield from _mismatches(answer, schema, type_, document)
 
 
 def _shape(exchange: Exchange) -> tuple[str | None, Any]:
@@ -107,14 +109,16 @@ def _shape(exchange: Exchange) -> tuple[str | None, Any]:
     if exchange.kind == EVENTS:
         form = EVENTS
     elif path.startswith("/v1/audio/trans"):
-        form = exchange.form()[0].get("response_format") or form
+        is_json = exchange.headers.get_content_type() == "application/json"
+        sent = exchange.asked if is_json else exchange.form()[0]
+        form = sent.get("response_format") or form
     return _SHAPES[path, form]
 
 
 def _mismatches(
     answer: object,
     schema: str | None,
-    type_: Any,
+    type_: Any,  # noqa: ANN401 - a type, or a union of some
     document: dict[str, Any] | None,
 ) -> Iterator[str]:
     if schema and document:

@@ -1,8 +1,9 @@
 """What Home Assistant says to a Wyoming server, and hears; in the environment `clients`.
 
-`home_assistant.py PORT` reads lines of JSON from its input, each a thing to do, and prints a line of
-JSON for each: {"hear": WAV, "model"} gives {"text", "pieces"}; {"say": TEXT, "voice", "model"} and
-the same as {"stream": [TEXTS]} give {"rate", "channels", "width", "bytes", "chunks", "wav"}.
+`home_assistant.py PORT` reads lines of JSON from its input, each a thing to do, and prints a line
+of JSON for each: {"hear": WAV, "model"} gives {"text", "pieces"}; {"say": TEXT, "voice"} and
+{"stream": [TEXTS], "voice"} give {"rate", "channels", "width", "bytes", "chunks", "wav"}; {} gives
+{"models", "voices"}.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""LiteLLM's own calls against the gateway, in the environment `litellm`: a line of JSON for each."""
+"""LiteLLM's own calls against the gateway (environment `litellm`): a line of JSON for each."""
 
 from __future__ import annotations
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import json
-import os
 import shutil
 import subprocess
 import tempfile
@@ -12,6 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+
+from tests.fleet.engine import MissingError, install
 
 
 @dataclass(frozen=True)
@@ -56,16 +57,12 @@ FORMATS = {
 
 @functools.cache
 def _ffprobe() -> str:
-    """Debian's, installed where it is missing; where that may not be, a skip."""
-    if (found := shutil.which("ffprobe")) is None and os.geteuid() == 0 and shutil.which("apt-get"):
-        environ = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
-        install = ["apt-get", "-qq", "install", "--yes", "--no-install-recommends", "ffmpeg"]
-        for command in (["apt-get", "-qq", "update"], install):
-            subprocess.run(command, check=True, env=environ, stdout=subprocess.DEVNULL)
-        found = shutil.which("ffprobe")
-    if found is None:
-        pytest.skip("no ffprobe: apt install ffmpeg")
-    return found
+    """Debian's, installed where it is missing; where that may not be, a skip says so."""
+    try:
+        install("ffprobe", package="ffmpeg")
+    except MissingError as missing:
+        pytest.skip(str(missing))
+    return shutil.which("ffprobe") or "/usr/bin/ffprobe"
 
 
 def probed(data: bytes, *options: str) -> Sound:
@@ -74,7 +71,17 @@ def probed(data: bytes, *options: str) -> Sound:
         file = Path(folder, "sound")
         file.write_bytes(data)
         show = ["-show_entries", "stream=codec_name,sample_rate,channels:format=format_name"]
-        command = [_ffprobe(), "-v", "error", *options, *show, "-show_frames", "-of", "json", file]
+        command = [
+            _ffprobe(),
+            "-v",
+            "error",
+            *options,
+            *show,
+            "-show_frames",
+            "-of",
+            "json",
+            str(file),
+        ]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, ""), done.stderr
     told = json.loads(done.stdout)

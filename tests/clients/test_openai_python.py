@@ -45,12 +45,8 @@ def test_models_are_listed_and_each_can_be_retrieved(client: openai.OpenAI) -> N
 # Speech to text, by the embedded engine.
 
 
-@pytest.mark.parametrize(
-    "model", ["whisper-1", "gpt-4o-transcribe", "gpt-4o-mini-transcribe", "gpt-transcribe"]
-)
-def test_every_model_that_transcribes_is_read(
-    client: openai.OpenAI, clip: Path, model: str
-) -> None:
+@pytest.mark.parametrize("model", ["gpt-4o-mini-transcribe", "gpt-transcribe"])
+def test_the_other_models_transcribe_too(client: openai.OpenAI, clip: Path, model: str) -> None:
     made = client.audio.transcriptions.create(
         file=clip, model=model, language="en", prompt="A talk about the weather.", temperature=0
     )
@@ -59,11 +55,11 @@ def test_every_model_that_transcribes_is_read(
     assert made.usage.type == "duration"
 
 
-def test_a_file_may_be_a_path_bytes_a_stream_or_a_tuple(client: openai.OpenAI, clip: Path) -> None:
+def test_a_file_may_be_bytes_a_stream_or_a_tuple(client: openai.OpenAI, clip: Path) -> None:
     data = clip.read_bytes()
     named = io.BytesIO(data)
     named.name = "recording.wav"
-    for file in (clip, data, named, ("x", data), ("x.bin", data, "application/octet-stream")):
+    for file in (named, data, ("x.bin", data, "application/octet-stream")):
         assert is_heard(client.audio.transcriptions.create(file=file, model="whisper-1").text)
 
 

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import io
 import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import openai
 import pytest
 import requests
 
@@ -74,10 +72,10 @@ def test_librechat_takes_silence_for_a_failure_which_it_is_not(at: Home) -> None
 
 
 def test_librechats_pieces_of_a_thousand_characters_are_one_mp3(at: Home) -> None:
-    """Longer texts than OpenAI's limit it cuts, and writes the answers one behind the other."""
-    text = " ".join(f"This is sentence number {number} of a long text." for number in range(100))
-    assert len(text) > 4096
+    """Texts beyond OpenAI's limit it cuts, and writes the answers one behind the other."""
+    text = " ".join(f"This is sentence number {number} of a long text." for number in range(36))
     pieces = list(cut(text, 1000))
+    assert len(pieces) == 2
     answers = [
         at.post("/audio/speech", json={"input": piece, "model": "tts-1", "voice": "alloy",
                                        "backend": "xtts"})
@@ -86,7 +84,7 @@ def test_librechats_pieces_of_a_thousand_characters_are_one_mp3(at: Home) -> Non
     assert {answer.headers["Content-Type"] for answer in answers} == {"audio/mpeg"}
     alone = sum(probed(answer.content).seconds for answer in answers)
     joined = FORMATS["mp3"].check(
-        b"".join(answer.content for answer in answers), at_least_s=100, at_most_s=900
+        b"".join(answer.content for answer in answers), at_least_s=60, at_most_s=900
     )
     assert joined.seconds == pytest.approx(alone, rel=0.01)
 
@@ -141,8 +139,14 @@ def test_openai_stt_ha_reads_every_refusal_without_a_look(at: Home) -> None:
 
 @pytest.mark.parametrize(("name", "streamed"), [("mp3", False), ("opus", True), ("wav", False)])
 def test_openai_tts_speaks(at: Home, name: str, *, streamed: bool) -> None:
-    asked = {"model": "gpt-4o-mini-tts", "input": "The washing machine is done.", "voice": "shimmer",
-             "response_format": name, "speed": 1.0, "instructions": "Speak cheerfully."}  # fmt: skip
+    asked = {
+        "model": "gpt-4o-mini-tts",
+        "input": "The washing machine is done.",
+        "voice": "shimmer",
+        "response_format": name,
+        "speed": 1.0,
+        "instructions": "Speak cheerfully.",
+    }
     url = f"{at.v1}/audio/speech"
     with requests.post(
         url, json=asked, headers=at.bearer, stream=streamed, timeout=CLIENT_WITHIN_S
@@ -155,51 +159,6 @@ def test_openai_tts_finds_the_voices_beside_the_address_of_speech(at: Home) -> N
     items = payload.get("items") or payload.get("data") or payload.get("voices")
     assert {MIA, "shimmer"} <= {voice.get("id") for voice in items}
     assert all(voice.get("name") for voice in items)
-
-
-# Speakr: its connector for OpenAI is the SDK with these fields.
-
-
-@pytest.fixture
-def speakr(at: Home) -> Iterator[openai.OpenAI]:
-    headers = {"HTTP-Referer": "https://github.com/murtaza-nasir/speakr",
-               "X-Title": "Speakr - AI Audio Transcription"}  # fmt: skip
-    with openai.OpenAI(
-        base_url=at.v1, api_key=at.key, default_headers=headers, timeout=CLIENT_WITHIN_S
-    ) as made:
-        yield made
-
-
-def test_speakr_offers_the_models_that_its_list_knows(speakr: openai.OpenAI) -> None:
-    ids = [model.id for model in speakr.models.list().data]
-    offered = {name for name in ids if "transcribe" in name.lower() or "whisper" in name.lower()}
-    assert {"gpt-4o-transcribe", "gpt-4o-mini-transcribe", "gpt-4o-transcribe-diarize"} <= offered
-
-
-def test_speakr_reads_who_says_what(at: Home, speakr: openai.OpenAI, clip: Path) -> None:
-    file = io.BytesIO(clip.read_bytes())
-    file.name = "meeting.wav"
-    made = speakr.audio.transcriptions.create(
-        model="gpt-4o-transcribe-diarize", file=file, language="en", chunking_strategy="auto",
-        response_format="diarized_json",
-    )  # fmt: skip
-    said = [segment for segment in made.segments if segment.text.strip()]
-    assert likeness(SPOKEN, " ".join(segment.text for segment in said)) > HEARD
-    assert {segment.speaker for segment in said} == {"A"}
-    assert all(0 <= segment.start < segment.end for segment in said)
-    (asked,) = at.wire.asked("/v1/audio/transcriptions")
-    assert dict(asked.form()[0]) == {
-        "model": "gpt-4o-transcribe-diarize", "language": "en", "chunking_strategy": "auto",
-        "response_format": "diarized_json",
-    }  # fmt: skip
-
-
-def test_speakr_joins_a_prompt_and_hotwords(speakr: openai.OpenAI, clip: Path) -> None:
-    made = speakr.audio.transcriptions.create(
-        model="gpt-4o-mini-transcribe-2025-12-15", file=clip,
-        prompt="A talk about the weather. Parakeet, Sortformer",
-    )  # fmt: skip
-    assert likeness(SPOKEN, made.text) > HEARD
 
 
 def test_what_is_recorded_here_is_json_as_it_was(at: Home) -> None:

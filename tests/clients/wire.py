@@ -98,7 +98,7 @@ class _Kept(io.BufferedReader):
     """Reads on in the same bytes; http.client closes it after each answer."""
 
     def __init__(self, data: io.BytesIO) -> None:
-        super().__init__(data, 1)  # type: ignore[arg-type]
+        super().__init__(data, 1)
         self._bytes = data
 
     def readline(self, size: int | None = -1, /) -> bytes:

@@ -12,11 +12,13 @@ import numpy as np
 import pytest
 import requests
 
+from tests.api.recordings import encoded
 from tests.engine.conftest import Running, wait_for
 from tests.engine.made_audio import music, silence, wav
 from tests.engine.meetings import joined
 
 SPEAKERS = "/v1/audio/transcribe-with-speakers"
+TRANSCRIPTIONS = "/v1/audio/transcriptions"
 PLAYLIST = b"#EXTM3U\n#EXT-X-TARGETDURATION:10\n#EXTINF:10,\nfile:///etc/hostname\n#EXT-X-ENDLIST\n"
 
 
@@ -63,6 +65,62 @@ def test_a_playlist_with_the_name_of_a_wav_opens_nothing(engine: Running) -> Non
     answer = engine.post(SPEAKERS, PLAYLIST)
     assert refused(answer) == "unsupported_format"
     assert "playlist" in answer.json()["error"]["message"]
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"ffconcat version 1.0\nfile '/etc/passwd'\n", "playlist"),
+        (b"\xef\xbb\xbf\n" + PLAYLIST, "playlist"),
+        (b"[playlist]\nFile1=/etc/hostname\n", "playlist"),
+        (b"<svg xmlns='http://www.w3.org/2000/svg' onload='alert(1)'/>", "SVG"),
+        (b"<!doctype html><script>alert(1)</script>", "HTML"),
+    ],
+)
+@pytest.mark.parametrize("path", [SPEAKERS, TRANSCRIPTIONS])
+def test_a_list_or_a_document_named_wav_opens_nothing(
+    engine: Running, path: str, content: bytes, said: str
+) -> None:
+    answer = engine.post(path, content)
+    assert refused(answer) == "unsupported_format"
+    assert said in answer.json()["error"]["message"]
+
+
+@pytest.mark.parametrize(
+    "name", ["../../etc/x", "C:\\x", "%00.wav", "x" * 4000, "x.m3u8", "$(id).wav", "-i.wav"]
+)
+def test_a_name_is_never_used(engine: Running, name: str) -> None:
+    assert engine.post(TRANSCRIPTIONS, silence(1), name).status_code == 200
+    assert name not in engine.log.read_text()
+
+
+def test_a_name_with_ends_of_lines_adds_no_header_and_no_field(engine: Running) -> None:
+    name = b'a.wav"\r\nContent-Disposition: form-data; name="language"\r\n\r\nklingon'
+    body = b'--B\r\nContent-Disposition: form-data; name="file"; filename="' + name
+    body += b'"\r\n\r\n' + silence(1) + b"\r\n--B--\r\n"
+    headers = {"Content-Type": "multipart/form-data; boundary=B"}
+    answer = requests.post(engine.url + TRANSCRIPTIONS, data=body, headers=headers, timeout=30)
+    assert answer.status_code == 400
+    assert answer.json()["error"]["code"] in ("invalid_form", "missing_file", "unsupported_format")
+
+
+def test_hours_of_silence_in_a_small_file_are_refused(engine: Running) -> None:
+    five_hours = encoded("flac", "flac", 5 * 3600.0, silence=True, rate=8000)
+    assert len(five_hours) < 10_000_000
+    answer = engine.post(SPEAKERS, five_hours)
+    assert (answer.status_code, answer.json()["error"]["code"]) == (413, "audio_too_long")
+
+
+def test_forms_that_are_too_much_or_none(engine: Running) -> None:
+    url, files = engine.url + TRANSCRIPTIONS, {"file": ("a.wav", silence(1))}
+    long = requests.post(url, files=files, data={"prompt": "x" * 1_000_000}, timeout=30)
+    assert (long.status_code, long.json()["error"]["code"]) == (400, "invalid_form")
+    for boundary in ("", "; boundary=" + "b" * 300):
+        headers = {"Content-Type": f"multipart/form-data{boundary}"}
+        answer = requests.post(url, data=b"--b\r\n", headers=headers, timeout=30)
+        assert (answer.status_code, answer.json()["error"]["code"]) == (400, "invalid_form")
+    many = [("x", (f"{number}", b"x")) for number in range(1001)]
+    assert requests.post(url, files=many, timeout=30).status_code == 400
 
 
 def test_a_truncated_wav_is_transcribed_as_far_as_it_goes(

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from images.whisperx.app.speech_map import FRAME_S, SpeechMap
-from images.whisperx.app.transcription import CHUNK_S
+from images.whisperx.app.transcription import CHUNK_S, Listening
 from images.whisperx.app.transcription.chunks import chunks
 from tests.standins.engine_speech import StandInDetector, StandInRecording, speech_in, speech_of
 
@@ -19,9 +19,12 @@ runs = st.lists(
 ).map(lambda parts: np.concatenate([np.full(count, value) for value, count in parts])[:7000])
 
 
-def cut(speech: SpeechMap, duration_s: float) -> list[tuple[float, float]]:
+def cut(
+    speech: SpeechMap, duration_s: float, listening: Listening | None = None
+) -> list[tuple[float, float]]:
     """In seconds."""
-    return [(c.start_s, c.end_s) for c in chunks(speech, duration_s) if c is not None]
+    found = chunks(speech, duration_s, listening or Listening())
+    return [(chunk.start_s, chunk.end_s) for chunk in found if chunk is not None]
 
 
 def test_neighbours_are_heard_together() -> None:
@@ -67,3 +70,24 @@ def test_no_speech_is_lost_or_heard_twice(probabilities: NDArray[np.float32]) ->
     middles = (np.flatnonzero(probabilities >= 0.35) + 0.5) * FRAME_S
     # A cut is in the middle of a frame, so that belongs to both.
     assert all(any(start <= m <= end for start, end in found) for m in middles)
+
+
+def test_what_counts_as_speech_can_be_said() -> None:
+    quiet = np.zeros(1000, dtype=np.float32)
+    quiet[100:200], quiet[400:500] = 0.4, 0.9  # from 3.2 s and from 12.8 s
+    assert cut(speech_of(quiet), 32.0)[0][0] == pytest.approx(2.8, abs=0.05)
+    loud = Listening(threshold=0.6)
+    assert cut(speech_of(quiet), 32.0, loud)[0][0] == pytest.approx(12.4, abs=0.05)
+    padded = Listening(threshold=0.6, pad_s=2.0)
+    assert cut(speech_of(quiet), 32.0, padded) == [pytest.approx((10.8, 18.0), abs=0.05)]
+
+
+def test_silence_that_ends_a_stretch_can_be_longer() -> None:
+    pausing = np.full(1300, 0.9, dtype=np.float32)
+    pausing[500:510] = 0.0  # 0.32 s, at 16 s
+    pausing[800] = 0.5  # 25.6 s, where speech is least likely in the last third
+    first, second = cut(speech_of(pausing), 41.6)
+    assert first[1] < 16.5
+    assert second[0] == pytest.approx(first[1], abs=0.3)
+    first, second = cut(speech_of(pausing), 41.6, Listening(silence_s=1.0))
+    assert first[1] == pytest.approx(800.5 * FRAME_S)

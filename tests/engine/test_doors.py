@@ -13,9 +13,12 @@ import pytest
 from flask import Flask
 
 from images.whisperx.app.settings import EngineSettings
+from images.whisperx.app.transcription import Listening
 from proxy_app.api.fields import options
 from proxy_app.api.uploads import SpoolingRequest
 from proxy_app.errors import BadRequestError
+from proxy_app.upstreams import Options, Vad
+from proxy_app.upstreams.whisperx import _task
 from tests.engine.in_process import SPEAKERS, TRANSCRIPTIONS, client, upload
 from tests.engine.made_audio import silence
 from tests.standins.engine_models import StandInDiarizer, StandInTranscriber, make_engine
@@ -99,6 +102,35 @@ def test_words_are_listed_where_they_are_asked_for(
     body = ask(tmp_path, path=TRANSCRIPTIONS, files=upload(silence(1)), data=fields).json()
     assert body["segments"]
     assert ("words" in body) == listed
+
+
+@pytest.mark.parametrize("path", [SPEAKERS, TRANSCRIPTIONS])
+def test_what_the_gateway_says_of_speech_reaches_the_model(tmp_path: Path, path: str) -> None:
+    said = Vad(threshold=0.6, prefix_padding_s=1.5, silence_s=0.7)
+    speakers = path == SPEAKERS
+    task = _task(Options(chunking_strategy=said, logprobs=not speakers), speakers=speakers)
+    transcriber = StandInTranscriber()
+    answer = ask(
+        tmp_path,
+        path=path,
+        transcriber=transcriber,
+        files=upload(silence(1)),
+        data=dict(task.fields),
+    )
+    assert answer.status_code == 200, answer.text
+    wish = transcriber.wishes[0]
+    assert wish.listening == Listening(threshold=0.6, pad_s=1.5, silence_s=0.7)
+    assert wish.logprobs is not speakers
+    assert all("logprobs" in it for it in answer.json()["segments"]) is not speakers
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [("vad_threshold", "1.1"), ("vad_silence_s", "-1"), ("vad_prefix_padding_s", "nan")],
+)
+def test_speech_that_cannot_be_is_refused(tmp_path: Path, field: str, value: str) -> None:
+    answer = ask(tmp_path, files=upload(silence(1)), data={field: value})
+    assert refusal(answer, 400)["param"] == field
 
 
 def test_empty_fields_count_as_left_out(tmp_path: Path) -> None:

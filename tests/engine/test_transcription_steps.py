@@ -72,6 +72,14 @@ def test_the_first_batches_are_small_so_that_text_is_there_soon() -> None:
     assert len(texts(steps)) == 14
 
 
+def test_each_chunk_is_weighed_in_a_step_of_its_own_where_that_is_asked_for() -> None:
+    transcriber = StandInHearing()
+    run(transcriber, 60.0, *minutes(1), wish=Wish(language="en", logprobs=True))
+    assert transcriber.log == [
+        *("1 in en", "-", "weighed 5", "-", "1 in en", "-", "weighed 35", "-", "-"),
+    ]
+
+
 def test_batches_that_take_long_are_followed_by_smaller_ones(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

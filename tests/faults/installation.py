@@ -70,13 +70,15 @@ class Installation:
 
     # Clients.
 
-    def transcribe(self, recording: bytes | None = None) -> requests.Response:
+    def transcribe(self, recording: bytes | None = None, prompt: str = "") -> requests.Response:
         files = {"file": ("a.wav", recording or CLIP.read_bytes(), "audio/wav")}
-        return requests.post(self.web.url + SPEAKERS, files=files, timeout=60)
+        data = {"prompt": prompt}
+        return requests.post(self.web.url + SPEAKERS, data, files=files, timeout=60)
 
     def at_once(self, count: int) -> list[requests.Response]:
         with ThreadPoolExecutor(count) as pool:
-            return list(pool.map(lambda _number: self.transcribe(), range(count)))
+            # The same of all would be one piece of work.
+            return list(pool.map(lambda number: self.transcribe(None, str(number)), range(count)))
 
     # What is known.
 

@@ -98,6 +98,21 @@ def test_the_words_of_one_and_the_turns_of_the_other_are_one_conversation(
     }
 
 
+def test_where_nobody_asks_who_speaks_it_answers_alone_with_its_own_times(
+    gateway: Gateway, patched: Running
+) -> None:
+    audio = speech(40)
+    asked = {"response_format": "verbose_json", "timestamp_granularities[]": "word"}
+    response = gateway.transcribe(audio, **asked)
+    assert (response.status_code, response.headers["x-served-by"]) == (200, "parakeet")
+    url, files = f"{patched.url}{TRANSCRIPTIONS}", {"file": ("audio.wav", audio)}
+    alone = requests.post(url, asked, files=files, headers=AUTHORIZED, timeout=120).json()
+    answer = response.json()
+    assert answer["text"] == alone["text"] != ""
+    words = [[(w["word"], w["start"]) for w in it["words"]] for it in (answer, alone)]
+    assert words[0] == words[1] != []
+
+
 def test_a_stream_of_several_pieces_ends_with_the_same_shape(gateway: Gateway) -> None:
     registration = gateway.state / "services.d" / "parakeet.json"
     fields = json.loads(registration.read_text())

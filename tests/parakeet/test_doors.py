@@ -250,7 +250,7 @@ def test_health_tells_how_far_the_work_is(tmp_path: Path) -> None:
             working = asyncio.create_task(found.transcribe(silence(5)))
             await until(recogniser.entered.is_set)
             health = (await found.health()).json()
-            assert (health["in_flight"], health["device"]) == (1, "cpu")
+            assert (health["in_flight"], health["queue"], health["device"]) == (1, 32, "cpu")
             assert health["progress"] == {"done_s": 0.0, "total_s": 5.0, "steps": 0}
             recogniser.gate.set()
             await working

@@ -216,6 +216,7 @@ def test_a_client_that_leaves_ends_the_work_and_gives_its_place_back(tmp_path: P
         wait_for(lambda: server.post(silence(1)).status_code == 200)
         health = server.health()
         assert (health["busy"], health["waiting"], health["restarts"]) == (False, 0, 0)
+        assert health["queue"] == 1
         wait_for(lambda: server.left_files() == ["lock", "socket"])
 
 

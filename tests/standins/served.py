@@ -6,7 +6,7 @@ from io import BytesIO
 from types import TracebackType
 from typing import Any, Self
 
-from werkzeug.datastructures import MultiDict
+from werkzeug.datastructures import FileStorage, MultiDict
 from werkzeug.formparser import MultiPartParser
 
 
@@ -20,10 +20,17 @@ class Received:
 
     def form(self) -> tuple[MultiDict[str, str], bytes]:
         """The text fields and the file."""
+        fields, files = self._parsed()
+        return fields, files["file"].read()
+
+    def files(self, name: str) -> list[bytes]:
+        """The other files, in their order."""
+        return [file.read() for file in self._parsed()[1].getlist(name)]
+
+    def _parsed(self) -> tuple[MultiDict[str, str], MultiDict[str, FileStorage]]:
         boundary = self.headers["content-type"].partition("boundary=")[2].strip('"')
         parser = MultiPartParser(stream_factory=lambda *_about, **_more: BytesIO())
-        fields, files = parser.parse(BytesIO(self.body), boundary.encode(), len(self.body))
-        return fields, files["file"].read()
+        return parser.parse(BytesIO(self.body), boundary.encode(), len(self.body))
 
 
 class Served:

@@ -107,6 +107,8 @@ class StandInLLM(Served):
         self.models: tuple[int, Any] = (200, [NAME])
         """The status of /v1/models, and what is listed."""
         self.asked_for_models = 0
+        self.is_blind = False
+        """Whether it answers without having read what it was asked."""
 
     def behave(self, behaviour: str, answer: Any = None) -> None:  # noqa: ANN401 - any JSON
         """From now on: ok, a status such as "500", hang, silent, half, reset, cut, stepwise,
@@ -140,7 +142,7 @@ class _Handler(Quiet):
         elif behaviour != "ok":
             self.close_connection = True
             getattr(self, f"_{behaviour}")()
-        elif self._asked().get("stream"):
+        elif not self.standin.is_blind and self._asked().get("stream"):
             self._stream(iter(self._pieces()))
         else:
             self._send(200, self.standin.answer or completion(self.path, self._asked()))

@@ -4,6 +4,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -101,3 +102,94 @@ def test_another_process_counts_and_its_death_frees_the_place(tmp_path: Path) ->
         other.wait()
         with places.hold("x", 1, 5):
             pass
+
+
+def test_as_many_wait_as_may_and_one_more_is_told_at_once(tmp_path: Path) -> None:
+    places, others = Places(tmp_path), Places(tmp_path)
+    got = threading.Event()
+
+    def wait() -> None:
+        with places.hold("x", 1, 10, most_waiting=1):
+            got.set()
+
+    with others.hold("x", 1, 0):
+        thread = threading.Thread(target=wait)
+        thread.start()
+        assert _eventually(lambda: others.waiting("x") == 1)
+        assert (others.held("x"), others.wanted("x")) == (1, 2)
+        for one in (places, others):
+            with (
+                pytest.raises(QueueFullError, match="as many as may wait") as raised,
+                one.hold("x", 1, 10, most_waiting=1),
+            ):
+                pass
+            assert raised.value.is_line_full
+        assert not got.is_set()
+    assert got.wait(10)
+    thread.join()
+    assert others.wanted("x") == 0
+
+
+def test_who_finds_a_place_does_not_wait(tmp_path: Path) -> None:
+    places = Places(tmp_path)
+    with places.hold("x", 2, 0, most_waiting=1), places.hold("x", 2, 0, most_waiting=1):
+        assert (places.held("x"), places.waiting("x")) == (2, 0)
+
+
+def test_who_waits_in_vain_leaves_the_line(tmp_path: Path) -> None:
+    places = Places(tmp_path)
+    with places.hold("x", 1, 0):
+        with (
+            pytest.raises(QueueFullError, match=r"within 0\.05 s") as raised,
+            places.hold("x", 1, 0.05, most_waiting=1),
+        ):
+            pass
+        assert not raised.value.is_line_full
+        assert places.waiting("x") == 0
+
+
+def test_of_one_process_whoever_came_first_is_first(tmp_path: Path) -> None:
+    places = Places(tmp_path)
+    order: list[int] = []
+
+    def wait(number: int) -> None:
+        with places.hold("x", 1, 10, most_waiting=9):
+            order.append(number)
+
+    threads = []
+    with places.hold("x", 1, 0):
+        for number in range(5):
+            threads.append(threading.Thread(target=wait, args=(number,)))
+            threads[-1].start()
+            assert _eventually(lambda: places.waiting("x") == number + 1)  # noqa: B023
+            # It has its place in the line of files a moment before that in this process's.
+            time.sleep(0.02)
+    for thread in threads:
+        thread.join()
+    assert order == [0, 1, 2, 3, 4]
+
+
+def test_the_death_of_one_who_waits_frees_its_place_in_the_line(tmp_path: Path) -> None:
+    places = Places(tmp_path)
+    script = HOLD_FOR_EVER.replace('"x", 1, 5)', '"x", 1, 60, most_waiting=1)')
+    command = [sys.executable, "-c", script, str(tmp_path)]
+    root = Path(__file__).resolve().parents[2]
+    with places.hold("x", 1, 0), subprocess.Popen(command, cwd=root) as other:
+        assert _eventually(lambda: places.waiting("x") == 1)
+        with pytest.raises(QueueFullError), places.hold("x", 1, 5, most_waiting=1):
+            pass
+        other.kill()
+        other.wait()
+        assert places.waiting("x") == 0
+        with pytest.raises(QueueFullError) as raised, places.hold("x", 1, 0.01, most_waiting=1):
+            pass
+        assert not raised.value.is_line_full, "there is room in the line again"
+
+
+def _eventually(condition: Callable[[], bool]) -> bool:
+    deadline = time.monotonic() + 30
+    while not condition():
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.005)
+    return True

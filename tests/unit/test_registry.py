@@ -3,6 +3,8 @@
 import json
 import os
 import socket
+import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -78,6 +80,28 @@ def test_a_new_file_is_seen_without_a_restart(tmp_path: Path) -> None:
     assert registry.read().services == ()
     register(tmp_path, "late.json", GOOD)
     assert [service.name for service in registry.read().services] == ["late"]
+
+
+def test_a_file_that_is_changed_in_its_place_a_new_key_and_a_removed_file_are_seen(
+    tmp_path: Path,
+) -> None:
+    registry = Registry(load_config({"SPEECH_SERVICES_DIR": str(tmp_path)}))
+    register(tmp_path, "llm.json", GOOD | {"api_key_file": "llm.key"})
+    register(tmp_path, "llm.key", "one")
+    time.sleep(0.2)  # what is older than a tenth of a second is not read again
+    (service,) = registry.read().services
+    assert registry.read().services[0] is service
+    (tmp_path / "llm.key").write_text("two")
+    assert registry.read().services[0].api_key == "two"
+    time.sleep(0.2)
+    assert registry.read().services[0].api_key == "two"
+    with (tmp_path / "llm.json").open("r+") as file:
+        file.write(json.dumps(GOOD | {"api_key_file": "llm.key", "title": "Changed"}))
+    assert registry.read().services[0].title == "Changed"
+    time.sleep(0.2)
+    assert registry.read().services[0].title == "Changed"
+    (tmp_path / "llm.json").unlink()
+    assert registry.read().services == ()
 
 
 @pytest.mark.parametrize(
@@ -201,6 +225,33 @@ def test_a_length_that_is_none_makes_the_registration_malformed(
 ) -> None:
     register(tmp_path, "whisperx.json", GOOD | {"max_audio_s": value})
     assert "max_audio_s: expected seconds" in read(tmp_path).malformed[0].reason
+
+
+def test_a_registration_may_say_how_many_requests_the_service_takes(tmp_path: Path) -> None:
+    register(tmp_path, "whisperx.json", GOOD | {"places": 4})
+    assert read(tmp_path).services[0].places == 4
+    register(tmp_path, "whisperx.json", GOOD)
+    assert read(tmp_path).services[0].places is None
+
+
+@pytest.mark.parametrize("value", [0, -1, 257, 1.5, True, "4", []])
+def test_a_number_of_places_that_is_none_makes_the_registration_malformed(
+    tmp_path: Path, value: object
+) -> None:
+    register(tmp_path, "whisperx.json", GOOD | {"places": value})
+    assert "places: expected a whole number from 1" in read(tmp_path).malformed[0].reason
+
+
+def test_services_of_a_kind_are_ranked_the_environments_before_the_files(tmp_path: Path) -> None:
+    register(tmp_path, "a-whisperx.json", GOOD)
+    register(tmp_path, "z-whisperx.json", GOOD)
+    registered = read(tmp_path, WHISPERX_HOST="::1")
+    ranked = registered.ranked("speakers", "whisperx")
+    assert [it.name for it in ranked] == ["whisperx", "a-whisperx", "z-whisperx"]
+    assert registered.first("speakers", "whisperx") == ranked[0]
+    embedded = replace(ranked[0], is_embedded=True)
+    ranked = replace(registered, services=(*ranked[1:], embedded)).ranked("speakers", "whisperx")
+    assert ranked[-1] == embedded
 
 
 def test_a_host_of_the_environment_that_is_none_stops_the_start(tmp_path: Path) -> None:

@@ -92,16 +92,18 @@ def _operation(
     if operation.passed_on:
         content = {_JSON: {"schema": {"type": "object"}}}
         shown["requestBody"] = {"required": True, "content": content}
+    bodies: dict[str, Any] = {}
     if operation.json is not None:
-        shown["requestBody"] = {"required": True, "content": {_JSON: {"schema": operation.json}}}
+        bodies[_JSON] = {"schema": operation.json}
     if operation.upload is not None:
         schema = {
             "type": "object",
             "properties": operation.upload,
             "required": [next(iter(operation.upload))],
         }
-        content = {"multipart/form-data": {"schema": schema}}
-        shown["requestBody"] = {"required": True, "content": content}
+        bodies["multipart/form-data"] = {"schema": schema}
+    if bodies:
+        shown["requestBody"] = {"required": True, "content": bodies}
     return shown
 
 

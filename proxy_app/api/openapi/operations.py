@@ -9,9 +9,10 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from proxy_app.api import asr, hosts, jobs, keys, openai_speech, secrets, services
+from proxy_app.api import asr, audio_jobs, hosts, jobs, keys, openai_speech, secrets, services
 from proxy_app.api.openapi import shapes
 from proxy_app.audio.encode import FORMATS
+from proxy_app.speech import LONGEST_NAME, MOST_KNOWN
 
 Schema = dict[str, Any]
 Fields = Mapping[str, type]
@@ -31,6 +32,20 @@ _UPLOAD: dict[str, Schema] = {
     "temperature": {"type": "number", "minimum": 0, "maximum": 1},
     "stream": _FLAG,
 }
+_KNOWN: dict[str, Schema] = {
+    "known_speaker_names[]": {
+        "type": "array",
+        "items": {"type": "string", "minLength": 1, "maxLength": LONGEST_NAME},
+        "maxItems": MOST_KNOWN,
+        "description": "People who may speak; a reference for each, in the same order.",
+    },
+    "known_speaker_references[]": {
+        "type": "array",
+        "items": _TEXT,
+        "maxItems": MOST_KNOWN,
+        "description": "Their voices alone, 2 to 10 s: data URLs, or files.",
+    },
+}
 _OPENAI: dict[str, Schema] = {
     "model": {"type": "string", "description": "Any; with `diarize` in it, speakers are told."},
     "response_format": {
@@ -41,7 +56,25 @@ _OPENAI: dict[str, Schema] = {
         "type": "array",
         "items": {"type": "string", "enum": ["word", "segment"]},
     },
+    "include[]": {"type": "array", "items": {"type": "string", "enum": ["logprobs"]}},
+    "chunking_strategy": {"type": "string", "description": "auto, or JSON of type server_vad."},
 }
+_IN_JSON: Schema = {
+    "type": "object",
+    "properties": {
+        "input_audio": {
+            "type": "object",
+            "properties": {"data": {"type": "string", "description": "Base64."}, "format": _TEXT},
+            "required": ["data"],
+        },
+    },
+    "required": ["input_audio"],
+    "description": "The recording, and the form's other fields.",
+}
+_JOB: dict[str, Schema] = {
+    name: schema for name, schema in (_UPLOAD | _OPENAI | _KNOWN).items() if name != "stream"
+} | {"webhook": {"type": "string", "description": "Is told when the job is done."}}
+_RESULT = {name: _OPENAI[name] for name in ("response_format", "timestamp_granularities[]")}
 _TRANSLATION: dict[str, Schema] = {
     name: _UPLOAD[name] for name in ("file", "language", "prompt", "keywords[]", "temperature")
 } | {
@@ -126,7 +159,7 @@ class Operation:
     passed_on: bool = False
     """Whether it takes any JSON object, which somebody else looks at."""
     json: Schema | None = None
-    """The JSON that it takes, where that is more than `body` can tell."""
+    """The JSON that it takes, where that is more than `body` can tell; beside a form, either."""
 
 
 _ACCEPTED = Operation(shapes.JobAccepted, 202, body={})
@@ -142,17 +175,30 @@ OPERATIONS: dict[str, Operation] = {
     "GET /metrics": Operation(also={"text/plain": _TEXT}),
     "GET /api/openapi.json": Operation(dict[str, Any]),
     "POST /api/audio/transcribe-with-speakers": Operation(
-        shapes.Conversation, also={"application/x-ndjson": _TEXT}, upload=_UPLOAD
+        shapes.Conversation,
+        also={"application/x-ndjson": _TEXT},
+        upload={**_UPLOAD, **_KNOWN, "speaker_embeddings": _FLAG},
     ),
     "POST /v1/audio/transcriptions": Operation(
         shapes.Transcription,
         also={**_events(), "text/plain": _TEXT, "application/x-subrip": _TEXT, "text/vtt": _TEXT},
-        upload={**_UPLOAD, **_OPENAI},
+        upload={**_UPLOAD, **_OPENAI, **_KNOWN},
+        json=_IN_JSON,
     ),
+    "POST /v1/audio/jobs": Operation(shapes.AudioJob, 202, other_status=200, upload=_JOB),
+    "GET /v1/audio/jobs": Operation(shapes.AudioJobList, query=audio_jobs.LIST),
+    "GET /v1/audio/jobs/{job_id}": Operation(shapes.AudioJob),
+    "GET /v1/audio/jobs/{job_id}/result": Operation(
+        shapes.Transcription,
+        also={"text/plain": _TEXT, "application/x-subrip": _TEXT, "text/vtt": _TEXT},
+        query=_RESULT,
+    ),
+    "DELETE /v1/audio/jobs/{job_id}": Operation(status=204),
     "POST /v1/audio/translations": Operation(
         shapes.Transcription,
         also={"text/plain": _TEXT, "application/x-subrip": _TEXT, "text/vtt": _TEXT},
         upload=_TRANSLATION,
+        json=_IN_JSON,
     ),
     "POST /asr": Operation(
         shapes.AsrAnswer,

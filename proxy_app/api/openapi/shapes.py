@@ -216,7 +216,51 @@ class Conversation(TypedDict):
     speakers_detected: int
     segments: list[ConversationSegment]
     models: dict[str, str]
+    speaker_embeddings: NotRequired[dict[str, list[float]]]
+    embedding_model: NotRequired[str]
     warnings: NotRequired[list[str]]
+
+
+class AudioProgress(TypedDict):
+    """How far an audio job is, in seconds of its recording."""
+
+    stage: str
+    done_s: float
+    total_s: float
+
+
+class AudioError(TypedDict):
+    """Why an audio job failed; its result is the whole error."""
+
+    message: str
+    code: str
+    param: str | None
+
+
+class AudioJob(TypedDict):
+    """A transcription for which nobody waits."""
+
+    id: str
+    object: Literal["audio.job"]
+    status: Literal["queued", "running", "succeeded", "failed", "expired"]
+    progress: AudioProgress
+    model: str
+    response_format: str
+    served_by: str | None
+    error: AudioError | None
+    created_at: str
+    started_at: str | None
+    finished_at: str | None
+    url: str
+    result: str
+
+
+class AudioJobList(TypedDict):
+    """Audio jobs, the newest first."""
+
+    object: Literal["list"]
+    data: list[AudioJob]
+    has_more: bool
 
 
 class Transcription(TypedDict):

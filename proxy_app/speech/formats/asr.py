@@ -13,7 +13,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from proxy_app.speech.formats.reading import finite
+from proxy_app.speech.formats.conversation import voices_told
 from proxy_app.speech.joining import join
 from proxy_app.speech.model import Segment, Transcript
 from proxy_app.speech.timing import timed_words
@@ -46,19 +46,14 @@ def to_asr_json(transcript: Transcript, *, words: bool = False) -> dict[str, Any
 
 
 def to_asr_embeddings(answer: Mapping[str, Any]) -> dict[str, Any]:
-    """What a service tells of the speakers' voices, by the names that /asr has for them.
-
-    Nothing where it tells nothing: a voice that is not a list of numbers is left out.
-    """
-    told = answer.get("speaker_embeddings")
-    voices = {
-        asr_speaker(name): voice
-        for name, voice in (told.items() if isinstance(told, Mapping) else ())
-        if isinstance(voice, list) and voice and all(finite(part) is not None for part in voice)
+    """What a service tells of the speakers' voices, by the names that /asr has for them."""
+    told = voices_told(answer)
+    voices = told.get("speaker_embeddings", {})
+    if not voices:
+        return {}
+    return told | {
+        "speaker_embeddings": {asr_speaker(name): voice for name, voice in voices.items()}
     }
-    model = answer.get("embedding_model")
-    named = {"embedding_model": model} if isinstance(model, str) else {}
-    return {"speaker_embeddings": voices, **named} if voices else {}
 
 
 def to_asr_text(transcript: Transcript) -> str:

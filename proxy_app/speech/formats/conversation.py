@@ -53,8 +53,26 @@ def conversation_answer(transcript: Transcript, answer: Mapping[str, Any]) -> di
         "speakers_detected": len(speakers),
         "segments": to_conversation_segments(transcript.segments),
         "models": answer.get("models", {}),
+        **voices_told(answer),
         **({"warnings": warnings} if warnings else {}),
     }
+
+
+def voices_told(answer: Mapping[str, Any]) -> dict[str, Any]:
+    """What a service tells of the speakers' voices: `speaker_embeddings` and `embedding_model`.
+
+    Without the model they mean nothing: embeddings of two models cannot be compared. What is not a
+    list of numbers is left out.
+    """
+    told, model = answer.get("speaker_embeddings"), answer.get("embedding_model")
+    if not isinstance(told, Mapping) or not isinstance(model, str):
+        return {}
+    voices = {
+        str(name): voice
+        for name, voice in told.items()
+        if isinstance(voice, list) and voice and all(finite(part) is not None for part in voice)
+    }
+    return {"speaker_embeddings": voices, "embedding_model": model}
 
 
 def to_conversation_segments(

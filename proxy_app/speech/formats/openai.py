@@ -35,7 +35,7 @@ def to_json(
         logprobs: whether include[] has "logprobs".
     """
     answer: dict[str, Any] = {"text": _text(transcript)}
-    if languages:
+    if languages and transcript.language:
         answer["languages"] = languages_of(transcript)
     if logprobs:
         answer["logprobs"] = [

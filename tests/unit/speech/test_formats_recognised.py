@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from proxy_app.speech import FormatError, Token, from_recogniser
+from proxy_app.speech import FormatError, Segment, Times, Token, Word, from_recogniser
 
 WORDS: list[dict[str, Any]] = [
     {"word": "Good", "start": 0.1, "end": 0.4},
@@ -37,7 +37,7 @@ def renamed(name: str) -> list[dict[str, Any]]:
 )
 def test_words_are_found_wherever_they_are(answer: dict[str, Any]) -> None:
     found = from_recogniser(answer, 3.0)
-    assert found.tokens == TOKENS
+    assert (found.tokens, found.times) == (TOKENS, Times.WORDS)
     assert " ".join(segment.text for segment in found.segments) == TEXT
 
 
@@ -60,6 +60,7 @@ def test_where_words_are_missing_segments_lend_them_their_times(answer: dict[str
     between = times[1]
     assert times == pytest.approx([0.1, between, between, 0.9, 2.0, 2.5])
     assert [segment.text for segment in found.segments] == ["Good morning.", "Hello."]
+    assert found.times == Times.SEGMENTS
 
 
 @pytest.mark.parametrize(
@@ -75,6 +76,7 @@ def test_where_words_are_missing_segments_lend_them_their_times(answer: dict[str
             {"word": w["word"], "start": w["start"] * 1e9, "end": w["end"] * 1e9} for w in WORDS
         ]},
         {"text": TEXT, "segments": [{"start": 1e8, "end": 3e9, "text": TEXT}]},
+        {"text": TEXT, "words": [{"word": TEXT, "start": 0, "end": 0}]},
     ],
 )  # fmt: skip
 def test_placeholders_are_no_times_and_words_are_spread_over_the_audio(
@@ -87,6 +89,32 @@ def test_placeholders_are_no_times_and_words_are_spread_over_the_audio(
     assert len(set(starts)) == len(starts)
     assert starts[0] == 0.0
     assert found.tokens[-1].end == pytest.approx(3.0)
+    assert found.times == Times.NONE
+
+
+def test_one_segment_of_all_is_a_time_only_where_it_may_be_one_sentence() -> None:
+    whole = {"text": TEXT, "segments": [{"start": 0.0, "end": 29.0, "text": TEXT}]}
+    assert from_recogniser(whole, 29.0).times == Times.SEGMENTS
+    whole["segments"] = [{"start": 0.0, "end": 300.0, "text": TEXT}]
+    assert from_recogniser(whole, 300.0).times == Times.NONE
+    assert from_recogniser(whole | {"words": WORDS}, 300.0).times == Times.WORDS
+
+
+def test_segments_are_made_of_words_where_there_are_none() -> None:
+    later = [{"word": "Bye.", "start": 8.0, "end": 8.4}]
+    found = from_recogniser({"text": f"{TEXT} Bye.", "words": WORDS + later}, 10.0)
+    assert found.segments == (Segment(0.1, 2.5, None, TEXT), Segment(8.0, 8.4, None, "Bye."))
+    odd = from_recogniser({"text": "Goodmorning, hello!", "words": WORDS}, 10.0)
+    assert odd.segments == (Segment(0.1, 2.5, None, "Goodmorning, hello!"),)
+
+
+def test_words_lie_in_the_segments_that_they_are_said_in() -> None:
+    found = from_recogniser({"text": TEXT, "segments": SEGMENTS, "words": WORDS}, 3.0)
+    first, second = found.with_words()
+    assert first.words == (Word("Good", 0.1, 0.4), Word("morning.", 0.4, 0.9))
+    assert second.words == (Word("Hello.", 2.0, 2.5),)
+    untimed = from_recogniser({"text": TEXT, "segments": SEGMENTS}, 3.0)
+    assert not any(segment.words for segment in untimed.with_words())
 
 
 def test_a_word_without_times_stays_among_the_others() -> None:

