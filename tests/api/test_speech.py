@@ -233,7 +233,7 @@ def test_pieces_are_joined_without_a_click(speaking: Speaking, name: str) -> Non
     data = speaking.post(input=TEN, response_format=name).content
     assert len(speaking.magpie.received) > 2
     if name != "pcm":
-        with av.open(io.BytesIO(data)) as made:
+        with av.open(io.BytesIO(data), "r") as made:
             data = b"".join(
                 bytes(frame.planes[0])[: frame.samples * 2] for frame in made.decode(audio=0)
             )
