@@ -72,8 +72,13 @@ class Gateway:
     """What the tokens of pages and forms are made with."""
 
     @contextmanager
-    def place(self, service: Service) -> Iterator[None]:
+    def place(self, service: Service, *, goes_on: bool = False) -> Iterator[None]:
         """Wait for a place in a service, and hold it.
+
+        Args:
+            service: in which.
+            goes_on: whether this is more of what had a place before, and is not sent away for
+                others who wait.
 
         Raises:
             QueueFullError: none became free within SPEECH_QUEUE_DEADLINE_S, or SPEECH_WAITING
@@ -84,7 +89,7 @@ class Gateway:
             service.name,
             self.places_of(service),
             config.queue_deadline_s,
-            most_waiting=config.waiting,
+            most_waiting=None if goes_on else config.waiting,
         )
         with ExitStack() as held:
             with self.metrics.waiting(service.name):

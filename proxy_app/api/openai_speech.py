@@ -9,17 +9,22 @@ import base64
 import errno
 import json
 import logging
+import re
 from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
 from typing import Any, cast
+from urllib.parse import quote
 
 from flask import Blueprint, Response, jsonify, request
+from werkzeug.exceptions import RequestEntityTooLarge
 
 from proxy_app.api.relay import Relay, while_connected
-from proxy_app.api.speaking import Speech, Wanted, tts_models, voices, wav_file
+from proxy_app.api.speaking import Speech, Wanted, aside, tts_models, voices, wav_file
 from proxy_app.api.streams import HEARTBEAT_S
 from proxy_app.api.uploads import SpoolingRequest
 from proxy_app.audio.encode import FORMATS
-from proxy_app.errors import ApiError, BadRequestError, ClientGoneError
+from proxy_app.errors import ApiError, BadRequestError, ClientGoneError, TooLargeError
 from proxy_app.errors.translations import as_api_error
 from proxy_app.gateway import current
 from proxy_app.speech.aloud import plain
@@ -36,6 +41,7 @@ _CHARACTER_BYTES = 12
 """What a character takes in JSON at most."""
 _SEND_BYTES = 64 * 1024
 _END = b""
+_LONE = re.compile("[\ud800-\udfff]")
 
 
 @bp.post("/speech")
@@ -43,9 +49,13 @@ def speech() -> Response:
     """Say a text: `input`, `voice`, and optionally model, response_format, speed, stream_format."""
     wanted, streamed = _wanted(_json())
     work = Speech(current(), wanted, request.environ[KEY])
+    if wanted.format.name == "wav" and not streamed:
+        return _wav(work)
+    run = _run
     if wanted.format.name == "wav":
-        return _wav(work, streamed=streamed)
-    relay = Relay[bytes](request.environ, lambda put: _run(work, put))
+        path = cast(SpoolingRequest, request).spool_path("speech.wav")
+        run = partial(_run_wav, path)
+    relay = Relay[bytes](request.environ, lambda put: run(work, put))
     pieces = _events(relay) if streamed else _sound(relay)
     try:
         first = next(pieces)
@@ -55,9 +65,10 @@ def speech() -> Response:
     kind = "text/event-stream; charset=utf-8" if streamed else wanted.format.content_type
     response = Response(_with(first, pieces), content_type=kind)
     response.headers["X-Accel-Buffering"] = "no"  # nginx would keep it until it is complete
-    response.headers["x-served-by"] = work.by
+    cast(SpoolingRequest, request).keep()
     response.call_on_close(relay.close)
-    return response
+    response.call_on_close(cast(SpoolingRequest, request).end)
+    return _told(response, work)
 
 
 @bp.get("/voices")
@@ -109,30 +120,36 @@ def _run(work: Speech, put: Any) -> None:  # noqa: ANN401 - as above
     put(_END)
 
 
-def _wav(work: Speech, *, streamed: bool) -> Response:
+def _run_wav(path: Path, work: Speech, put: Any) -> None:  # noqa: ANN401 - as above
+    """The whole file, once it is there."""
+    wav_file(work, path)
+    with path.open("rb") as file:
+        while piece := file.read(_SEND_BYTES):
+            put(piece)
+    put(_END)
+
+
+def _wav(work: Speech) -> Response:
     """A whole file with true sizes: clients read its header, and believe it."""
     spooled = cast(SpoolingRequest, request)
     path = spooled.spool_path("speech.wav")
     while_connected(request.environ, lambda: wav_file(work, path))
     file = path.open("rb")
     pieces = iter(lambda: file.read(_SEND_BYTES), b"")
-    if streamed:
-        response = Response(_events_of(pieces), content_type="text/event-stream; charset=utf-8")
-    else:
-        response = Response(pieces, content_type=FORMATS["wav"].content_type)
-        response.content_length = path.stat().st_size
-    response.headers["x-served-by"] = work.by
+    response = Response(pieces, content_type=FORMATS["wav"].content_type)
+    response.content_length = path.stat().st_size
     spooled.keep()
     response.call_on_close(file.close)
     response.call_on_close(spooled.end)
+    return _told(response, work)
+
+
+def _told(response: Response, work: Speech) -> Response:
+    """Who speaks, and with which voice: where a mood was missing it is another than was named."""
+    response.headers["x-served-by"] = work.by
+    if work.voice:
+        response.headers["x-voice"] = quote(work.voice, safe=" +:@/")
     return response
-
-
-def _events_of(pieces: Iterator[bytes]) -> Iterator[bytes]:
-    """OpenAI's events of sound that is there already."""
-    for piece in pieces:
-        yield _delta(piece)
-    yield _done()
 
 
 def _with(first: bytes, pieces: Iterator[bytes]) -> Iterator[bytes]:
@@ -201,9 +218,15 @@ def _json() -> dict[str, Any]:
             code="unsupported_content_type",
         )
     limit = current().config.voice_most_characters
-    request.max_content_length = _BODY_BYTES + _CHARACTER_BYTES * limit
+    request.max_content_length = most = _BODY_BYTES + _CHARACTER_BYTES * limit
+    body = bytearray()
     try:
-        given = json.loads(request.get_data())
+        # Until there is no more: in one go a body in chunks would end at the limit, and not beyond.
+        while piece := request.stream.read(_SEND_BYTES):
+            body += piece
+        given = json.loads(body)
+    except RequestEntityTooLarge:
+        raise TooLargeError(f"The request is over the limit of {most} bytes.") from None
     except (ValueError, RecursionError):
         given = None
     if not isinstance(given, dict):
@@ -227,7 +250,7 @@ def _wanted(given: dict[str, Any]) -> tuple[Wanted, bool]:
     instructions = _text(given, "instructions", default="", most=LONGEST_INSTRUCTIONS)
     format_ = _choice(given, "response_format", tuple(FORMATS), "mp3")
     wanted = Wanted(
-        text=plain(text, markup=config.voice_reads_markup),
+        text=aside(len(text), lambda: plain(text, markup=config.voice_reads_markup)),
         model=_text(given, "model", default="").strip(),
         voice=voice.strip(),
         instructions=instructions,
@@ -257,6 +280,12 @@ def _text(
         )
     if not isinstance(value, str):
         raise _wrong_type(shown, "a string", value)
+    if _LONE.search(value):
+        raise BadRequestError(
+            f"Invalid '{shown}': it has half a character (a lone surrogate, U+D800 to U+DFFF), "
+            "which nobody can read.",
+            param=shown,
+        )
     if not value.strip() and default is None:
         raise BadRequestError(
             f"Invalid '{shown}': empty string. Expected a string with minimum length 1, but got an "
@@ -280,8 +309,9 @@ def _choice(given: dict[str, Any], name: str, choices: tuple[str, ...], default:
         return default
     if value not in choices:
         listed = ", ".join(f"'{choice}'" for choice in choices)
+        shown = ascii(value)[1:-1] if isinstance(value, str) else ascii(value)
         raise BadRequestError(
-            f"Invalid value: '{str(value)[:100]}'. Supported values are: {listed}.", param=name
+            f"Invalid value: '{shown[:100]}'. Supported values are: {listed}.", param=name
         )
     return cast(str, value)
 

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO, Protocol
+from typing import BinaryIO, Protocol, TypeVar
+
+import gevent
 
 from proxy_app.audio import wav
 from proxy_app.audio.encode import Format, Sound, encoded, silence, smooth
@@ -23,8 +26,8 @@ from proxy_app.speech.voices import OPENAI_VOICES, Voice
 from proxy_app.telemetry import Account
 from proxy_app.upstreams import (
     MisconfiguredError,
+    RejectedError,
     RejectedTextError,
-    Speaks,
     TimeLimitError,
     UnavailableError,
     UpstreamError,
@@ -42,6 +45,10 @@ _SILENT_RATE = 24_000
 _MOST_NAMED = 40
 """Voices that an error lists."""
 _INTERNAL_ERROR = 500
+_TOO_MANY = 429
+_LONG_TEXT = 2000
+"""Characters; cutting so many takes 20 ms at worst."""
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,6 +125,14 @@ class WavFile:
             self._file.write(wav.header(size, self._rate))
 
 
+def aside(size: int, work: Callable[[], T]) -> T:
+    """Do what takes as long as a text is: of a long one in a thread, so that others go on."""
+    if size < _LONG_TEXT:
+        return work()
+    done: T = gevent.get_hub().threadpool.apply(work)
+    return done
+
+
 def tts_models(gateway: Gateway) -> list[TtsModel]:
     """The names that `model` may have, OpenAI's first; none without a service that speaks."""
     services = tuple(
@@ -172,6 +187,8 @@ class Speech:
         self._model = _model(gateway, wanted.model)
         self.by = self._model.services[0].name
         """The service that is at work, or was the last to be."""
+        self.voice = ""
+        """Its voice."""
 
     def run(self, sink: Sink) -> None:
         """Say it.
@@ -182,7 +199,9 @@ class Speech:
         Raises:
             ApiError, ChildError, QueueFullError, UpstreamError: each carries what the client gets.
         """
-        parts = [it for it in pieces(self._wanted.text, _PIECE_S) if is_speech(it.text)]
+        text = self._wanted.text
+        cut = aside(len(text), lambda: pieces(text, _PIECE_S))
+        parts = [it for it in cut if is_speech(it.text)]
         if not parts:
             self._hand_on(sink, iter([silence(_SILENT_RATE, _NOTHING_S)]))
             return
@@ -200,6 +219,11 @@ class Speech:
                 log.warning("%s failed: %s", route.name, error)
                 if sink.told or isinstance(error, TimeLimitError):
                     break
+            except RejectedError as error:
+                # Of a request that nobody may take another one does as little.
+                if error.status != _TOO_MANY or sink.told:
+                    raise
+                failures.append(error)
             except QueueFullError as error:
                 if not error.is_line_full:
                     raise
@@ -232,8 +256,13 @@ class Speech:
         voice = adapter.find(service, name, language)
         if voice is None:
             return False
-        with self._account.at_service(service.name, self._gateway.place(service)):
-            sounds = self._sounds(adapter, service, voice, parts)
+        self.voice = voice.id
+        with ExitStack() as place:
+            # Nothing is begun, and no encoder started, before there is a place.
+            place.enter_context(
+                self._account.at_service(service.name, self._gateway.place(service))
+            )
+            sounds = self._sounds(service, voice, parts, place)
             if len(parts) == 1 and (wanted.format.name, wanted.speed) == ("wav", 1):
                 sound = next(sounds)
                 if sound.wav:
@@ -245,17 +274,27 @@ class Speech:
         return True
 
     def _sounds(
-        self, adapter: Speaks, service: Service, voice: Voice, parts: list[Piece]
+        self, service: Service, voice: Voice, parts: list[Piece], first: ExitStack
     ) -> Iterator[Sound]:
+        """The pieces, each with a place of its own: none is held while a client reads.
+
+        Args:
+            service: says them.
+            voice: with it.
+            parts: what they are.
+            first: holds the first one's place, and is closed when that is said.
+        """
         rate = 0
-        for part in parts:
-            sound = adapter.speak(
-                service,
-                part.text,
-                voice,
-                instructions=self._wanted.instructions,
-                limit_s=self._gateway.config.time_limit_floor_s,
-            )
+        for number, part in enumerate(parts):
+            place = self._gateway.place(service, goes_on=True)
+            with self._account.at_service(service.name, place) if number else first:
+                sound = self._gateway.voices.say(
+                    service,
+                    part.text,
+                    voice,
+                    instructions=self._wanted.instructions,
+                    limit_s=self._gateway.config.time_limit_floor_s,
+                )
             if not sound.samples or sound.rate != (rate := rate or sound.rate):
                 raise UnavailableError(service.name, f"{service.title} gave no usable sound.")
             self._account.audio_s = (self._account.audio_s or 0.0) + sound.duration_s
@@ -268,10 +307,12 @@ class Speech:
                     sink.begin(sound.rate)
                 yield sound
 
-        for data in encoded(begun(), wanted=self._wanted.format, speed=self._wanted.speed):
-            if self._account.first_byte_s is None:
-                self._account.answer_began()
-            sink.write(data)
+        data = encoded(begun(), wanted=self._wanted.format, speed=self._wanted.speed)
+        with closing(data):  # else its child is ended by the garbage collector, which logs what
+            for piece in data:  # ends it: a client that has hung up
+                if self._account.first_byte_s is None:
+                    self._account.answer_began()
+                sink.write(piece)
 
     def _noted(
         self, error: UnavailableError | MisconfiguredError | TimeLimitError, service: Service

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from array import array
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -77,7 +77,7 @@ FORMATS = {
 """By name. A wav is made of its samples, once their number is known."""
 
 
-def encoded(sounds: Iterator[Sound], *, wanted: Format, speed: float = 1.0) -> Iterator[bytes]:
+def encoded(sounds: Iterator[Sound], *, wanted: Format, speed: float = 1.0) -> Generator[bytes]:
     """The bytes of a file that has these sounds in it, as they become known.
 
     Args:

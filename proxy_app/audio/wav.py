@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import struct
+import time
 from array import array
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
@@ -28,8 +29,12 @@ def _format(rate: int) -> bytes:
 _FORMAT = _format(RATE)
 _CHUNK = struct.Struct("<4sI")
 _MAXIMUM_CHUNKS = 32
-_PCM = (1, 0xFFFE)
-"""Plain samples, and the longer header that says so as well."""
+_PCM, _FLOAT, _EXTENSIBLE = 1, 3, 0xFFFE
+"""Whole numbers, fractions, and the longer header that says which of them further behind."""
+_EXTENSIBLE_BYTES = 40
+_WIDTHS = frozenset({(_PCM, 8), (_PCM, 16), (_PCM, 24), (_PCM, 32), (_FLOAT, 32), (_FLOAT, 64)})
+_AT_ONCE = 32 * 1024
+"""Fractions; others have a turn between so many and the next ones."""
 
 
 class Pcm(NamedTuple):
@@ -69,32 +74,65 @@ def find_canonical(path: Path) -> Pcm | None:
 
 
 def parse(data: bytes) -> tuple[int, bytes]:
-    """The rate and the samples of a WAV in memory, of 16 bits, of several channels the first.
+    """The rate and the samples of a WAV in memory, as 16 bits, of several channels the first.
 
-    Sizes are not believed: who streams a WAV cannot know them.
+    Samples may have 8, 16, 24 or 32 bits, or be fractions of 32 or 64. Sizes are not believed: who
+    streams a WAV cannot know them.
 
     Raises:
-        ValueError: it is something else.
+        ValueError: it is something else; the message says what, for the log.
     """
     if data[:4] != b"RIFF" or data[8:12] != b"WAVE":
         raise ValueError("no WAV")
-    offset, found = 12, None
+    offset, found, extended = 12, None, _PCM
     while offset + _CHUNK.size <= len(data):
         name, size = _CHUNK.unpack_from(data, offset)
         offset += _CHUNK.size
         if name == b"fmt " and min(size, len(data) - offset) >= len(_FORMAT):
             found = struct.unpack_from("<HHIIHH", data, offset)
+            if size >= _EXTENSIBLE_BYTES and offset + _EXTENSIBLE_BYTES <= len(data):
+                (extended,) = struct.unpack_from("<H", data, offset + 24)
         if name == b"data" and found is not None:
             kind, channels, rate, _bytes_per_s, block, bits = found
-            if kind not in _PCM or bits != 8 * SAMPLE_BYTES or not channels or not _is_rate(rate):
+            if kind == _EXTENSIBLE:
+                kind = extended
+            if (kind, bits) not in _WIDTHS or not channels or block * 8 != channels * bits:
+                raise ValueError(f"no WAV that is read here: samples of kind {kind}, {bits} bits")
+            if not _is_rate(rate):
                 break
             samples = data[offset : offset + size]
-            samples = samples[: len(samples) - len(samples) % block]
+            samples = _as_16_bits(samples[: len(samples) - len(samples) % block], kind, bits)
             if channels == 1:
                 return rate, samples
             return rate, array("h", samples)[::channels].tobytes()
         offset += size + size % 2
-    raise ValueError("no WAV of 16-bit samples")
+    raise ValueError("no WAV with samples")
+
+
+def _as_16_bits(samples: bytes, kind: int, bits: int) -> bytes:
+    if kind == _FLOAT:
+        return _of_fractions(array("f" if bits == 32 else "d", samples))  # noqa: PLR2004 - C's
+    if bits == 8 * SAMPLE_BYTES:
+        return samples
+    made = bytearray(len(samples) * 8 // bits * SAMPLE_BYTES)
+    if bits == 8:  # noqa: PLR2004 - without a sign, as the format has it
+        made[1::2] = samples.translate(bytes(value ^ 0x80 for value in range(256)))
+    else:
+        width = bits // 8
+        made[0::2], made[1::2] = samples[width - 2 :: width], samples[width - 1 :: width]
+    return bytes(made)
+
+
+def _of_fractions(samples: array[float]) -> bytes:
+    made = bytearray()
+    for start in range(0, len(samples), _AT_ONCE):
+        part = samples[start : start + _AT_ONCE]
+        made += array(
+            "h",
+            (int(max(-1.0, min(1.0, it)) * 32767) if it == it else 0 for it in part),  # noqa: PLR0124 - no number
+        ).tobytes()
+        time.sleep(0)
+    return bytes(made)
 
 
 def _is_rate(rate: int) -> bool:

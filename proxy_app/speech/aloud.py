@@ -3,24 +3,20 @@
 from __future__ import annotations
 
 import re
-import unicodedata
+from collections.abc import Iterable, Iterator
 
-_LINE = re.MULTILINE
-_MARKUP = (
-    # Fences of code, rules, the line below a table's head.
-    (re.compile(r"^[ \t]*(?:```|~~~).*$", _LINE), ""),
-    (re.compile(r"^[ \t]*(?:[-*_=][ \t]*){3,}$", _LINE), ""),
-    (re.compile(r"^[ \t]*\|?[ \t]*:?-+:?[ \t]*(?:\|[-: \t|]*)$", _LINE), ""),
-    # Links and pictures, of which the words stay; bare addresses, of which none do; HTML.
-    (re.compile(r"!?\[([^\]\n]*)\](?:\((?:[^()\n]|\([^()\n]*\))*\)|\[[^\]\n]*\])"), r"\1"),
-    (re.compile(r"<?(?:https?://|ftp://|www\.)[^\s<>]*[^\s<>.,;:!?'\")\]]>?", re.IGNORECASE), ""),
-    (re.compile(r"</?[a-zA-Z][^<>\n]{0,200}>"), " "),
-    (re.compile(r"(`{1,2})([^`\n]+)\1"), r"\2"),
+from proxy_app.speech.markup import (
+    held,
+    readable,
+    released,
+    without_addresses,
+    without_emphasis,
+    without_tags,
 )
-_EMPHASIS = re.compile(
-    r"(?<![\w*~])(\*{1,3}|~~)(?=\S)([^\n]+?)(?<=\S)\1(?![\w*~])"
-    r"|(?<!\w)(_{1,3})(?=\S)([^\n]+?)(?<=\S)\3(?!\w)"
-)
+
+_FENCES = ("```", "~~~")
+_RULE, _TABLE = frozenset("-*_= \t"), frozenset("|:- \t")
+_SHORTEST_RULE = 3
 _LINE_MARK = re.compile(
     r"[ \t]*(?:>[ \t]?)*(?:#{1,6}[ \t]+|[-*+\u2022][ \t]+(?:\[[ xX]\][ \t]+)?)?"
 )
@@ -32,6 +28,10 @@ _PICTURES = (
 )
 _EMOJI = re.compile(f"[{_PICTURES}](?:\u200d?[{_PICTURES}])*")
 _BLANKS = re.compile(r"[^\S\n]+")
+_EMPTY = re.compile(r"\(\s?\)|\[\s?\]|\uff08\s?\uff09")
+_BEFORE_STOP = re.compile(r" (?=[.,;:!?)\]]+(?:\s|$))")
+_ITEM = re.compile(r"[ \t]*[-*+\u2022][ \t]")
+_MINUS = re.compile(r"[ \t]*[-+][ \t]+\d")
 _LONG_LINE = 60
 """Characters; a line that is as long was wrapped, and goes on in the next one."""
 
@@ -43,22 +43,12 @@ def plain(text: str, *, markup: bool = False) -> str:
         text: what was sent.
         markup: leave Markdown, addresses and emoji in; only what no voice can read goes.
     """
-    text = "".join(char for char in text.replace("\r\n", "\n") if _is_text(char))
-    if not markup:
-        for pattern, what in _MARKUP:
-            text = pattern.sub(what, text)
-        while (bare := _EMPHASIS.sub(r"\2\4", text)) != text:
-            text = bare
-        text = _EMOJI.sub("", text)
-    lines: list[str] = []
-    for line in text.split("\n"):
-        said, is_own = (line, False) if markup else _unmarked(line)
-        said = re.sub(r" (?=[.,;:!?](?:\s|$))", "", _BLANKS.sub(" ", said).strip())
-        if not is_own and lines and _goes_on(lines[-1], said):
-            lines[-1] += " " + said
-        else:
-            lines.append(said)
-    return re.sub(r"\n{3,}", "\n\n", "\n".join(lines)).strip()
+    text = readable(text.replace("\r\n", "\n"))
+    if markup:
+        return _paragraphs((_spaced(line), False) for line in text.split("\n"))
+    text = without_emphasis(without_addresses(without_tags(held(text))))
+    text = _EMOJI.sub("", text)
+    return released(_paragraphs(_unmarked_lines(text.split("\n"))))
 
 
 def is_speech(text: str) -> bool:
@@ -66,8 +56,46 @@ def is_speech(text: str) -> bool:
     return any(char.isalnum() for char in text)
 
 
-def _is_text(char: str) -> bool:
-    return char in "\n\t" or unicodedata.category(char) not in ("Cc", "Cs", "Co", "Cn")
+def _paragraphs(lines: Iterable[tuple[str, bool]]) -> str:
+    """Lines put together where they were wrapped. Of each is told whether it begins anew."""
+    found: list[list[str]] = []
+    for said, is_own in lines:
+        if not is_own and found and _goes_on(found[-1][-1], said):
+            found[-1].append(said)
+        else:
+            found.append([said])
+    return re.sub(r"\n{3,}", "\n\n", "\n".join(map(" ".join, found))).strip()
+
+
+def _spaced(line: str) -> str:
+    return _BEFORE_STOP.sub("", _BLANKS.sub(" ", line).strip())
+
+
+def _unmarked_lines(lines: list[str]) -> Iterator[tuple[str, bool]]:
+    """Lines without their marks, and whether each begins anew."""
+    for number, line in enumerate(lines):
+        bare = line.strip()
+        if bare.startswith(_FENCES) or _is_drawn(bare):
+            yield "", False
+        elif _MINUS.match(line) and not _is_item(lines, number):
+            yield _spaced(_EMPTY.sub("", line)), True
+        else:
+            said, is_own = _unmarked(line)
+            yield _spaced(_EMPTY.sub("", said)), is_own
+
+
+def _is_drawn(line: str) -> bool:
+    """Whether a line is a rule, or the one below a table's head."""
+    chars = set(line)
+    if chars <= _RULE and len(line.replace(" ", "").replace("\t", "")) >= _SHORTEST_RULE:
+        return True
+    return chars <= _TABLE and {"|", "-"} <= chars
+
+
+def _is_item(lines: list[str], number: int) -> bool:
+    """Whether a line beside this one is an item of a list as well."""
+    beside = [*lines[max(0, number - 1) : number], *lines[number + 1 : number + 2]]
+    return any(map(_ITEM.match, beside))
 
 
 def _unmarked(line: str) -> tuple[str, bool]:

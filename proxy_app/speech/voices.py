@@ -19,6 +19,10 @@ _MAGPIE = {
     "verse": "Leo.Neutral",
 }  # fmt: skip
 """What people map OpenAI's names to; not every speaker has every mood."""
+_MOODS = frozenset(
+    {"neutral", "calm", "happy", "sad", "angry", "fearful", "disgust", "disgusted", "surprised"}
+    | {"pleasantsurprise", "pleasantsurprised", "pleasant_surprised"}
+)
 _ESPEAK = {
     "alloy": "f2", "ash": "m2", "ballad": "m5", "cedar": "m4", "coral": "f1", "echo": "m3",
     "fable": "f4", "marin": "f3", "nova": "f3", "onyx": "m7", "sage": "f5", "shimmer": "f5",
@@ -77,7 +81,7 @@ def find_magpie(wanted: str, voices: Sequence[Voice], language: str) -> Voice | 
             same = fitting or ordered
             found = same[OPENAI_VOICES.index(name) % len(same)]
         return found
-    return _ending(name, ordered)
+    return _ending(name, ordered) or _other_mood(name, ordered)
 
 
 def find_espeak(wanted: str, voices: Sequence[Voice], language: str) -> Voice | None:
@@ -107,6 +111,20 @@ def find_openai(wanted: str, voices: Sequence[Voice]) -> Voice | None:
     if wanted.lower() in OPENAI_VOICES or not voices:
         return Voice(wanted, wanted, "")
     return None
+
+
+def _other_mood(name: str, voices: Sequence[Voice]) -> Voice | None:
+    """The same speaker, where a mood is wanted that he does not have, or none is named.
+
+    The bare name goes first, then the neutral mood, then calm, then any.
+    """
+    speaker, _, mood = name.rpartition(".")
+    if mood not in _MOODS:
+        speaker = name
+    elif bare := _ending(speaker, voices):
+        return bare
+    moods = ["neutral", "calm", *sorted(_MOODS)]
+    return next(filter(None, (_ending(f"{speaker}.{it}", voices) for it in moods)), None)
 
 
 def _ending(name: str, voices: Sequence[Voice]) -> Voice | None:

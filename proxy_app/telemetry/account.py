@@ -56,7 +56,8 @@ class Cost:
     @contextmanager
     def at_service(self, name: str, place: AbstractContextManager[None]) -> Iterator[None]:
         """Count the wait for a place in a service, and what the service takes in the block."""
-        self.tried.append(name)
+        if self.tried[-1:] != [name]:  # a text's pieces are said one by one
+            self.tried.append(name)
         with ExitStack() as held:
             with self._counted("queue"):
                 held.enter_context(place)

@@ -1,6 +1,7 @@
 """One adapter per API. This package is the only code that talks to a service."""
 
 from proxy_app.upstreams.errors import (
+    CutShortError,
     MisconfiguredError,
     NoTimesError,
     RejectedAudioError,
@@ -24,6 +25,7 @@ __all__ = [
     "Answer",
     "Attributed",
     "Client",
+    "CutShortError",
     "End",
     "Event",
     "Heard",

@@ -95,6 +95,18 @@ class UnavailableError(UpstreamError):
         self.status = status
 
 
+class CutShortError(UnavailableError):
+    """What a voice gave, twice, cannot be the whole text: its end is missing."""
+
+    def __init__(self, service: Service, duration_s: float) -> None:
+        message = (
+            f"{service.title} gave {duration_s:.1f} s of speech, which is too little for the text: "
+            "it ended too soon."
+        )
+        # As a status of its own would say: the service may be to blame, or this text.
+        super().__init__(service.name, message, status=500)
+
+
 class MisconfiguredError(UpstreamError):
     """The service answers, but not as one of its kind does, or it refuses our key."""
 

@@ -19,6 +19,8 @@ _CPU_S = 20
 class Espeak:
     """Speaks a hundred languages, none of them well."""
 
+    cap_s: float | None = None
+
     def __init__(self) -> None:
         self._voices: tuple[Voice, ...] = ()
 

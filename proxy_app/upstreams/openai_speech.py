@@ -20,6 +20,8 @@ _NO_LIST = (404, 405, 501)
 class OpenAISpeech:
     """Speaks with the voices of one server."""
 
+    cap_s: float | None = None
+
     def __init__(self, client: Client) -> None:
         self._client = client
         self._lists = VoiceLists(self._list)

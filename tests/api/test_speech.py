@@ -6,11 +6,15 @@ import base64
 import http.client
 import io
 import json
+import socket
 import wave
+from array import array
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from dataclasses import dataclass
-from itertools import count
+from itertools import count, pairwise
+from pathlib import Path
 from typing import Any
 
 import av
@@ -217,6 +221,50 @@ def test_events_are_as_openais_document_has_them(
         assert list(problems(schema, name, event)) == []
 
 
+@pytest.mark.parametrize("name", ["wav", "flac", "pcm"])
+def test_pieces_are_joined_without_a_click(speaking: Speaking, name: str) -> None:
+    file = io.BytesIO()
+    with wave.open(file, "wb") as loud:
+        loud.setnchannels(1)
+        loud.setsampwidth(2)
+        loud.setframerate(22_050)
+        loud.writeframes((20_000).to_bytes(2, "little") * 22_050 * 9)
+    speaking.magpie.answer = file.getvalue()
+    data = speaking.post(input=TEN, response_format=name).content
+    assert len(speaking.magpie.received) > 2
+    if name != "pcm":
+        with av.open(io.BytesIO(data), "r") as made:
+            data = b"".join(
+                bytes(frame.planes[0])[: frame.samples * 2] for frame in made.decode(audio=0)
+            )
+    samples = array("h", data)
+    assert max(samples) > 19_000
+    assert max(abs(one - other) for one, other in pairwise(samples)) < 1000
+    assert abs(samples[0]) < 1000
+
+
+def test_events_tell_that_it_is_at_work(speaking: Speaking) -> None:
+    speaking.magpie.behave("hang")
+    with ThreadPoolExecutor(2) as pool:
+        asked = [
+            pool.submit(speaking.post, response_format=name, stream_format="sse", stream=True)
+            for name in ("mp3", "wav")
+        ]
+        for answer in (it.result() for it in asked):
+            assert answer.status_code == 200, answer.text
+            assert answer.headers["X-Accel-Buffering"] == "no"
+            lines = answer.iter_lines()
+            assert next(lines) == b": ping"
+            speaking.magpie.release.set()
+            *_, last = filter(None, lines)
+            assert json.loads(last[6:])["type"] == "speech.audio.done"
+
+
+def test_a_missing_mood_is_told(speaking: Speaking) -> None:
+    answer = speaking.post(voice="Mia.Happy", response_format="wav")
+    assert answer.headers["x-voice"] == MIA
+
+
 # What goes in.
 
 
@@ -262,9 +310,74 @@ def test_a_piece_that_was_cut_short_is_made_again_once(speaking: Speaking) -> No
     answer = speaking.post(response_format="wav")
     assert speaking.magpie.texts == [SENTENCE] * 2
     assert probed(answer.content)[1] == pytest.approx(0.06 * len(SENTENCE), abs=0.01)
-    speaking.magpie.cut_short = 9
-    assert speaking.post(response_format="wav").ok
-    assert len(speaking.magpie.texts) == 4
+
+
+@pytest.mark.parametrize("part", [0.02, 0.3, 0.45])
+def test_a_piece_that_is_cut_short_twice_is_no_answer(speaking: Speaking, part: float) -> None:
+    speaking.magpie.part = part
+    answer = speaking.post(model="magpie", response_format="wav")
+    assert answer.status_code == 503
+    assert answer.json()["error"]["code"] == "upstream_unavailable"
+    assert "ended too soon" in answer.json()["error"]["message"]
+    assert speaking.magpie.texts == [SENTENCE] * 2
+
+
+@pytest.mark.parametrize(("part", "status"), [(0.45, 503), (0.6, 503), (0.8, 200)])
+def test_a_voice_is_known_by_its_own_pace(speaking: Speaking, part: float, status: int) -> None:
+    assert speaking.post(model="magpie", input=TEN).ok
+    speaking.magpie.asked_for.clear()
+    speaking.magpie.part = part
+    assert speaking.post(model="magpie", response_format="wav").status_code == status
+    assert speaking.magpie.texts == [SENTENCE] * 2  # made again; what is said so twice may be whole
+
+
+@pytest.mark.parametrize("word", ["Hello.", "Yes.", "No"])
+def test_a_word_that_is_cut_to_a_click_is_no_answer(speaking: Speaking, word: str) -> None:
+    assert speaking.post(model="magpie", input=word, response_format="wav").ok
+    speaking.magpie.part = 0.25
+    answer = speaking.post(model="magpie", input=word, response_format="wav")
+    assert answer.status_code == 503
+
+
+def test_another_service_says_what_one_cuts_short(speaking: Speaking) -> None:
+    speaking.register("kokoro")
+    speaking.magpie.part = 0.3
+    answers = [speaking.post(response_format="wav", input=f"{SENTENCE} {n}") for n in range(2)]
+    assert [answer.headers["x-served-by"] for answer in answers] == ["kokoro"] * 2
+    speaking.magpie.part, speaking.kokoro.part = 1.0, 0.3
+    answers = [speaking.post(response_format="wav", input=f"{SENTENCE} {n}") for n in range(2)]
+    assert [answer.headers["x-served-by"] for answer in answers] == ["magpie"] * 2
+
+
+def test_a_piece_cut_short_in_the_middle_of_an_answer_breaks_it_off(speaking: Speaking) -> None:
+    for asked in ({}, {"stream_format": "sse"}):
+        speaking.magpie.behave("one_by_one")
+        speaking.magpie.part = 1.0
+        speaking.magpie.steps.release()
+        with speaking.post(model="magpie", input=TEN, stream=True, **asked) as answer:
+            parts = answer.iter_lines() if asked else answer.iter_content(None)
+            next(parts)
+            speaking.magpie.part = 0.3
+            for _ in range(20):
+                speaking.magpie.steps.release()
+            if asked:
+                *_, last = filter(None, parts)
+                assert "ended too soon" in json.loads(last[6:])["error"]["message"]
+            else:
+                with pytest.raises(requests.exceptions.ChunkedEncodingError):
+                    list(parts)
+
+
+def test_what_still_runs_into_the_end_is_cut_again_and_checked(speaking: Speaking) -> None:
+    long = "We went up the long hill, and down on the other side, and on through the village, " * 2
+    speaking.magpie.seconds_per_character = 0.4
+    answer = speaking.post(model="magpie", response_format="wav", input=long)
+    assert probed(answer.content)[1] > 0.4 * (len(long) - 30)
+    speaking.magpie.seconds_per_character = 4.0
+    asked = len(speaking.magpie.texts)
+    answer = speaking.post(model="magpie", response_format="wav", input=long)
+    assert answer.status_code == 503
+    assert len(speaking.magpie.texts) - asked < 10
 
 
 def test_a_voice_too_slow_for_its_twenty_seconds_is_given_less_at_once(speaking: Speaking) -> None:
@@ -383,6 +496,76 @@ def test_four_are_worked_on_at_once_and_more_wait(speaking: Speaking) -> None:
         speaking.magpie.release.set()
         assert [answer.result().status_code for answer in answers] == [200] * 6
     assert speaking.magpie.most_at_once == 4
+
+
+def test_a_client_that_leaves_a_wav_ends_the_work(speaking: Speaking) -> None:
+    speaking.magpie.behave("hang")
+    connection = http.client.HTTPConnection("127.0.0.1", speaking.gateway.port, timeout=30)
+    body = json.dumps({"input": TEN, "voice": "alloy", "response_format": "wav"})
+    connection.request("POST", "/v1/audio/speech", body, JSON)
+    assert speaking.magpie.started.wait(30)
+    connection.close()
+    assert speaking.magpie.hung_up.wait(30)
+
+
+@pytest.mark.parametrize("name", ["pcm", "mp3"])
+def test_who_reads_slowly_keeps_nobody_waiting(speaking: Speaking, name: str) -> None:
+    long = " ".join([TEN] * 7)
+    asked = {"model": "tts-1", "voice": "alloy", "input": long, "response_format": name}
+    body = json.dumps(asked | {"speed": 0.25}).encode()
+    head = "POST /v1/audio/speech HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+    with ExitStack() as stack:
+        for _ in range(4):
+            reader = stack.enter_context(socket.socket())
+            reader.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2048)
+            reader.connect(("127.0.0.1", speaking.gateway.port))
+            reader.sendall(f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body)
+            assert reader.recv(12) == b"HTTP/1.1 200"
+        assert eventually(lambda: speaking.gateway.places.held("magpie") == 0, within_s=30)
+        answer = speaking.post(model="magpie", response_format="wav")
+        assert answer.status_code == 200
+        assert speaking.magpie.most_at_once <= 4
+    log = speaking.gateway.log
+    gone = f'"bytes_in": {len(body)},'
+    assert eventually(lambda: log.read_text().count(gone) >= 4)
+    assert "GreenletExit" not in log.read_text()
+
+
+def test_another_voice_takes_over_where_one_has_too_much_to_do(speaking: Speaking) -> None:
+    speaking.register("kokoro")
+    for busy, other in ((speaking.magpie, "kokoro"), (speaking.kokoro, "magpie")):
+        busy.behave("429", {})
+        answers = [speaking.post(response_format="wav") for _ in range(2)]
+        assert [answer.headers["x-served-by"] for answer in answers] == [other] * 2
+        busy.behave("ok")
+
+
+@pytest.mark.parametrize(
+    ("sent", "told"), [({}, "10"), ({"Retry-After": "7"}, "7"), ({"Retry-After": "Mon, 23"}, "10")]
+)
+def test_without_another_one_it_is_told_when_to_come_back(
+    speaking: Speaking, sent: dict[str, str], told: str
+) -> None:
+    speaking.magpie.behave("429", {})
+    speaking.magpie.headers = sent
+    answer = speaking.post(model="magpie")
+    assert (answer.status_code, answer.headers["Retry-After"]) == (429, told)
+
+
+def test_the_four_places_are_those_of_all_workers(tmp_path: Path) -> None:
+    settings = {"WHISPERX_HOST": "", "SPEECH_VOICE": "true", "SPEECH_WORKERS": "2"}
+    with Magpie() as magpie, Kokoro() as kokoro, running(tmp_path, 1, **settings) as gateway:
+        speaking = Speaking(gateway, magpie, kokoro)
+        speaking.register("magpie")
+        assert eventually(lambda: len(gateway.workers()) == 2)
+        magpie.behave("hang")
+        with ThreadPoolExecutor(10) as pool:
+            formats = ["wav", "mp3"] * 5
+            answers = [pool.submit(speaking.post, response_format=it) for it in formats]
+            assert eventually(lambda: magpie.working == 4, within_s=30)
+            magpie.release.set()
+            assert [answer.result().status_code for answer in answers] == [200] * 10
+        assert magpie.most_at_once == 4
 
 
 # Other services.
@@ -528,7 +711,7 @@ def test_an_unknown_model_is_told_which_there_are(speaking: Speaking) -> None:
             "invalid_json",
         ),
         ({"json": ["Hi."]}, 400, "invalid_json"),
-        ({"json": {"input": "x" * 400_000}}, 413, "request_entity_too_large"),
+        ({"json": {"input": "x" * 400_000}}, 413, "request_too_large"),
     ],
 )
 def test_what_is_no_json_object_is_refused(
@@ -536,6 +719,25 @@ def test_what_is_no_json_object_is_refused(
 ) -> None:
     answer = requests.post(f"{speaking.gateway.url}/v1/audio/speech", timeout=30, **how)
     assert (answer.status_code, answer.json()["error"]["code"]) == (status, code)
+
+
+@pytest.mark.parametrize("is_chunked", [False, True])
+def test_a_body_over_the_limit_is_refused_however_it_comes(
+    speaking: Speaking, *, is_chunked: bool
+) -> None:
+    body = json.dumps({"voice": "alloy", "input": "x" * 400_000}).encode()
+    url = f"{speaking.gateway.url}/v1/audio/speech"
+    data: Any = (body[at : at + 10_000] for at in range(0, len(body), 10_000))
+    answer = requests.post(url, data if is_chunked else body, headers=JSON, timeout=30)
+    assert (answer.status_code, answer.json()["error"]["code"]) == (413, "request_too_large")
+
+
+@pytest.mark.parametrize("name", ["input", "voice", "model", "response_format", "instructions"])
+def test_half_a_character_is_refused(speaking: Speaking, name: str) -> None:
+    error = speaking.refused(**{name: "a\ud83d"})  # json.dumps escapes it
+    assert error["param"] == name
+    assert speaking.refused(voice={"id": "\udc00"})["param"] == "voice.id"
+    assert speaking.magpie.texts == []
 
 
 # OpenAI's own client.

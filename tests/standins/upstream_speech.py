@@ -11,7 +11,7 @@ from typing import Any
 
 from werkzeug.formparser import MultiPartParser
 
-from tests.standins.magpie.serve import SECONDS_PER_CHARACTER, VOICES, tone
+from tests.standins.magpie.serve import LONGEST_S, SECONDS_PER_CHARACTER, VOICES, tone
 from tests.standins.served import Received
 from tests.standins.upstream_whisperx import StandIn
 
@@ -33,6 +33,8 @@ class Magpie(StandIn):
         """The fields of each request."""
         self.cut_short = 0
         """So many answers to come end after a tenth of a second."""
+        self.part = 1.0
+        """So much of each sound is there; the rest is cut off without a word about it."""
         self.seconds_per_character = SECONDS_PER_CHARACTER
 
     def answer_to(self, received: Received) -> bytes:
@@ -45,7 +47,7 @@ class Magpie(StandIn):
         if self.cut_short:
             self.cut_short -= 1
             return tone(0.1)
-        return tone(self.seconds_per_character * len(fields["text"]))
+        return tone(self.part * min(LONGEST_S, self.seconds_per_character * len(fields["text"])))
 
     @property
     def texts(self) -> list[str]:
@@ -64,10 +66,12 @@ class Kokoro(StandIn):
         super().reset()
         self.lists["/v1/audio/voices"] = 200, {"voices": ["af_bella", "bm_george"]}
         self.asked_for: list[dict[str, Any]] = []
+        self.part = 1.0
+        """As Magpie's."""
 
     def answer_to(self, received: Received) -> bytes:
         """A WAV with placeholders for its sizes."""
         asked = json.loads(received.body)
         self.asked_for.append(asked)
-        sound = tone(SECONDS_PER_CHARACTER * len(asked["input"]))
+        sound = tone(self.part * SECONDS_PER_CHARACTER * len(asked["input"]))
         return sound[:4] + b"\xff" * 4 + sound[8:40] + b"\xff" * 4 + sound[44:]

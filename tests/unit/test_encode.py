@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import math
+import struct
 import wave
 from array import array
 from collections.abc import Iterator
@@ -129,6 +130,41 @@ def test_a_wav_is_read_whatever_it_says_of_its_length(channels: int) -> None:
     data[40:44] = b"\xff\xff\xff\xff"
     assert wav.parse(bytes(data)) == (RATE, sound.tobytes())
     assert wav.parse(wav.header(2, 48_000) + b"\1\0") == (48_000, b"\1\0")
+
+
+@pytest.mark.parametrize("channels", [1, 2])
+@pytest.mark.parametrize(
+    ("kind", "bits", "code"), [(1, 8, "B"), (1, 24, ""), (1, 32, "i"), (3, 32, "f"), (3, 64, "d")]
+)
+@pytest.mark.parametrize("is_extensible", [False, True])
+def test_other_widths_of_samples_are_read(
+    channels: int, kind: int, bits: int, code: str, *, is_extensible: bool
+) -> None:
+    wanted = [0, 1 << 8, -(1 << 8), 100 << 8, -(128 << 8), 127 << 8]
+    if code:
+        scale = {"B": 1 / 256, "i": 1 << 16, "f": 1 / 32768, "d": 1 / 32768}[code]
+        values = [
+            it * scale + (128 if code == "B" else 0) for it in wanted for _ in range(channels)
+        ]
+        samples = array(code, values if kind == 3 else map(int, values)).tobytes()
+    else:
+        each = (it.to_bytes(2, "little", signed=True) for it in wanted for _ in range(channels))
+        samples = b"".join(b"\7" + it for it in each)
+    block = channels * bits // 8
+    tag = 0xFFFE if is_extensible else kind
+    form = struct.pack("<HHIIHH", tag, channels, RATE, RATE * block, block, bits)
+    if is_extensible:
+        form += struct.pack("<HHIH14s", 22, bits, 0, kind, b"")
+    head = b"RIFF\0\0\0\0WAVEfmt " + len(form).to_bytes(4, "little") + form
+    rate, found = wav.parse(head + b"data" + len(samples).to_bytes(4, "little") + samples)
+    assert rate == RATE
+    assert [round(it / 256) for it in array("h", found)] == [it >> 8 for it in wanted]
+
+
+def test_what_is_compressed_in_a_wav_is_named() -> None:
+    mu_law = wav.header(4).replace(b"\1\0\1\0", b"\7\0\1\0") + b"1234"
+    with pytest.raises(ValueError, match="samples of kind 7"):
+        wav.parse(mu_law)
 
 
 @pytest.mark.parametrize(

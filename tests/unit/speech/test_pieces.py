@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from proxy_app.speech.aloud import plain
-from proxy_app.speech.pieces import longest_s, pieces, shortest_s
+from proxy_app.speech.pieces import longest_s, pieces
 
 MOST_S = 12.0
 NUMBERS = ("one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
@@ -113,7 +113,6 @@ def test_estimates_fit_what_people_take() -> None:
     )
     words = len(re.findall(r"\w+", text))
     assert words / 180 * 60 < longest_s(text) < words / 150 * 60 * 1.6
-    assert shortest_s(text) < words / 180 * 60 / 2
     assert longest_s("2026") > longest_s("word")
     assert longest_s("NASA") > longest_s("nasa")
 

@@ -53,12 +53,21 @@ def test_tags_have_one_spelling(written: str, usual: str) -> None:
         ("alloy", "EN-US.Mia.Calm"),
         ("shimmer", "EN-US.Aria.Happy"),
         ("fable", "EN-US.Aria"),  # it has no calm one
+        ("Aria.Calm", "EN-US.Aria"),
+        ("en-US.Jason.Happy", "EN-US.Jason"),
+        (f"{MODEL}.DE-DE.Mia.Sad", "DE-DE.Mia"),
     ],
 )
 def test_magpies_voices_are_found_by_name_and_by_openais(wanted: str, found: str) -> None:
     voice = find_magpie(wanted, MAGPIE, "en-US")
     assert voice is not None
     assert voice.id == f"{MODEL}.{found}"
+
+
+def test_a_speaker_who_has_moods_alone_is_found_by_his_name() -> None:
+    zoe = [magpie_voice(f"{MODEL}.EN-US.Zoe.{mood}") for mood in ("Angry", "Calm")]
+    for wanted in ("Zoe", "Zoe.Happy", "Zoe.Calm", f"{MODEL}.EN-US.Zoe"):
+        assert find_magpie(wanted, zoe, "en-US") == zoe[1]
 
 
 @pytest.mark.parametrize("wanted", ["", "bob", "Mi", "Mia.Furious", "EN-US", MODEL])
