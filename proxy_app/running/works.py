@@ -58,6 +58,8 @@ class Work:
         self._forget = forget
         self._is_forgotten = False
         self._is_paid = False
+        self._is_delivered = False
+        """Somebody had all of it."""
         self._events: list[Event] = []
         self._size = 0
         self._error: ApiError | None = None
@@ -115,11 +117,12 @@ class Work:
         if follower not in self._followers:
             return
         self._followers.remove(follower)
+        self._is_delivered = self._is_delivered or follower.has_all
         self._taken.set()
         if self._followers or self._is_forgotten:
             return
         # An error is told to those who wait; who comes later wants it to be tried again.
-        if self._error is not None or follower.has_all:
+        if self._error is not None or self._is_delivered:
             self._be_forgotten()
         else:
             self._deserted(self)
