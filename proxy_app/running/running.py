@@ -25,6 +25,7 @@ from pathlib import Path
 
 import gevent
 from gevent import socket
+from gevent.select import select
 from gevent.server import StreamServer
 
 from proxy_app import flocks
@@ -248,6 +249,8 @@ class Running:
             if held is None:
                 connection.sendall(b"{}\n")
                 return
+            if _has_hung_up(connection):  # it gave up while this process did not answer
+                return
             connection.settimeout(None)
             follower = held.work.follow()
             teller = gevent.spawn(_tell, connection, follower)
@@ -270,6 +273,11 @@ class _Held:
 def _stop_if_deserted(work: Work, since: float) -> None:
     if work.deserted_at == since:
         work.stop()
+
+
+def _has_hung_up(connection: socket.socket) -> bool:
+    is_readable = bool(select([connection], [], [], 0)[0])
+    return is_readable and not connection.recv(1, socket.MSG_PEEK)
 
 
 def _wait_for_end(connection: socket.socket, teller: gevent.Greenlet[..., None]) -> None:

@@ -94,6 +94,14 @@ def connect(gateway: Gateway, worker: int | None = None) -> HTTPConnection:
     return connection
 
 
+def looked_at(gateway: Gateway, count: int, *workers: int) -> None:
+    """Wait until so many uploads are there as a whole, and their workers have gone on with them."""
+    assert eventually(lambda: len(uploads(gateway)) >= count, within_s=60), "it was not sent"
+    for worker in workers:
+        for _ in range(3):
+            connect(gateway, worker).close()
+
+
 def send(
     connection: HTTPConnection,
     path: str = OPENAI,
@@ -154,7 +162,9 @@ def test_openais_client_that_gave_up_waiting_gets_the_answer_to_its_first_try(
         assert eventually(lambda: standin.received)
         if where == "the same worker":
             with stopped(other(lasting)):
-                assert eventually(lambda: len(lasting.files()) > 1), "it did not try again"
+                assert eventually(lambda: uploads(lasting)), "it did not try again"
+                for _ in range(3):
+                    lasting.get("/livez")
                 standin.release.set()
                 assert answer.result().text == TEXT
         else:
@@ -176,7 +186,7 @@ def test_every_request_for_a_transcript_goes_on_without_its_client(
     worker = owner(lasting) if where == "the same worker" else other(lasting)
     with contextlib.closing(connect(lasting, worker)) as again:
         send(again, path)
-        assert eventually(lambda: len(lasting.files()) > 1)
+        looked_at(lasting, 1, worker)
         standin.release.set()
         response = again.getresponse()
         assert (response.status, response.headers["x-served-by"]) == (200, "whisperx")
@@ -242,10 +252,7 @@ def test_a_hundred_of_the_same_at_once_are_one_piece_of_work(
         clients = [stack.enter_context(contextlib.closing(connect(lasting))) for _ in range(100)]
         for client in clients:
             send(client)
-        assert eventually(lambda: len(uploads(lasting)) >= 99, within_s=60)
-        for worker in lasting.workers():  # and what has come has been looked at
-            for _ in range(3):
-                connect(lasting, worker).close()
+        looked_at(lasting, 99, *lasting.workers())
         standin.release.set()
         assert {text_of(client) for client in clients} == {TEXT}
     assert len(standin.received) == 1
@@ -402,7 +409,7 @@ def test_an_idempotency_key_is_for_one_content(
             assert response.headers["x-should-retry"] == "false"
         with contextlib.closing(connect(lasting, worker)) as third:
             send(third, headers=named)
-            assert eventually(lambda: len(lasting.files()) > 1)
+            looked_at(lasting, 1, worker)
             standin.release.set()
             assert [text_of(first), text_of(third)] == [TEXT] * 2
     assert len(standin.received) == 1
@@ -420,7 +427,8 @@ def test_an_error_is_told_to_all_who_wait_and_kept_for_nobody(
     ):
         send(second)
         send(third)
-        assert eventually(lambda: followers(lasting) == 1 and len(uploads(lasting)) == 2)
+        looked_at(lasting, 2, owner(lasting))
+        assert eventually(lambda: followers(lasting) == 1)
         standin.release.set()
         for client in (first, second, third):
             response = client.getresponse()
