@@ -92,7 +92,7 @@ class AudioJobs:
         Raises:
             OtherJobError: that key was sent with another content.
         """
-        states = (*ACTIVE, *OVER) if order.is_named else ACTIVE
+        states = (*ACTIVE, State.SUCCEEDED, State.FAILED) if order.is_named else ACTIVE
         with self._store.session() as session:
             found = session.scalars(
                 select(AudioJob)
