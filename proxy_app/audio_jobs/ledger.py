@@ -22,6 +22,8 @@ from sqlalchemy.exc import IntegrityError
 from proxy_app.store import AudioJob, Store
 
 UPLOAD, RESULT = "upload", "result.json"
+TRIES = 3
+"""So often a job is begun whose process dies."""
 _ORPHANED_S = 600.0
 """A folder without a row is that of a request that is just being taken, or was killed."""
 _FORGOTTEN_S = 7 * 86_400.0
@@ -224,12 +226,18 @@ class AudioJobs:
         self._change(job_id, again | values)
 
     def finish(
-        self, job_id: str, state: State, *, error: Mapping[str, Any] | None = None, service: str
+        self,
+        job_id: str,
+        state: State,
+        *,
+        error: Mapping[str, Any] | None = None,
+        service: str,
+        **progress: float,
     ) -> None:
-        """Say how one ended."""
+        """Say how one ended, and how far it came, where that is known better than before."""
         now = time.time()
         values = {"state": state, "error": error, "service": service, "finished_at": now}
-        self._change(job_id, values | {"stage": state.value, "webhook_at": now})
+        self._change(job_id, values | {"stage": state.value, "webhook_at": now} | progress)
 
     def forget(self, job_id: str) -> None:
         """Remove one that was taken away while it was worked on."""

@@ -1,7 +1,8 @@
 """Works on audio jobs, a few at a time, in turns among those who ask.
 
 A job that was at work when the process died is begun again, a bounded number of times: what killed
-the process may be the recording. What a stop ends is put back, and does not count.
+the process may be the recording. What a stop ends is put back, and does not count. No end is lost
+because the database does not take it: it is offered again until it does.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import fcntl
 import logging
 import os
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import IO
 
@@ -18,7 +20,7 @@ from gevent import Greenlet
 from sqlalchemy.exc import SQLAlchemyError
 
 from proxy_app.audio_jobs.asked import Asked, from_json, write_end
-from proxy_app.audio_jobs.ledger import RESULT, UPLOAD, State
+from proxy_app.audio_jobs.ledger import RESULT, TRIES, UPLOAD, State
 from proxy_app.audio_jobs.shown import kept
 from proxy_app.audio_jobs.webhooks import AGAIN_S, secret_bytes, tell
 from proxy_app.config import Config
@@ -29,18 +31,18 @@ from proxy_app.store import AudioJob
 from proxy_app.telemetry import Cost, shared
 from proxy_app.transcribing.asking import routes_for
 from proxy_app.transcribing.attempts import Attempts
-from proxy_app.upstreams import Event, Progress
+from proxy_app.upstreams import End, Event, Progress
 
 log = logging.getLogger(__name__)
 
-TRIES = 3
 _LOOK_S = 0.3
 _CLEAN_S = 60.0
 _PROGRESS_S = 1.0
 _AGAIN_S = 30.0
 _WAITS = 120
 """So often a job is put back because no service can take it: for an hour."""
-_NOT_NOW = (429, 503)
+_NOT_NOW = (429, 503, 507)
+"""Of 507 the disk is to blame: there may be room for the result, or the WAV, in a while."""
 _WEBHOOKS = 8
 _WITHOUT_DATABASE_S = 2.0
 
@@ -72,12 +74,8 @@ class Worker:
                     return
                 gevent.sleep(_LOOK_S)
             self._open()
-            is_known = False
             while not self._ends:
                 try:
-                    if not is_known:
-                        self._take_up()
-                        is_known = True
                     self._round()
                 except (SQLAlchemyError, OSError) as error:
                     log.error("audio jobs: %s", type(error).__name__)  # noqa: TRY400
@@ -92,8 +90,10 @@ class Worker:
         self._jobs = self._gateway.audio_jobs
 
     def _take_up(self) -> None:
-        """Put back what another process had at work that was killed."""
+        """Put back what counts as at work and is not: the process that had it was killed."""
         for job in self._jobs.in_state(State.RUNNING):
+            if job.id in self._running:
+                continue
             if job.tries >= TRIES:
                 error = ApiError(
                     f"The process that worked on this recording died {TRIES} times at it. Convert"
@@ -113,6 +113,7 @@ class Worker:
             self._jobs.forget(job.id)
         self._running = {id_: work for id_, work in self._running.items() if not work.dead}
         self._telling = {id_: work for id_, work in self._telling.items() if not work.dead}
+        self._take_up()
         for job in self._jobs.claim(self._config.audio_jobs_at_once - len(self._running)):
             self._running[job.id] = gevent.spawn(_Doing(self._gateway, job).run)
         for job in self._jobs.to_be_told(_WEBHOOKS):
@@ -137,8 +138,11 @@ class Worker:
 
     def _drain(self) -> None:
         gevent.killall([*self._telling.values(), *self._running.values()])
-        for job in self._jobs.in_state(State.RUNNING):
-            self._jobs.put_back(job.id, tries=max(0, job.tries - 1))
+        try:
+            for job in self._jobs.in_state(State.RUNNING):
+                self._jobs.put_back(job.id, tries=max(0, job.tries - 1))
+        except SQLAlchemyError as error:  # the next process does it
+            log.error("audio jobs: %s", type(error).__name__)  # noqa: TRY400
 
 
 class _Doing:
@@ -150,7 +154,7 @@ class _Doing:
         self._job = job
         self._folder = gateway.audio_jobs.folder(job.id)
         self._cost = Cost()
-        self._written_at = 0.0
+        self._tell_at = 0.0
         self._by = ""
 
     def run(self) -> None:
@@ -161,16 +165,19 @@ class _Doing:
         try:
             upload.unlink(missing_ok=True)
             os.link(self._folder / UPLOAD, upload)
-            self._transcribe(upload, wav)
+            end = self._transcribed(upload, wav)
         except Exception as error:  # noqa: BLE001 - told to who asks for the result
-            self._fail(as_api_error(error))
+            write = self._failed(as_api_error(error))
+        else:
+            write = self._succeeded(end)
         finally:
             wav.unlink(missing_ok=True)
             upload.unlink(missing_ok=True)
+        self._write_down(write)
 
-    def _transcribe(self, upload: Path, wav: Path) -> None:
-        job = self._job
-        asked = from_json(job.asked, Asked)
+    def _transcribed(self, upload: Path, wav: Path) -> End:
+        """What was said; it is kept when this returns."""
+        asked = from_json(self._job.asked, Asked)
         tiers = routes_for(self._gateway, asked.options, speakers=asked.speakers)
         attempts = Attempts(
             self._gateway, tiers, asked.options, wav, lambda: None,
@@ -181,27 +188,56 @@ class _Doing:
         finally:
             self._by = attempts.by
         write_end(self._folder / RESULT, end)
-        self._jobs.finish(job.id, State.SUCCEEDED, service=self._by)
-        (self._folder / UPLOAD).unlink(missing_ok=True)  # the disk is needed
-        self._cost.count(self._gateway.metrics, self._by, is_good=True)
+        return end
 
     def _told(self, event: Event) -> None:
-        if isinstance(event, Progress) and time.monotonic() - self._written_at >= _PROGRESS_S:
-            self._written_at = time.monotonic()
-            self._jobs.progress(self._job.id, event.stage, event.done_s, event.total_s)
+        if isinstance(event, Progress) and time.monotonic() >= self._tell_at:
+            self._tell_at = time.monotonic() + _PROGRESS_S
+            try:
+                self._jobs.progress(self._job.id, event.stage, event.done_s, event.total_s)
+            except SQLAlchemyError as error:  # the work is worth more than the news of it
+                log.warning("audio job %s: no progress: %s", self._job.id, type(error).__name__)
+                self._tell_at = time.monotonic() + _AGAIN_S
 
-    def _fail(self, error: ApiError) -> None:
+    def _succeeded(self, end: End) -> Callable[[], None]:
+        self._cost.count(self._gateway.metrics, self._by, is_good=True)
+
+        def write() -> None:
+            length_s = end.transcript.duration
+            self._jobs.finish(
+                self._job.id, State.SUCCEEDED, service=self._by, done_s=length_s, total_s=length_s
+            )
+            (self._folder / UPLOAD).unlink(missing_ok=True)  # the disk is needed
+
+        return write
+
+    def _failed(self, error: ApiError) -> Callable[[], None]:
         job = self._job
         is_for_good = error.headers.get("x-should-retry") == "false"
         self._cost.count(self._gateway.metrics, self._by, is_good=False)
         if error.status in _NOT_NOW and not is_for_good and job.waits < _WAITS:
             log.info("audio job %s waits: %s", job.id, error.message)
-            again_at = time.time() + _AGAIN_S
-            self._jobs.put_back(job.id, waits=job.waits + 1, tries=job.tries - 1, due_at=again_at)
-            return
+            again = {"waits": job.waits + 1, "tries": job.tries - 1}
+            due_at = time.time() + _AGAIN_S
+            return lambda: self._jobs.put_back(job.id, **again, due_at=due_at)
         log.warning("audio job %s failed: %s", job.id, error.message)
-        self._jobs.finish(job.id, State.FAILED, error=kept(error), service=self._by)
-        (self._folder / UPLOAD).unlink(missing_ok=True)
+
+        def write() -> None:
+            self._jobs.finish(job.id, State.FAILED, error=kept(error), service=self._by)
+            (self._folder / UPLOAD).unlink(missing_ok=True)
+
+        return write
+
+    def _write_down(self, write: Callable[[], None]) -> None:
+        """Say what became of it, however long the database, or its disk, does not take it."""
+        while True:
+            try:
+                write()
+            except (SQLAlchemyError, OSError) as error:
+                log.error("audio job %s: %s", self._job.id, type(error).__name__)  # noqa: TRY400
+                gevent.sleep(_WITHOUT_DATABASE_S)
+            else:
+                return
 
 
 def _taken(lock: IO[str]) -> bool:

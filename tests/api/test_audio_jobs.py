@@ -19,9 +19,10 @@ from typing import Any
 
 import pytest
 import requests
-from sqlalchemy import select, update
+from sqlalchemy import select, text as sql, update
 
 from proxy_app.access.keys import Keys
+from proxy_app.audio_jobs.ledger import TRIES
 from proxy_app.services import Places
 from proxy_app.store import AudioJob, Store
 from tests.api.conftest import REPOSITORY, Gateway, environment, eventually, running
@@ -106,6 +107,11 @@ class Installation:
         url = f"{self.gateway.url}{JOBS}/{job}"
         return requests.delete(url, headers=headers, timeout=20).status_code
 
+    def logs(self, what: str) -> bool:
+        """Whether the process comes to say that."""
+        log = self.gateway.state / "audio.log"
+        return eventually(lambda: what in log.read_text(), 30)
+
     def becomes(self, job: str, *states: str) -> dict[str, Any]:
         assert eventually(lambda: self.get(f"/{job}").json()["status"] in states, 30), self.get(
             f"/{job}"
@@ -120,6 +126,19 @@ class Installation:
         """What hours would, or a process that is no more."""
         with contextlib.closing(Store(None, self.gateway.state)) as store, store.session() as it:
             it.execute(update(AudioJob).where(AudioJob.id == job).values(**values))
+
+    @contextlib.contextmanager
+    def refusing(self, when: str) -> Iterator[None]:
+        """The database takes no change of a job for which that is true, as on a full disk."""
+        trigger = f"BEFORE UPDATE ON audio_jobs WHEN {when} BEGIN SELECT RAISE(ABORT, 'full'); END"
+        with contextlib.closing(Store(None, self.gateway.state)) as store:
+            with store.session() as session:
+                session.execute(sql(f"CREATE TRIGGER refusing {trigger}"))
+            try:
+                yield
+            finally:
+                with store.session() as session:
+                    session.execute(sql("DROP TRIGGER refusing"))
 
     def row(self, job: str) -> AudioJob:
         with contextlib.closing(Store(None, self.gateway.state)) as store, store.session() as it:
@@ -363,6 +382,58 @@ def test_what_no_service_can_take_now_waits(house: Installation, standin: StandI
     standin.behave("ok")
     house.change(job, due_at=0.0)
     house.becomes(job, "succeeded")
+
+
+@pytest.mark.parametrize(("behaviour", "end"), [("ok", "succeeded"), ("413", "failed")])
+def test_an_end_that_the_database_does_not_take_is_offered_until_it_does(
+    house: Installation, standin: StandIn, behaviour: str, end: str
+) -> None:
+    standin.behave(behaviour, None if behaviour == "ok" else {"error": {"message": "too long"}})
+    job = house.made()
+    with house.refusing(f"NEW.state = '{end}'"):
+        house.start()
+        assert house.logs(f"audio job {job}: IntegrityError")
+        assert house.get(f"/{job}").json()["status"] == "running"
+    done = house.becomes(job, end)
+    assert len(standin.received) == 1, "it was done again"
+    if end == "succeeded":
+        assert done["progress"] == {"stage": "succeeded", "done_s": 5.0, "total_s": 5.0}
+        assert house.get(f"/{job}/result").json()["text"] == TEXT
+
+
+def test_progress_that_the_database_does_not_take_ends_no_work(
+    house: Installation, standin: StandIn
+) -> None:
+    job = house.made()
+    with house.refusing("NEW.state = 'running' AND NEW.total_s != OLD.total_s"):
+        house.start()
+        house.becomes(job, "succeeded")
+        assert house.logs(f"audio job {job}: no progress")
+
+
+def test_a_result_that_the_disk_has_no_room_for_is_made_again(
+    house: Installation, standin: StandIn
+) -> None:
+    job = house.made()
+    (folder,) = house.folders()
+    (folder / "result.new").symlink_to("/dev/full")
+    house.start()
+    assert eventually(lambda: house.row(job).due_at > 0, 30)
+    assert house.becomes(job, "queued")["error"] is None
+    (folder / "result.new").unlink()
+    house.change(job, due_at=0.0)
+    house.becomes(job, "succeeded")
+    assert len(standin.received) == 2
+
+
+def test_what_counts_as_at_work_and_is_not_is_taken_up_without_a_new_process(
+    house: Installation,
+) -> None:
+    house.start()
+    done = house.made()
+    house.becomes(done, "succeeded")
+    house.change(done, state="running", tries=TRIES)
+    assert house.becomes(done, "failed")["error"]["code"] == "process_died"
 
 
 def test_jobs_outlive_the_process_and_the_gateways_workers(
