@@ -18,6 +18,7 @@ from proxy_app.api.fields import flag, sent
 from proxy_app.api.guard import api_key
 from proxy_app.api.jobs import number
 from proxy_app.api.same import HEADER, ticket
+from proxy_app.api.transcribe import Served
 from proxy_app.api.uploads import SpoolingRequest
 from proxy_app.audio_jobs import Asked, BadWebhookError, Order, OtherJobError, State, check_webhook
 from proxy_app.audio_jobs.asked import from_json, read_end, to_json
@@ -25,9 +26,10 @@ from proxy_app.audio_jobs.ledger import ACTIVE, RESULT, UPLOAD
 from proxy_app.audio_jobs.shown import raised, shown
 from proxy_app.errors import DO_NOT_RETRY, RETRY_SOON, ApiError, BadRequestError
 from proxy_app.gateway import current
+from proxy_app.speech import Times
 from proxy_app.store import AudioJob
 from proxy_app.transcribing.asking import routes_for
-from proxy_app.upstreams import Options
+from proxy_app.upstreams import End, Options
 
 bp = Blueprint("audio_jobs", __name__, url_prefix="/v1/audio/jobs")
 
@@ -112,8 +114,11 @@ def result(job_id: str) -> Response:
         raise ApiError(
             "The result is kept no more. Send the recording again.", status=410, code="job_expired"
         ) from None
+    _check_times(end, asked, job.service)
     response = openai_v1.render(end.transcript, asked)
     response.headers["x-served-by"] = job.service
+    if warnings := Served(end.transcript, job.service, end.answer).warnings:
+        response.headers["x-speech-warnings"] = warnings
     return response
 
 
@@ -186,6 +191,8 @@ def _with_references(options: Options, folder: Path) -> Options:
 
 
 def _webhook() -> str | None:
+    if "webhook" in request.files or "webhook[]" in sent():
+        raise BadRequestError("Send `webhook` as one text.", param="webhook")
     url = sent().get("webhook", "").strip()
     if not url:
         return None
@@ -214,6 +221,26 @@ def _rendering(asked: Asked) -> openai_v1.Asked:
     granularities = openai_v1.granularities(default=asked.granularities)
     options = replace(asked.options, logprobs=asked.options.logprobs and wanted == "json")
     return openai_v1.Asked(options, wanted, granularities, asked.speakers)
+
+
+def _check_times(end: End, asked: openai_v1.Asked, service: str) -> None:
+    """See that nothing is told that was made up.
+
+    Raises:
+        BadRequestError: the answer needs times that the service has not told.
+    """
+    needed = openai_v1.times_of(asked.format, asked.granularities)
+    if needed <= end.times:
+        return
+    is_of_words = needed == Times.WORDS
+    of = "each word" if is_of_words else "anything"
+    raise BadRequestError(
+        f"{service} has not told when {of} is said, which this answer needs. Ask for json or text,"
+        " or send the recording again as a job with this format: it then goes to a service that"
+        " tells it, if there is one.",
+        param="timestamp_granularities" if is_of_words else "response_format",
+        code="no_timestamps",
+    )
 
 
 def _viewer() -> str | None:

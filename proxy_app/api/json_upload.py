@@ -57,6 +57,7 @@ class _Sent(msgspec.Struct):
     max_speakers: msgspec.Raw = _ABSENT
     known_speaker_names: msgspec.Raw = _ABSENT
     known_speaker_references: msgspec.Raw = _ABSENT
+    webhook: msgspec.Raw = _ABSENT
 
 
 _FIELDS = tuple(name for name in _Sent.__struct_fields__ if name != "input_audio")

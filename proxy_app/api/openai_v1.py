@@ -129,7 +129,7 @@ def asked_transcription() -> Asked:
         )
     streamed = _is_streamed(wanted)
     speakers = wanted in WITH_SPEAKERS or (is_diarizer and not streamed)
-    found = options(words=not streamed, times=_times(wanted, granularities_))
+    found = options(words=not streamed, times=times_of(wanted, granularities_))
     found = replace(found, logprobs=logprobs, known_speakers=known_speakers())
     return Asked(found, wanted, granularities_, speakers, streamed)
 
@@ -181,8 +181,8 @@ def _logprobs(wanted: str, *, is_diarizer: bool) -> bool:
     return bool(included)
 
 
-def _times(wanted: str, granularities: frozenset[str]) -> Times:
-    """Of what an answer has the times."""
+def times_of(wanted: str, granularities: frozenset[str]) -> Times:
+    """Of what an answer has the times, which must be true."""
     if wanted == "verbose_json":
         return Times.WORDS if "word" in granularities else Times.SEGMENTS
     return Times.SEGMENTS if wanted in ("srt", "vtt") else Times.NONE

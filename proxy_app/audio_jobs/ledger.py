@@ -24,6 +24,8 @@ from proxy_app.store import AudioJob, Store
 UPLOAD, RESULT = "upload", "result.json"
 TRIES = 3
 """So often a job is begun whose process dies."""
+_SUSPECT = TRIES - 1
+"""Whose process has died so often is worked on alone: the next death tells whose fault it is."""
 _ORPHANED_S = 600.0
 """A folder without a row is that of a request that is just being taken, or was killed."""
 _FORGOTTEN_S = 7 * 86_400.0
@@ -89,12 +91,14 @@ class AudioJobs:
     # Asking for them.
 
     def find_same(self, order: Order) -> AudioJob | None:
-        """The job that is the same: at work or, where it has an Idempotency-Key, over as well.
+        """The job that is the same: at work or, where it has an Idempotency-Key, done as well.
+
+        One that failed or expired is not: there is no result to be had of it.
 
         Raises:
             OtherJobError: that key was sent with another content.
         """
-        states = (*ACTIVE, State.SUCCEEDED, State.FAILED) if order.is_named else ACTIVE
+        states = (*ACTIVE, State.SUCCEEDED) if order.is_named else ACTIVE
         with self._store.session() as session:
             found = session.scalars(
                 select(AudioJob)
@@ -192,9 +196,18 @@ class AudioJobs:
     # Working on them: for one process.
 
     def claim(self, count: int) -> list[AudioJob]:
-        """Begin with so many: in turns among the owners, and the oldest of each first."""
+        """Begin with so many: in turns among the owners, and the oldest of each first.
+
+        One that may have killed the process twice waits until no other is at work, and then others
+        wait for it.
+        """
         claimed: list[AudioJob] = []
         with self._store.session() as session:
+            at_work = session.scalars(
+                select(AudioJob.tries).where(AudioJob.state == State.RUNNING)
+            ).all()
+            if any(tries > _SUSPECT for tries in at_work):
+                return []
             last: dict[str, float] = {
                 owner: at or 0.0
                 for owner, at in session.execute(
@@ -203,11 +216,16 @@ class AudioJobs:
             }
             while len(claimed) < count and (waiting := session.scalars(_first_of_each()).all()):
                 job = min(waiting, key=lambda one: (last[one.owner], one.number))
+                is_suspect = job.tries >= _SUSPECT
+                if is_suspect and (at_work or claimed):
+                    break
                 job.state, job.started_at = State.RUNNING, time.time()
                 job.tries += 1
                 last[job.owner] = job.started_at
                 session.flush()
                 claimed.append(job)
+                if is_suspect:
+                    break
         return claimed
 
     def in_state(self, *states: State) -> list[AudioJob]:

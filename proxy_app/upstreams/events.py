@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from proxy_app.speech import Segment, Transcript
+from proxy_app.speech import Segment, Times, Transcript
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +42,8 @@ class End:
     transcript: Transcript
     answer: dict[str, Any]
     """The service's own, for what a transcript has no place for."""
+    times: Times = Times.WORDS
+    """Which of the transcript's times are a recogniser's own; others are made up."""
 
 
 Event = Progress | Heard | Attributed | End

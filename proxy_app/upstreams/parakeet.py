@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
@@ -72,6 +72,7 @@ class Parakeet:
         return End(
             Transcript(segments, recording.duration_s, language),
             answer | ({"warnings": warnings} if warnings else {}),
+            times_of(heard),
         )
 
     def hear(
@@ -139,6 +140,11 @@ class Parakeet:
             return from_recogniser(answer, piece.duration_s).later(piece.start_s)
         except FormatError as error:
             raise unusable(service, error) from error
+
+
+def times_of(heard: Sequence[Recognised]) -> Times:
+    """The times that all pieces of a recording have."""
+    return min((piece.times for piece in heard), default=Times.WORDS)
 
 
 def unheeded(service: Service, options: Options) -> list[str]:

@@ -16,7 +16,7 @@ from proxy_app.speech import Recognised, Times, Transcript, merge, without_names
 from proxy_app.upstreams.errors import MisconfiguredError, NoTimesError
 from proxy_app.upstreams.events import Attributed, End, Progress
 from proxy_app.upstreams.http import Client
-from proxy_app.upstreams.parakeet import Hearing, Parakeet, Recording, Tell, unheeded
+from proxy_app.upstreams.parakeet import Hearing, Parakeet, Recording, Tell, times_of, unheeded
 from proxy_app.upstreams.sortformer import MOST_SPEAKERS, Diarized, Sortformer
 from proxy_app.upstreams.whisperx import Options
 
@@ -75,7 +75,8 @@ class SideBySide:
         segments = without_names(merged.segments, names) if names else merged.segments
         tell(Attributed(recording.duration_s, segments))
         transcript = Transcript(segments, recording.duration_s, language)
-        return End(transcript, _answer(pair, diarized, options, terms.models))
+        answer = _answer(pair, diarized, options, terms.models)
+        return End(transcript, answer, times_of(heard))
 
     def _hear(
         self, service: Service, recording: Recording, options: Options, terms: Terms, tell: Tell

@@ -19,7 +19,8 @@ from typing import Any
 
 import pytest
 import requests
-from sqlalchemy import select, text as sql, update
+from sqlalchemy import select, update
+from sqlalchemy import text as sql
 
 from proxy_app.access.keys import Keys
 from proxy_app.audio_jobs.ledger import TRIES
@@ -27,7 +28,8 @@ from proxy_app.services import Places
 from proxy_app.store import AudioJob, Store
 from tests.api.conftest import REPOSITORY, Gateway, environment, eventually, running
 from tests.api.recordings import canonical_wav
-from tests.standins.upstream_whisperx import StandIn
+from tests.standins.upstream_parakeet import Parakeet
+from tests.standins.upstream_whisperx import WORDS, StandIn, stream
 
 JOBS = "/v1/audio/jobs"
 TEXT = "Hello. Good morning, all."
@@ -247,10 +249,59 @@ def test_the_words_are_kept_and_speakers_only_where_they_were_asked_for(
     job = house.made(**{"response_format": "verbose_json", "timestamp_granularities[]": "word"})
     house.start()
     house.becomes(job, "succeeded")
-    assert b'name="words"' in standin.received[0].body or b"word" in standin.received[0].body
-    assert "words" in house.get(f"/{job}/result").json()
+    told = house.get(f"/{job}/result").json()["words"]
+    assert [(word["word"], word["start"], word["end"]) for word in told] == list(WORDS)
     refused = house.get(f"/{job}/result?response_format=diarized_json")
     assert (refused.status_code, refused.json()["error"]["param"]) == (400, "response_format")
+
+
+@pytest.fixture
+def parakeet(house: Installation) -> Iterator[Parakeet]:
+    """One more service, which is the first choice for what needs no speakers."""
+    file = house.gateway.state / "services.d" / "parakeet.json"
+    file.parent.mkdir(exist_ok=True)
+    with Parakeet() as found:
+        about = {"kind": "asr", "api": "parakeet", "host": "spark9"}
+        file.write_text(json.dumps(about | {"base_url": f"http://127.0.0.1:{found.port}"}))
+        yield found
+        file.unlink()
+
+
+OF_SEGMENTS = {"text": TEXT, "segments": [{"start": 0.5, "end": 2.5, "text": TEXT}]}
+WITH_WORDS = "verbose_json&timestamp_granularities[]=word"
+TIMED = {"srt", "vtt", "verbose_json", WITH_WORDS}
+
+
+@pytest.mark.parametrize(
+    ("answer", "refused"), [({"text": TEXT}, TIMED), (OF_SEGMENTS, {WITH_WORDS})]
+)
+def test_times_that_the_service_has_not_told_are_in_no_format_of_the_result(
+    house: Installation, parakeet: Parakeet, answer: dict[str, Any], refused: set[str]
+) -> None:
+    parakeet.behave("ok", answer)
+    job = house.made()
+    house.start()
+    assert house.becomes(job, "succeeded")["served_by"] == "parakeet"
+    answers = {
+        wanted: house.get(f"/{job}/result?response_format={wanted}")
+        for wanted in ("json", "text", *TIMED)
+    }
+    assert {wanted for wanted, told in answers.items() if not told.ok} == refused
+    for wanted in refused:
+        error = answers[wanted].json()["error"]
+        is_of_words = wanted == WITH_WORDS
+        assert error["code"] == "no_timestamps"
+        assert error["param"] == ("timestamp_granularities" if is_of_words else "response_format")
+
+
+def test_what_had_no_effect_is_said_with_the_result(house: Installation, standin: StandIn) -> None:
+    *lines, end = stream(speakers=False)
+    said = "`prompt` had no effect."
+    standin.behave("ok", [*lines, end | {"answer": end["answer"] | {"warnings": [said]}}])
+    job = house.made(prompt="Ann")
+    house.start()
+    house.becomes(job, "succeeded")
+    assert house.get(f"/{job}/result").headers["x-speech-warnings"] == said
 
 
 @pytest.mark.parametrize(
@@ -273,6 +324,31 @@ def test_what_cannot_be_is_refused_at_the_door(
     response = house.ask(**fields)
     assert (response.status_code, response.json()["error"]["param"]) == (400, param)
     assert house.folders() == []
+
+
+def test_a_webhook_in_json_is_looked_at_as_one_in_a_form_is(
+    house: Installation, listener: Listener
+) -> None:
+    sound = {"data": base64.b64encode(WAV).decode(), "format": "wav"}
+
+    def ask(webhook: object) -> requests.Response:
+        body = {"input_audio": sound, "webhook": webhook}
+        return requests.post(house.gateway.url + JOBS, json=body, timeout=20)
+
+    listed = f"http://127.0.0.1:{listener.port}"
+    for wrong in ("http://169.254.169.254/", [listed], {"url": listed}, 5):
+        refused = ask(wrong)
+        assert (refused.status_code, refused.json()["error"]["param"]) == (400, "webhook"), wrong
+    assert house.folders() == []
+    jobs = [ask(webhook).json()["id"] for webhook in (None, f"{listed}/1", f"{listed}/2")]
+    assert len(set(jobs)) == 3
+    assert house.row(jobs[1]).webhook == f"{listed}/1"
+
+
+def test_a_webhook_that_comes_as_a_file_is_refused(house: Installation) -> None:
+    files = {"file": ("a.wav", WAV), "webhook": ("w", b"https://hooks.example.org/")}
+    response = requests.post(house.gateway.url + JOBS, files=files, timeout=20)
+    assert (response.status_code, response.json()["error"]["param"]) == (400, "webhook")
 
 
 def test_without_a_list_no_webhook_is_taken(gateway: Gateway) -> None:

@@ -50,12 +50,45 @@ def test_what_is_over_is_the_same_only_by_its_idempotency_key(audio_jobs: AudioJ
         audio_jobs.find_same(order(named=True, content="y"))
 
 
+@pytest.mark.parametrize("end", [State.FAILED, State.EXPIRED])
+def test_an_idempotency_key_whose_job_has_no_result_begins_anew(
+    audio_jobs: AudioJobs, end: State
+) -> None:
+    old = add(audio_jobs, named=True)
+    audio_jobs.claim(1)
+    audio_jobs.finish(old, end, error={"message": "no"}, service="")
+    assert audio_jobs.find_same(order(named=True)) is None
+    assert audio_jobs.find_same(order(named=True, content="y")) is None
+    new = add(audio_jobs, named=True)
+    found = audio_jobs.find_same(order(named=True))
+    assert found is not None
+    assert found.id == new != old
+
+
 def test_owners_take_turns_and_the_oldest_of_each_goes_first(audio_jobs: AudioJobs) -> None:
     mine = [add(audio_jobs, "a", str(number)) for number in range(3)]
     theirs = [add(audio_jobs, "b", str(number)) for number in range(2)]
     claimed = [audio_jobs.claim(1)[0].id for _ in range(2)] + [j.id for j in audio_jobs.claim(9)]
     assert claimed == [mine[0], theirs[0], mine[1], theirs[1], mine[2]]
     assert audio_jobs.claim(1) == []
+
+
+def test_what_may_have_killed_the_process_twice_is_worked_on_alone(audio_jobs: AudioJobs) -> None:
+    jobs = [add(audio_jobs, name=str(number)) for number in range(3)]
+    for _death in range(2):
+        assert [job.id for job in audio_jobs.claim(2)] == jobs[:2]
+        for job in jobs[:2]:
+            audio_jobs.put_back(job)
+    for job in jobs[:2]:
+        assert [one.id for one in audio_jobs.claim(2)] == [job], "another one is at work beside it"
+        assert audio_jobs.claim(1) == []
+        audio_jobs.finish(job, State.SUCCEEDED, service="")
+    late = add(audio_jobs, name="late")
+    assert [one.id for one in audio_jobs.claim(2)] == [jobs[2], late]
+    audio_jobs.put_back(late, tries=2)
+    assert audio_jobs.claim(1) == [], "it is at work beside another one"
+    audio_jobs.finish(jobs[2], State.SUCCEEDED, service="")
+    assert [one.id for one in audio_jobs.claim(1)] == [late]
 
 
 def test_what_was_taken_away_at_work_does_not_come_back(audio_jobs: AudioJobs) -> None:
