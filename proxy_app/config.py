@@ -13,6 +13,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from proxy_app.settings import SettingError, load, setting
+from proxy_app.web_targets import entries, listed_target
 
 PREFIX = "SPEECH_"
 _MODELS = ("tiny", "base", "small", "medium", "large-v3")
@@ -427,6 +428,13 @@ def load_config(environ: Mapping[str, str]) -> Config:
                 f"SPEECH_ALLOWED_HOSTS={config.allowed_hosts!r}: {name!r} is no host name; "
                 "list names such as spark.local, separated by commas, without port or wildcard"
             )
+    for entry in entries(config.webhook_hosts):
+        if not _is_target(entry):
+            raise SettingError(
+                f"SPEECH_WEBHOOK_HOSTS={config.webhook_hosts!r}: {entry!r} is no host; list names "
+                "such as hooks.example.org, or http://n8n.lan:5678, separated by commas, without "
+                "path or wildcard"
+            )
     try:
         trusts_all = any(network.prefixlen == 0 for network in config.proxies)
     except ValueError:
@@ -503,6 +511,14 @@ def is_loopback(host: str) -> bool:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return False
+
+
+def _is_target(entry: str) -> bool:
+    try:
+        _, host, _ = listed_target(entry)
+    except ValueError:
+        return False
+    return is_host(host)
 
 
 def is_host(text: str) -> bool:

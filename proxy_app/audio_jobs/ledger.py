@@ -117,6 +117,9 @@ class AudioJobs:
     def check_room(self, owner: str, *, per_key: int, in_all: int) -> None:
         """See that one more may wait.
 
+        Those who ask at the same moment may each get the last place: a few more than that many may
+        wait then, as many as are asked for at once.
+
         Raises:
             TooManyJobsError: it may not.
         """
@@ -177,7 +180,15 @@ class AudioJobs:
             return list(session.scalars(chosen.order_by(AudioJob.number.desc()).limit(limit)))
 
     def remove(self, job_id: str, owner: str | None) -> None:
-        """Take a job away, if it is there: its files, and its work, which the process ends."""
+        """Take a job away, if it is there: its files, and its work, which the process ends.
+
+        The files go first: on a full disk the database may need their room.
+        """
+        try:
+            self.get(job_id, owner)
+        except NoAudioJobError:
+            return
+        self.remove_files(job_id)
         with self._store.session() as session:
             chosen = (AudioJob.id == job_id, *_seen_by(owner))
             at_work = update(AudioJob).where(*chosen, AudioJob.state == State.RUNNING)

@@ -6,9 +6,11 @@ import ipaddress
 import socket
 from urllib.parse import SplitResult, urlsplit
 
+from proxy_app.web_targets import entries, listed_target, target_of
+
 _LONGEST = 2000
 _METADATA = (ipaddress.ip_network("169.254.0.0/16"), ipaddress.ip_network("fd00:ec2::/32"))
-_PORTS = {"https": 443, "http": 80}
+_NAT64 = ipaddress.ip_network("64:ff9b::/96")
 
 
 class BadWebhookError(Exception):
@@ -20,22 +22,25 @@ def check_webhook(url: str, listed: str) -> SplitResult:
 
     Args:
         url: what the client sent.
-        listed: SPEECH_WEBHOOK_HOSTS.
+        listed: SPEECH_WEBHOOK_HOSTS, which `load_config` has looked at.
 
     Raises:
         BadWebhookError: it may not.
     """
     if not listed.strip():
         raise BadWebhookError("webhooks are not allowed here (SPEECH_WEBHOOK_HOSTS)")
-    odd = len(url) > _LONGEST or not url.isprintable() or " " in url or "\\" in url
+    is_plain = url.isascii() and url.isprintable() and " " not in url and "\\" not in url
+    odd = len(url) > _LONGEST or not is_plain
     try:
         parts = urlsplit(url)
-        target = _target(parts)
+        target = target_of(parts)
     except ValueError:
         odd = True
     if odd or parts.username is not None or parts.fragment:
-        raise BadWebhookError("it is no URL such as https://hooks.example.org/speech")
-    if target not in {_target(urlsplit(_with_scheme(text))) for text in _texts(listed)}:
+        raise BadWebhookError(
+            "it is no URL such as https://hooks.example.org/speech, in ASCII (%C3%BC for ü)"
+        )
+    if target not in set(map(listed_target, entries(listed))):
         raise BadWebhookError("its host is not listed in SPEECH_WEBHOOK_HOSTS")
     return parts
 
@@ -47,26 +52,21 @@ def address_of(parts: SplitResult) -> tuple[str, int]:
         OSError: it has none.
         BadWebhookError: it has only such as machines and clouds keep for themselves.
     """
-    _, host, port = _target(parts)
+    _, host, port = target_of(parts)
     for *_about, found in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM):
         address = ipaddress.ip_address(str(found[0]).partition("%")[0])
-        address = getattr(address, "ipv4_mapped", None) or address
-        is_odd = address.is_link_local or address.is_multicast or address.is_unspecified
-        if not is_odd and not any(address in network for network in _METADATA):
+        if not _is_refused(address):
             return str(found[0]), port
     raise BadWebhookError("it has no address that may be connected to")
 
 
-def _texts(listed: str) -> list[str]:
-    return [text.strip() for text in listed.split(",") if text.strip()]
-
-
-def _with_scheme(text: str) -> str:
-    return text if "://" in text else f"https://{text}"
-
-
-def _target(parts: SplitResult) -> tuple[str, str, int]:
-    host = (parts.hostname or "").rstrip(".")
-    if parts.scheme not in _PORTS or not host:
-        raise ValueError(parts.scheme)
-    return parts.scheme, host, parts.port or _PORTS[parts.scheme]
+def _is_refused(address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> bool:
+    """Whether it, or the IPv4 address that it stands for, is one of those."""
+    if isinstance(address, ipaddress.IPv6Address):
+        inner = address.ipv4_mapped or address.sixtofour
+        if address in _NAT64:
+            inner = ipaddress.IPv4Address(int(address) & 0xFFFF_FFFF)
+        if inner is not None:
+            return _is_refused(inner)
+    is_odd = address.is_link_local or address.is_multicast or address.is_unspecified
+    return is_odd or any(address in network for network in _METADATA)

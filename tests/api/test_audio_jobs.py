@@ -130,9 +130,9 @@ class Installation:
             it.execute(update(AudioJob).where(AudioJob.id == job).values(**values))
 
     @contextlib.contextmanager
-    def refusing(self, when: str) -> Iterator[None]:
+    def refusing(self, when: str, what: str = "UPDATE") -> Iterator[None]:
         """The database takes no change of a job for which that is true, as on a full disk."""
-        trigger = f"BEFORE UPDATE ON audio_jobs WHEN {when} BEGIN SELECT RAISE(ABORT, 'full'); END"
+        trigger = f"BEFORE {what} ON audio_jobs WHEN {when} BEGIN SELECT RAISE(ABORT, 'full'); END"
         with contextlib.closing(Store(None, self.gateway.state)) as store:
             with store.session() as session:
                 session.execute(sql(f"CREATE TRIGGER refusing {trigger}"))
@@ -500,6 +500,17 @@ def test_a_result_that_the_disk_has_no_room_for_is_made_again(
     house.change(job, due_at=0.0)
     house.becomes(job, "succeeded")
     assert len(standin.received) == 2
+
+
+def test_files_go_before_the_database_is_asked_which_may_need_their_room(
+    house: Installation,
+) -> None:
+    job = house.made()
+    with house.refusing("OLD.id IS NOT NULL", "DELETE"):
+        assert house.delete(job) >= 500
+        assert house.folders() == []
+    assert house.delete(job) == 204
+    assert house.get(f"/{job}").status_code == 404
 
 
 def test_what_counts_as_at_work_and_is_not_is_taken_up_without_a_new_process(

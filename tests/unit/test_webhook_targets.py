@@ -9,6 +9,7 @@ import pytest
 
 from proxy_app.audio_jobs.targets import BadWebhookError, address_of, check_webhook
 from proxy_app.audio_jobs.webhooks import secret_bytes, signed
+from proxy_app.config import load_config
 from proxy_app.settings import SettingError
 
 LISTED = "hooks.example.org, http://n8n.lan:5678,https://[fd00::1]:8443"
@@ -47,11 +48,31 @@ def test_what_is_listed_may_be_told(url: str) -> None:
         "https://[hooks",
         "hooks.example.org",
         "https://hooks.example.org/" + "a" * 2000,
+        "https://hooks.example.org/\u00fc",
+        "https://hooks.example.org:0/",
     ],
 )
 def test_nothing_else_may(url: str) -> None:
     with pytest.raises(BadWebhookError):
         check_webhook(url, LISTED)
+
+
+@pytest.mark.parametrize(
+    "entry",
+    [
+        *("host:abc", "ftp://x", "[::1", ":99999", "*.x", "x:99999", "x:0", "https://"),
+        *("hooks.example.org/speech", "me@x", "x?y", "a b", "http://x;y"),
+    ],
+)
+def test_an_entry_of_the_list_that_is_no_host_is_named_at_the_start(entry: str) -> None:
+    with pytest.raises(SettingError, match="SPEECH_WEBHOOK_HOSTS") as caught:
+        load_config({"SPEECH_WEBHOOK_HOSTS": f"hooks.example.org, {entry}"})
+    assert repr(entry) in str(caught.value)
+
+
+def test_entries_of_the_list_that_are_hosts_are_taken() -> None:
+    for listed in ("", LISTED, "http://127.0.0.1:5678/, Hooks.Example.org."):
+        assert load_config({"SPEECH_WEBHOOK_HOSTS": listed}).webhook_hosts == listed
 
 
 def test_with_an_empty_list_nobody_is_told() -> None:
@@ -67,6 +88,10 @@ def test_with_an_empty_list_nobody_is_told() -> None:
         (["::ffff:169.254.169.254"], None),
         (["fe80::1%eth0"], None),
         (["fd00:ec2::254"], None),
+        (["64:ff9b::a9fe:a9fe"], None),
+        (["64:ff9b::10.0.0.7"], "64:ff9b::10.0.0.7"),
+        (["2002:a9fe:a9fe::1"], None),
+        (["2002:a00:7::1"], "2002:a00:7::1"),
         (["0.0.0.0", "224.0.0.1"], None),
         (["169.254.169.254", "10.0.0.7"], "10.0.0.7"),
     ],
