@@ -270,25 +270,25 @@ class AudioJobs:
 
     def forget(self, job_id: str) -> None:
         """Remove one that was taken away while it was worked on."""
+        self.remove_files(job_id)
         with self._store.session() as session:
             session.execute(delete(AudioJob).where(AudioJob.id == job_id))
-        self.remove_files(job_id)
 
     def expire(self, keep_s: float) -> None:
         """Remove results after their time, and later what is known of them."""
         now = time.time()
+        late = AudioJob.finished_at < now - keep_s
+        over = select(AudioJob.id).where(AudioJob.state.in_([State.SUCCEEDED, State.FAILED]), late)
         with self._store.session() as session:
-            late = AudioJob.finished_at < now - keep_s
-            results = session.scalars(
-                select(AudioJob.id).where(AudioJob.state.in_([State.SUCCEEDED, State.FAILED]), late)
-            ).all()
+            results = session.scalars(over).all()
+        for job_id in results:  # first: the database may need their room
+            self.remove_files(job_id)
+        with self._store.session() as session:
             session.execute(
                 update(AudioJob).where(AudioJob.id.in_(results)).values(state=State.EXPIRED)
             )
             forgotten = AudioJob.finished_at < now - keep_s - _FORGOTTEN_S
             session.execute(delete(AudioJob).where(AudioJob.state == State.EXPIRED, forgotten))
-        for job_id in results:
-            self.remove_files(job_id)
 
     def sweep(self) -> None:
         """Remove folders of jobs that were never asked for."""

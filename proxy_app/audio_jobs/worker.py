@@ -39,8 +39,8 @@ _LOOK_S = 0.3
 _CLEAN_S = 60.0
 _PROGRESS_S = 1.0
 _AGAIN_S = 30.0
-_WAITS = 120
-"""So often a job is put back because no service can take it: for an hour."""
+_LONGEST_WAIT_S = 3600.0
+"""For so long a job waits for a service that can take it."""
 _NOT_NOW = (429, 503, 507)
 """Of 507 the disk is to blame: there may be room for the result, or the WAV, in a while."""
 _WEBHOOKS = 8
@@ -155,6 +155,8 @@ class _Doing:
         self._folder = gateway.audio_jobs.folder(job.id)
         self._cost = Cost()
         self._tell_at = 0.0
+        self._began = time.monotonic()
+        self._was_at_work = False
         self._by = ""
 
     def run(self) -> None:
@@ -191,6 +193,7 @@ class _Doing:
         return end
 
     def _told(self, event: Event) -> None:
+        self._was_at_work = self._was_at_work or not isinstance(event, Progress) or event.done_s > 0
         if isinstance(event, Progress) and time.monotonic() >= self._tell_at:
             self._tell_at = time.monotonic() + _PROGRESS_S
             try:
@@ -215,9 +218,11 @@ class _Doing:
         job = self._job
         is_for_good = error.headers.get("x-should-retry") == "false"
         self._cost.count(self._gateway.metrics, self._by, is_good=False)
-        if error.status in _NOT_NOW and not is_for_good and job.waits < _WAITS:
+        if error.status in _NOT_NOW and not is_for_good and job.waits < _LONGEST_WAIT_S:
             log.info("audio job %s waits: %s", job.id, error.message)
-            again = {"waits": job.waits + 1, "tries": job.tries - 1}
+            in_vain_s = 0.0 if self._was_at_work else time.monotonic() - self._began
+            waits = job.waits + round(in_vain_s + _AGAIN_S)
+            again = {"waits": waits, "tries": job.tries - 1}
             due_at = time.time() + _AGAIN_S
             return lambda: self._jobs.put_back(job.id, **again, due_at=due_at)
         log.warning("audio job %s failed: %s", job.id, error.message)

@@ -96,7 +96,7 @@ class AudioJob(Base):
     tries: Mapped[int] = mapped_column(default=0)
     """How often it was begun; not those times that a stop of the process ended."""
     waits: Mapped[int] = mapped_column(default=0)
-    """How often it was put back because no service could take it."""
+    """Seconds for which no service could take it, those until it is due again included."""
     due_at: Mapped[float] = mapped_column(default=0.0)
     """Not to be begun before."""
     service: Mapped[str] = mapped_column(String(200), default="")

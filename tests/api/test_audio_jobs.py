@@ -455,9 +455,23 @@ def test_what_no_service_can_take_now_waits(house: Installation, standin: StandI
     house.start()
     assert eventually(lambda: standin.received, 30)
     assert eventually(lambda: house.get(f"/{job}").json()["status"] == "queued", 30)
+    assert 30 <= house.row(job).waits < 300
     standin.behave("ok")
     house.change(job, due_at=0.0)
     house.becomes(job, "succeeded")
+
+
+def test_it_waits_for_an_hour_and_not_for_a_number_of_times(
+    house: Installation, standin: StandIn
+) -> None:
+    standin.behave("503")
+    jobs = [house.made(canonical_wav(seconds)) for seconds in (1, 2)]
+    for job, waited_s in zip(jobs, (3599, 3600), strict=True):
+        house.change(job, waits=waited_s)
+    house.start()
+    assert house.becomes(jobs[1], "failed")["error"]["code"] == "upstream_unavailable"
+    assert eventually(lambda: house.row(jobs[0]).waits > 3600, 30)
+    assert house.row(jobs[0]).state == "queued"
 
 
 @pytest.mark.parametrize(("behaviour", "end"), [("ok", "succeeded"), ("413", "failed")])
