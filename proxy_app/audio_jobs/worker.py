@@ -134,7 +134,8 @@ class Worker:
             log.warning("the webhook of audio job %s: %s", job.id, problem)
             if job.webhook_tries < len(AGAIN_S):
                 again_at = time.time() + AGAIN_S[job.webhook_tries]
-        self._jobs.told(job.id, again_at=again_at)
+        # Else it would be told again at once, and again.
+        _write_down(job, lambda: self._jobs.told(job.id, again_at=again_at))
 
     def _drain(self) -> None:
         gevent.killall([*self._telling.values(), *self._running.values()])
@@ -175,7 +176,7 @@ class _Doing:
         finally:
             wav.unlink(missing_ok=True)
             upload.unlink(missing_ok=True)
-        self._write_down(write)
+        _write_down(self._job, write)
 
     def _transcribed(self, upload: Path, wav: Path) -> End:
         """What was said; it is kept when this returns."""
@@ -233,16 +234,17 @@ class _Doing:
 
         return write
 
-    def _write_down(self, write: Callable[[], None]) -> None:
-        """Say what became of it, however long the database, or its disk, does not take it."""
-        while True:
-            try:
-                write()
-            except (SQLAlchemyError, OSError) as error:
-                log.error("audio job %s: %s", self._job.id, type(error).__name__)  # noqa: TRY400
-                gevent.sleep(_WITHOUT_DATABASE_S)
-            else:
-                return
+
+def _write_down(job: AudioJob, write: Callable[[], None]) -> None:
+    """Say what became of it, however long the database, or its disk, does not take it."""
+    while True:
+        try:
+            write()
+        except (SQLAlchemyError, OSError) as error:
+            log.error("audio job %s: %s", job.id, type(error).__name__)  # noqa: TRY400
+            gevent.sleep(_WITHOUT_DATABASE_S)
+        else:
+            return
 
 
 def _taken(lock: IO[str]) -> bool:

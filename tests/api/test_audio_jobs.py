@@ -603,6 +603,21 @@ def test_results_are_removed_after_their_time(house: Installation) -> None:
     assert (gone.status_code, gone.json()["error"]["code"]) == (410, "job_expired")
 
 
+def test_a_webhook_is_not_told_twice_because_the_database_is_full(
+    house: Installation, listener: Listener
+) -> None:
+    job = house.made(webhook=f"http://127.0.0.1:{listener.port}/done")
+    with house.refusing("NEW.webhook_tries > OLD.webhook_tries"):
+        house.start()
+        assert house.logs(f"audio job {job}: IntegrityError")
+        other = house.made(canonical_wav(4), webhook=f"http://127.0.0.1:{listener.port}/other")
+        assert eventually(lambda: len(listener.heard) > 1, 30)
+        assert house.becomes(other, "succeeded")
+    assert eventually(lambda: house.row(job).webhook_at is None, 30)
+    told = [json.loads(body)["data"]["id"] for _, body in listener.heard]
+    assert sorted(told) == sorted([job, other])
+
+
 def test_a_webhook_is_told_of_the_end_and_can_tell_whose_it_is(
     house: Installation, listener: Listener
 ) -> None:

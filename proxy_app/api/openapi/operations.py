@@ -185,7 +185,9 @@ OPERATIONS: dict[str, Operation] = {
         upload={**_UPLOAD, **_OPENAI, **_KNOWN},
         json=_IN_JSON,
     ),
-    "POST /v1/audio/jobs": Operation(shapes.AudioJob, 202, other_status=200, upload=_JOB),
+    "POST /v1/audio/jobs": Operation(
+        shapes.AudioJob, 202, other_status=200, upload=_JOB, json=_IN_JSON
+    ),
     "GET /v1/audio/jobs": Operation(shapes.AudioJobList, query=audio_jobs.LIST),
     "GET /v1/audio/jobs/{job_id}": Operation(shapes.AudioJob),
     "GET /v1/audio/jobs/{job_id}/result": Operation(
