@@ -15,6 +15,8 @@ from proxy_app.speech import Times, language_code
 from proxy_app.upstreams import Options
 
 _MOST_SPEAKERS = 50
+_LONGEST_NUMBER = 9
+"""In characters: what is longer is no number of speakers, and int() takes no more than 4,300."""
 _LONGEST_PROMPT = 10_000
 _MOST_KEYWORDS = 100
 _LONGEST_KEYWORD = 100
@@ -94,7 +96,8 @@ def _speakers(name: str) -> int | None:
     text = sent().get(name, "").strip()
     if not text:
         return None
-    if not (text.isascii() and text.isdecimal() and 1 <= int(text[:9]) <= _MOST_SPEAKERS):
+    is_number = len(text) <= _LONGEST_NUMBER and text.isascii() and text.isdecimal()
+    if not (is_number and 1 <= int(text) <= _MOST_SPEAKERS):
         raise BadRequestError(
             f"{name}={text[:40]!r}: expected a whole number from 1 to {_MOST_SPEAKERS}.", param=name
         )

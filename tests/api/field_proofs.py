@@ -239,7 +239,7 @@ def _known_references(ask: Asking) -> None:
 def _num_speakers(ask: Asking) -> None:
     assert ask.got(num_speakers="2", response_format="diarized_json")["num_speakers"] == "2"
     assert "num_speakers" not in ask.got(num_speakers="2")
-    for wrong in ("0", "51", "two"):
+    for wrong in ("0", "51", "two", "00000000199", "000000001" + 5000 * "0", "9" * 5000):
         ask.refused("num_speakers", num_speakers=wrong)
 
 
