@@ -5,6 +5,7 @@ python-multipart takes them apart, which costs a fifth of what werkzeug's own pa
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import IO, TYPE_CHECKING
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from python_multipart.multipart import MultipartCallbacks
 
 _READ_BYTES = 64 * 1024
+_HALF = re.compile(rb"([\x80-\xff])\\")
 _CHARSETS = frozenset({"ascii", "us-ascii", "utf-8", "iso-8859-1"})
 
 
@@ -111,7 +113,7 @@ class Form:
         self._headers = Headers()
 
     def _end_header(self) -> None:
-        name, value = (part.decode().strip() for part in self._header)
+        name, value = map(_as_text, self._header)
         self._headers.add(name, value)
         for part in self._header:
             part.clear()
@@ -162,6 +164,15 @@ class Form:
 
     def _finish(self) -> None:
         self._is_over = True
+
+
+def _as_text(header: bytearray) -> str:
+    """As UTF-8, else as latin-1: of a file's name in something older nothing is needed."""
+    try:
+        return header.decode().strip()
+    except UnicodeDecodeError:
+        # Half a character of Shift-JIS may look like a backslash, which would hide a quote.
+        return _HALF.sub(rb"\1", header).decode("latin-1").strip()
 
 
 class FormParser(FormDataParser):
