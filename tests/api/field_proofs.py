@@ -23,6 +23,21 @@ def _form(ask: Asking) -> None:
         assert ask.standin.received[-1].path == SPEAKERS, "a model after the file was not read"
 
 
+@proves("What is sent", "a form that is broken")
+def _broken(ask: Asking) -> None:
+    headers = {"Content-Type": "multipart/form-data; boundary=b"}
+    head = 'Content-Disposition: form-data; name="file"'
+    for body, why in (
+        ("--c\r\n", "the boundary"),
+        (f"--b\r\n{head}\r\n\r\nRIFF", "the body breaks off"),
+        (f"--b\r\n{head};\r\n filename=a.wav\r\n\r\nRIFF\r\n--b--", "the headers of part 1"),
+    ):
+        response = requests.post(ask.gateway.url + ask.path, body, headers=headers, timeout=20)
+        error = response.json()["error"]
+        assert (response.status_code, error["code"]) == (400, "broken_body"), body
+        assert f"The multipart body is malformed: {why}" in error["message"]
+
+
 @proves("What is sent", "JSON with `input_audio`")
 def _json(ask: Asking) -> None:
     more = {"model": "whisper-1", "language": "de", "keywords": ["Spark", "GB10"], "stream": False}
