@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from python_multipart.multipart import MultipartCallbacks
 
 _READ_BYTES = 64 * 1024
+_INDEXED = re.compile(r"\[\d{1,4}\]\Z")
+"""`name[0]`, as some send an array's elements, which come in their order: `name[]`."""
 _PREAMBLE_BYTES = 64 * 1024
 """What may come before the first boundary, and is passed over."""
 _BLANKS = 80
@@ -138,7 +140,8 @@ class Form:
         disposition, about = parse_options_header(self._headers.get("content-disposition"))
         if disposition != "form-data":
             raise ValueError(f"part {self._begun} has no Content-Disposition: form-data")
-        self._name, self._filename = about.get("name", ""), about.get("filename")
+        self._name = _INDEXED.sub("[]", about.get("name", ""))
+        self._filename = about.get("filename")
         self._file = self._room = None
         name = self._name.removesuffix("[]")
         bounds = self.spooled.get(name)

@@ -23,6 +23,23 @@ def _form(ask: Asking) -> None:
         assert ask.standin.received[-1].path == SPEAKERS, "a model after the file was not read"
 
 
+@proves("What is sent", "a text as a file")
+def _text_as_a_file(ask: Asking) -> None:
+    for name in (
+        "model",
+        "response_format",
+        "timestamp_granularities[]",
+        "chunking_strategy[type]",
+    ):
+        ask.more = [(name, ("blob", b"text", "text/plain"))]
+        ask.refused(name.partition("[")[0])
+    ask.more = [("user", ("blob", b"text", "text/plain"))]
+    assert ask.post().ok
+    ask.more = [("output", ("blob", b"srt", "text/plain"))]
+    assert ask.post().ok
+    asr(ask).refused("output")
+
+
 @proves("What is sent", "a form that is broken")
 def _broken(ask: Asking) -> None:
     headers = {"Content-Type": "multipart/form-data; boundary=b"}
@@ -153,6 +170,14 @@ def _initial_prompt(ask: Asking) -> None:
 
 @proves("Transcriptions", "`keywords[]`")
 def _keywords(ask: Asking) -> None:
+    for name in ("keywords", "keywords[]"):
+        got = ask.got((name, '["Spark, DGX", "GB10", ""]'))
+        assert got.getlist("keywords[]") == ["Spark, DGX", "GB10"]
+    assert "keywords[]" not in ask.got(keywords="[]")
+    for odd in ("[Spark]", "[5]", "[" * 90):
+        assert ask.got(keywords=odd)["keywords[]"] == odd
+    got = ask.got(("keywords[0]", "Spark"), ("keywords[1]", "GB10"), keywords="sm_121")
+    assert got.getlist("keywords[]") == ["Spark", "GB10", "sm_121"]
     got = ask.got(("keywords[]", "Spark"), ("keywords[]", "GB10"), keywords="sm_121")
     assert got.getlist("keywords[]") == ["Spark", "GB10", "sm_121"]
     ask.refused("keywords", keywords=",".join("x" * 101))
@@ -188,14 +213,18 @@ def _granularities(ask: Asking) -> None:
 
     assert keys() == keys("segment") == {"segments"}
     assert keys("word") == {"words"}
-    assert keys("word", "segment") == {"words", "segments"}
+    assert keys("word", "segment") == keys('["word", "segment"]') == {"words", "segments"}
+    indexed = ("timestamp_granularities[0]", "word")
+    assert "words" in ask.post(indexed, response_format="verbose_json").json()
+    ask.refused("timestamp_granularities", ("timestamp_granularities", '["phoneme"]'))
     assert ask.post(("timestamp_granularities", "word")).json()["text"] == TEXT
     ask.refused("timestamp_granularities", ("timestamp_granularities[]", "phoneme"))
 
 
 @proves("Transcriptions", "`include[]`")
 def _include(ask: Asking) -> None:
-    assert ask.post(("include[]", "logprobs")).json()["logprobs"]
+    for name in ("include[]", "include", "include[0]"):
+        assert ask.post((name, "logprobs")).json()["logprobs"]
     ask.refused("include[]", ("include[]", "segments"))
 
 
@@ -237,6 +266,9 @@ def _chunking(ask: Asking) -> None:
 def _known_names(ask: Asking) -> None:
     ask.more = [("known_speaker_references[]", REFERENCE)]
     got = ask.got(("known_speaker_names[]", "Ann"), response_format="diarized_json")
+    assert got.getlist("known_speaker_names[]") == ["Ann"]
+    ask.more = [("known_speaker_references[0]", REFERENCE)]
+    got = ask.got(("known_speaker_names[0]", "Ann"), response_format="diarized_json")
     assert got.getlist("known_speaker_names[]") == ["Ann"]
 
 
