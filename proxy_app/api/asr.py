@@ -23,6 +23,7 @@ from proxy_app.speech import (
     to_srt,
     to_tsv,
     to_vtt,
+    with_asr_speakers,
 )
 
 bp = Blueprint("asr", __name__)
@@ -79,7 +80,7 @@ def _render(served: Served, output: str, *, words: bool) -> Response:
         response = jsonify(answer | to_asr_embeddings(served.answer))
     else:
         render, mimetype = _TEXTS[output]
-        text = render(served.transcript)
+        text = render(with_asr_speakers(served.transcript))
         response = Response(text, content_type=f"{mimetype}; charset=utf-8")
     response.headers["x-served-by"] = served.by
     if warnings := served.warnings:
