@@ -34,8 +34,9 @@ from proxy_app.running.works import Here, Task, Work
 
 log = logging.getLogger(__name__)
 
-MOST_DESERTED = 32
-"""Works that one client may leave behind in a process; of more the oldest end at once."""
+MOST_DESERTED = 4
+"""Works that one client may leave behind in a process; of more the oldest end at once. They keep
+their places, also those in a line, in which others wait behind them."""
 _LOOK_S = 0.01
 _DRAIN_S = 0.1
 _PATIENCE_S = 5.0

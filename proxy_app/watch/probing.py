@@ -31,7 +31,8 @@ from proxy_app.watch.words import ENOUGH, likeness
 PROBE_HEADERS = {"X-Speech-Probe": "1"}
 """Our own servers neither load models for it nor keep them loaded (images/whisperx/README.md)."""
 _LONGEST_HEARD = 500
-_SHORTEST_S, _LONGEST_S = 2.0, 20.0
+_SHORTEST_S, _LONGEST_S = 2.0, 15.0
+"""A voice that does not come to an end is cut at 20 s by Magpie."""
 """How long the sentences may take a voice; it is six seconds in the clip."""
 _QUIET = 100.0
 """Of 32768: -50 dB, below what anybody would call speech."""
