@@ -12,7 +12,7 @@ from typing import cast
 from flask import Blueprint, Response, jsonify, request
 from werkzeug.datastructures import MultiDict
 
-from proxy_app.api.fields import choice, flag, options, sent
+from proxy_app.api.fields import choice, flag, options, refuse_files, sent
 from proxy_app.api.transcribe import Served, transcribe
 from proxy_app.api.uploads import SpoolingRequest, uploaded_file
 from proxy_app.speech import (
@@ -23,12 +23,20 @@ from proxy_app.speech import (
     to_srt,
     to_tsv,
     to_vtt,
+    with_asr_speakers,
 )
 
 bp = Blueprint("asr", __name__)
 
 OUTPUTS = ("json", "txt", "srt", "vtt", "tsv")
 TASKS = ("transcribe", "translate")
+_OPTIONS = frozenset(
+    {
+        *("diarize", "enable_diarization", "return_speaker_embeddings"),
+        *("output", "task", "word_timestamps"),
+    }
+)
+"""What OpenAI's paths do not have."""
 _CUES = ("srt", "vtt")
 _TEXTS = {
     "txt": (to_asr_text, "text/plain"),
@@ -42,6 +50,7 @@ _TEXTS = {
 def asr() -> Response:
     """What was said, and with diarize=true by whom; the recording is the field `audio_file`."""
     upload = uploaded_file("audio_file")
+    refuse_files(_OPTIONS)
     cast(SpoolingRequest, request).fields = _fields()
     output = choice("output", OUTPUTS, "json")
     translate = choice("task", TASKS, "transcribe") == "translate"
@@ -71,7 +80,7 @@ def _render(served: Served, output: str, *, words: bool) -> Response:
         response = jsonify(answer | to_asr_embeddings(served.answer))
     else:
         render, mimetype = _TEXTS[output]
-        text = render(served.transcript)
+        text = render(with_asr_speakers(served.transcript))
         response = Response(text, content_type=f"{mimetype}; charset=utf-8")
     response.headers["x-served-by"] = served.by
     if warnings := served.warnings:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import math
+from collections.abc import Collection
 from typing import cast
 
 from flask import request
@@ -15,9 +17,20 @@ from proxy_app.speech import Times, language_code
 from proxy_app.upstreams import Options
 
 _MOST_SPEAKERS = 50
+_LONGEST_NUMBER = 9
+"""In characters: what is longer is no number of speakers, and int() takes no more than 4,300."""
 _LONGEST_PROMPT = 10_000
 _MOST_KEYWORDS = 100
 _LONGEST_KEYWORD = 100
+_TEXTS = frozenset(
+    {
+        *("model", "language", "languages", "prompt", "initial_prompt", "keywords", "hotwords"),
+        *("temperature", "response_format", "timestamp_granularities", "include", "stream"),
+        *("chunking_strategy", "known_speaker_names"),
+        *("num_speakers", "min_speakers", "max_speakers"),
+    }
+)
+"""What is of no use as a file."""
 _YES = ("true", "1", "yes", "on")
 _NO = ("false", "0", "no", "off", "", "null", "none")
 
@@ -33,6 +46,7 @@ def options(*, words: bool = False, translate: bool = False, times: Times = Time
     Raises:
         BadRequestError: naming the field.
     """
+    refuse_files(_TEXTS)
     num, low, high = (_speakers(name) for name in ("num_speakers", "min_speakers", "max_speakers"))
     if low is not None and high is not None and low > high:
         raise BadRequestError(
@@ -94,7 +108,8 @@ def _speakers(name: str) -> int | None:
     text = sent().get(name, "").strip()
     if not text:
         return None
-    if not (text.isascii() and text.isdecimal() and 1 <= int(text[:9]) <= _MOST_SPEAKERS):
+    is_number = len(text) <= _LONGEST_NUMBER and text.isascii() and text.isdecimal()
+    if not (is_number and 1 <= int(text) <= _MOST_SPEAKERS):
         raise BadRequestError(
             f"{name}={text[:40]!r}: expected a whole number from 1 to {_MOST_SPEAKERS}.", param=name
         )
@@ -117,10 +132,38 @@ def choice(name: str, choices: tuple[str, ...], default: str) -> str:
 def values(name: str) -> list[str]:
     """A field that may come several times, with brackets, as OpenAI's SDKs send an array, or not.
 
-    What is joined by commas counts as several, too.
+    What is joined by commas counts as several, too, and so do the texts of an array in JSON.
     """
     texts = sent().getlist(f"{name}[]") + sent().getlist(name)
-    return [value.strip() for text in texts for value in text.split(",") if value.strip()]
+    parts = (part for text in texts for part in _array(text) or text.split(","))
+    return [value for part in parts if (value := part.strip())]
+
+
+def _array(text: str) -> list[str]:
+    """The texts of an array in JSON; none where it is none, or of something else."""
+    if not text.lstrip().startswith("["):
+        return []
+    try:
+        found = json.loads(text)
+    except (ValueError, RecursionError):
+        return []
+    is_of_texts = isinstance(found, list) and all(isinstance(each, str) for each in found)
+    return found or [""] if is_of_texts else []
+
+
+def refuse_files(names: Collection[str]) -> None:
+    """Refuse texts that came as files: they would have no effect.
+
+    Raises:
+        BadRequestError: naming the first.
+    """
+    for sent_as in request.files:
+        name = sent_as.partition("[")[0]
+        if name in names:
+            raise BadRequestError(
+                f"`{name}` was sent as a file: send it as a text, in a part without a file name.",
+                param=name,
+            )
 
 
 def _language(name: str, text: str) -> str | None:

@@ -5,6 +5,7 @@ python-multipart takes them apart, which costs a fifth of what werkzeug's own pa
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import IO, TYPE_CHECKING
@@ -22,6 +23,13 @@ if TYPE_CHECKING:
     from python_multipart.multipart import MultipartCallbacks
 
 _READ_BYTES = 64 * 1024
+_INDEXED = re.compile(r"\[\d{1,4}\]\Z")
+"""`name[0]`, as some send an array's elements, which come in their order: `name[]`."""
+_PREAMBLE_BYTES = 64 * 1024
+"""What may come before the first boundary, and is passed over."""
+_BLANKS = 80
+"""So many may follow the first boundary on its line."""
+_HALF = re.compile(rb"([\x80-\xff])\\")
 _CHARSETS = frozenset({"ascii", "us-ascii", "utf-8", "iso-8859-1"})
 
 
@@ -68,6 +76,8 @@ class Form:
     _room: int | None = None
     """How many bytes more the file at hand may have."""
     _is_over: bool = False
+    _begun: int = 0
+    """So many parts."""
 
     def read(self, read: Callable[[int], bytes], boundary: bytes) -> None:
         """Read a body to its end.
@@ -84,13 +94,22 @@ class Form:
             raise ValueError("there is no boundary")
         try:
             parser = MultipartParser(boundary, self._callbacks())
+            parser.write(_without_preamble(read, boundary))
             while data := read(_READ_BYTES):
                 if not self._is_over:  # what comes behind is read, for the next request's sake
                     parser.write(data)
         except FormParserError as error:
-            raise ValueError(str(error)) from None
+            raise ValueError(self._with_place(error)) from None
         if not self._is_over:
             raise ValueError("the body breaks off")
+
+    def _with_place(self, error: FormParserError) -> str:
+        if not self._begun:
+            return str(error)
+        return (
+            f"the headers of part {self._begun} cannot be read, each of which is a line of its own "
+            f"that ends in CR LF ({error})"
+        )
 
     def _callbacks(self) -> MultipartCallbacks:
         return {
@@ -105,13 +124,14 @@ class Form:
         }
 
     def _begin(self) -> None:
+        self._begun += 1
         self.most_parts -= 1
         if self.most_parts < 0:
             raise RequestEntityTooLarge
         self._headers = Headers()
 
     def _end_header(self) -> None:
-        name, value = (part.decode().strip() for part in self._header)
+        name, value = map(_as_text, self._header)
         self._headers.add(name, value)
         for part in self._header:
             part.clear()
@@ -119,8 +139,9 @@ class Form:
     def _open(self) -> None:
         disposition, about = parse_options_header(self._headers.get("content-disposition"))
         if disposition != "form-data":
-            raise ValueError("a part has no Content-Disposition")
-        self._name, self._filename = about.get("name", ""), about.get("filename")
+            raise ValueError(f"part {self._begun} has no Content-Disposition: form-data")
+        self._name = _INDEXED.sub("[]", about.get("name", ""))
+        self._filename = about.get("filename")
         self._file = self._room = None
         name = self._name.removesuffix("[]")
         bounds = self.spooled.get(name)
@@ -164,6 +185,37 @@ class Form:
         self._is_over = True
 
 
+def _without_preamble(read: Callable[[int], bytes], boundary: bytes) -> bytes:
+    """The body from its first boundary on, as far as it was read for that.
+
+    python-multipart takes nothing before it, and no blanks behind it.
+
+    Raises:
+        ValueError: there is none within _PREAMBLE_BYTES.
+    """
+    line = re.compile(rb"(?:\A|\r\n)(--%s)[ \t]{0,%d}(--|\r\n)" % (re.escape(boundary), _BLANKS))
+    longest = len(boundary) + _BLANKS + len("\r\n--\r\n")
+    head = bytearray()
+    while len(head) < _PREAMBLE_BYTES and (data := read(_READ_BYTES)):
+        looked_at = max(0, len(head) - longest)
+        head += data
+        if found := line.search(head, looked_at):
+            return found[1] + found[2] + head[found.end() :]
+    raise ValueError(
+        f"the boundary that Content-Type names is no line of its first {_PREAMBLE_BYTES} bytes, "
+        "where lines end in CR LF"
+    )
+
+
+def _as_text(header: bytearray) -> str:
+    """As UTF-8, else as latin-1: of a file's name in something older nothing is needed."""
+    try:
+        return header.decode().strip()
+    except UnicodeDecodeError:
+        # Half a character of Shift-JIS may look like a backslash, which would hide a quote.
+        return _HALF.sub(rb"\1", header).decode("latin-1").strip()
+
+
 class FormParser(FormDataParser):
     """As werkzeug's, which is asked for forms of other kinds."""
 
@@ -187,7 +239,10 @@ class FormParser(FormDataParser):
         if mimetype != "multipart/form-data":
             return super().parse(stream, mimetype, content_length, options)
         form = Form(self._new_file, self.text_bytes, self.most_parts, self.spooled)
-        form.read(stream.read, (options or {}).get("boundary", "").encode("ascii"))
+        boundary = (options or {}).get("boundary", "")
+        if not boundary.isascii():
+            raise ValueError("the boundary that Content-Type names has other letters than ASCII's")
+        form.read(stream.read, boundary.encode("ascii"))
         return stream, self.cls(form.texts), self.cls(form.files)
 
     def _new_file(self) -> IO[bytes]:

@@ -167,13 +167,22 @@ def _fields(given: _Sent) -> MultiDict[str, str]:
         raise too_large()
     fields: MultiDict[str, str] = MultiDict()
     for name, raw in sent.items():
-        value = msgspec.json.decode(raw)
-        if isinstance(value, list):
-            for each in value:
-                fields.add(f"{name}[]", _text(each))
-        elif value is not None:
-            fields.add(name, _text(value))
+        try:
+            fields.update(_as_form(name, msgspec.json.decode(raw)))
+        except (ValueError, RecursionError):  # of a number without end, of bytes that are no UTF-8
+            message = f"`{name}` is not a value that can be read: {_shown(raw)}."
+            raise BadRequestError(message, param=name) from None
     return fields
+
+
+def _shown(raw: msgspec.Raw) -> str:
+    return repr(bytes(memoryview(raw)[:40]).decode(errors="replace"))
+
+
+def _as_form(name: str, value: object) -> list[tuple[str, str]]:
+    if isinstance(value, list):
+        return [(f"{name}[]", _text(each)) for each in value]
+    return [] if value is None else [(name, _text(value))]
 
 
 def _text(value: object) -> str:

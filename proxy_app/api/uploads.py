@@ -224,9 +224,9 @@ def _parse_form(how: str) -> None:
         request.form  # noqa: B018 - werkzeug parses on first use
     except RequestEntityTooLarge:
         raise too_large() from None
-    except ValueError:
+    except ValueError as error:
         raise BadRequestError(
-            f"The multipart body is malformed. {how}", code="broken_body"
+            f"The multipart body is malformed: {error}. {how}", code="broken_body"
         ) from None
 
 

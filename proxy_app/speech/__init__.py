@@ -13,6 +13,7 @@ from proxy_app.speech.formats.asr import (
     to_asr_json,
     to_asr_text,
     to_tsv,
+    with_asr_speakers,
 )
 from proxy_app.speech.formats.conversation import (
     conversation,
@@ -104,5 +105,6 @@ __all__ = [
     "to_tsv",
     "to_verbose_json",
     "to_vtt",
+    "with_asr_speakers",
     "without_names",
 ]

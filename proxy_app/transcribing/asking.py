@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from proxy_app.errors import RETRY_IN_A_MINUTE, ApiError
+from proxy_app.errors import DO_NOT_RETRY, RETRY_IN_A_MINUTE, ApiError, BadRequestError
 from proxy_app.gateway import Gateway
 from proxy_app.routing import health_of
 from proxy_app.services import Needs, Registered, Route, Service, Tiers, routes
@@ -34,20 +34,36 @@ def routes_for(gateway: Gateway, options: Options, *, speakers: bool) -> Tiers[R
     """The ways in which what is asked for can be done; at least one.
 
     Raises:
-        ApiError: 404, there is no such model; 503, no service can do it.
+        ApiError: 404, there is no such model; 503, no service can do it; 400, none can but for
+            something that may be left out.
     """
     registered = gateway.registry.read()
     named = check_model(gateway, registered, options.model)
     found = routes(registered, needs(options, speakers=speakers), named)
-    if not found:
+    if found:
+        return found
+    if options.translate:
         raise ApiError(
-            "No speech service is registered for this. The gateway's page says how to register "
-            "one.",
+            "Translations need a WhisperX server, and none is registered. The gateway's page says "
+            "how to register one.",
             status=503,
             code="no_service",
-            headers=RETRY_IN_A_MINUTE,
+            headers=DO_NOT_RETRY,  # it would be asked in vain until somebody installs one
         )
-    return found
+    if options.logprobs and routes(registered, Needs(speakers=speakers), named):
+        raise BadRequestError(
+            "include[]=logprobs needs a WhisperX server, and none is registered. Leave `include[]` "
+            "out, or have one registered.",
+            param="include[]",
+            code="unsupported_value",
+            headers=DO_NOT_RETRY,
+        )
+    raise ApiError(
+        "No speech service is registered for this. The gateway's page says how to register one.",
+        status=503,
+        code="no_service",
+        headers=RETRY_IN_A_MINUTE,
+    )
 
 
 def needs(options: Options, *, speakers: bool) -> Needs:

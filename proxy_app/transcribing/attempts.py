@@ -55,6 +55,7 @@ DECODER = "the decoder"
 SMALL_BYTES = 12_000_000
 """A minute of a CD's sound is smaller."""
 _INTERNAL_ERROR = 500
+_TOO_MANY = 429
 
 
 class Attempts:
@@ -110,7 +111,10 @@ class Attempts:
         self._cost.audio_s = recording.duration_s
         failures: list[UpstreamError | QueueFullError] = []
         refusals: list[ApiError] = []
+        full: type[Route] | None = None
         for route in in_turn(self._gateway, self._tiers, recording.duration_s, refusals):
+            if full and not isinstance(route, full):
+                continue  # it is to come back for what it asked for, not to get less at once
             self.by = route.name
             try:
                 end = self._try(route, recording, tell)
@@ -120,8 +124,10 @@ class Attempts:
                     break
                 log.warning("%s failed: %s", route.name, error)
             except (RejectedError, QueueFullError) as error:
-                if self._told or not _may_others(error):
+                is_full = isinstance(error, RejectedError) and error.status == _TOO_MANY
+                if self._told or not (is_full or _may_others(error)):
                     raise
+                full = type(route) if is_full else full
                 failures.append(error)
             else:
                 for service in route.services:
@@ -244,7 +250,11 @@ def _may_others(error: RejectedError | QueueFullError) -> bool:
 def _worst(failures: list[UpstreamError | QueueFullError], refusals: list[ApiError]) -> Exception:
     """What the client is told: that the recording is to blame, or what may pass, or the last."""
     blamed = [error for error in failures if isinstance(error, RejectedAudioError)]
-    passing = [error for error in failures if not isinstance(error, RejectedError)]
+    passing = [
+        error
+        for error in failures
+        if not isinstance(error, RejectedError) or error.status == _TOO_MANY
+    ]
     if blamed or passing:
         return (blamed or passing)[-1]
     return joined(refusals) if refusals else failures[-1]

@@ -23,6 +23,38 @@ def _form(ask: Asking) -> None:
         assert ask.standin.received[-1].path == SPEAKERS, "a model after the file was not read"
 
 
+@proves("What is sent", "a text as a file")
+def _text_as_a_file(ask: Asking) -> None:
+    for name in (
+        "model",
+        "response_format",
+        "timestamp_granularities[]",
+        "chunking_strategy[type]",
+    ):
+        ask.more = [(name, ("blob", b"text", "text/plain"))]
+        ask.refused(name.partition("[")[0])
+    ask.more = [("user", ("blob", b"text", "text/plain"))]
+    assert ask.post().ok
+    ask.more = [("output", ("blob", b"srt", "text/plain"))]
+    assert ask.post().ok
+    asr(ask).refused("output")
+
+
+@proves("What is sent", "a form that is broken")
+def _broken(ask: Asking) -> None:
+    headers = {"Content-Type": "multipart/form-data; boundary=b"}
+    head = 'Content-Disposition: form-data; name="file"'
+    for body, why in (
+        ("--c\r\n", "the boundary"),
+        (f"--b\r\n{head}\r\n\r\nRIFF", "the body breaks off"),
+        (f"--b\r\n{head};\r\n filename=a.wav\r\n\r\nRIFF\r\n--b--", "the headers of part 1"),
+    ):
+        response = requests.post(ask.gateway.url + ask.path, body, headers=headers, timeout=20)
+        error = response.json()["error"]
+        assert (response.status_code, error["code"]) == (400, "broken_body"), body
+        assert f"The multipart body is malformed: {why}" in error["message"]
+
+
 @proves("What is sent", "JSON with `input_audio`")
 def _json(ask: Asking) -> None:
     more = {"model": "whisper-1", "language": "de", "keywords": ["Spark", "GB10"], "stream": False}
@@ -138,6 +170,14 @@ def _initial_prompt(ask: Asking) -> None:
 
 @proves("Transcriptions", "`keywords[]`")
 def _keywords(ask: Asking) -> None:
+    for name in ("keywords", "keywords[]"):
+        got = ask.got((name, '["Spark, DGX", "GB10", ""]'))
+        assert got.getlist("keywords[]") == ["Spark, DGX", "GB10"]
+    assert "keywords[]" not in ask.got(keywords="[]")
+    for odd in ("[Spark]", "[5]", "[" * 90):
+        assert ask.got(keywords=odd)["keywords[]"] == odd
+    got = ask.got(("keywords[0]", "Spark"), ("keywords[1]", "GB10"), keywords="sm_121")
+    assert got.getlist("keywords[]") == ["Spark", "GB10", "sm_121"]
     got = ask.got(("keywords[]", "Spark"), ("keywords[]", "GB10"), keywords="sm_121")
     assert got.getlist("keywords[]") == ["Spark", "GB10", "sm_121"]
     ask.refused("keywords", keywords=",".join("x" * 101))
@@ -173,14 +213,18 @@ def _granularities(ask: Asking) -> None:
 
     assert keys() == keys("segment") == {"segments"}
     assert keys("word") == {"words"}
-    assert keys("word", "segment") == {"words", "segments"}
+    assert keys("word", "segment") == keys('["word", "segment"]') == {"words", "segments"}
+    indexed = ("timestamp_granularities[0]", "word")
+    assert "words" in ask.post(indexed, response_format="verbose_json").json()
+    ask.refused("timestamp_granularities", ("timestamp_granularities", '["phoneme"]'))
     assert ask.post(("timestamp_granularities", "word")).json()["text"] == TEXT
     ask.refused("timestamp_granularities", ("timestamp_granularities[]", "phoneme"))
 
 
 @proves("Transcriptions", "`include[]`")
 def _include(ask: Asking) -> None:
-    assert ask.post(("include[]", "logprobs")).json()["logprobs"]
+    for name in ("include[]", "include", "include[0]"):
+        assert ask.post((name, "logprobs")).json()["logprobs"]
     ask.refused("include[]", ("include[]", "segments"))
 
 
@@ -223,6 +267,9 @@ def _known_names(ask: Asking) -> None:
     ask.more = [("known_speaker_references[]", REFERENCE)]
     got = ask.got(("known_speaker_names[]", "Ann"), response_format="diarized_json")
     assert got.getlist("known_speaker_names[]") == ["Ann"]
+    ask.more = [("known_speaker_references[0]", REFERENCE)]
+    got = ask.got(("known_speaker_names[0]", "Ann"), response_format="diarized_json")
+    assert got.getlist("known_speaker_names[]") == ["Ann"]
 
 
 @proves("Transcriptions", "`known_speaker_references[]`")
@@ -239,7 +286,7 @@ def _known_references(ask: Asking) -> None:
 def _num_speakers(ask: Asking) -> None:
     assert ask.got(num_speakers="2", response_format="diarized_json")["num_speakers"] == "2"
     assert "num_speakers" not in ask.got(num_speakers="2")
-    for wrong in ("0", "51", "two"):
+    for wrong in ("0", "51", "two", "00000000199", "000000001" + 5000 * "0", "9" * 5000):
         ask.refused("num_speakers", num_speakers=wrong)
 
 

@@ -1,6 +1,7 @@
 """POST /asr, as Speakr's connector and other clients of whisper-asr-webservice send it."""
 
 import json
+import re
 from typing import Any
 
 import pytest
@@ -132,6 +133,13 @@ def test_the_other_outputs_are_texts(gateway: Gateway, output: str, kind: str, t
     response = ask(gateway, output=output)
     assert response.headers["Content-Type"] == f"{kind}; charset=utf-8"
     assert response.text.startswith(text)
+
+
+@pytest.mark.parametrize("output", ["json", "srt", "vtt"])
+def test_speakers_have_the_same_names_in_every_output(gateway: Gateway, output: str) -> None:
+    told = ask(gateway, output=output, diarize="true").text
+    assert re.findall(r"SPEAKER_\d+", told) == ["SPEAKER_00", "SPEAKER_01"]
+    assert "Speaker_" not in told
 
 
 @pytest.mark.parametrize(

@@ -79,6 +79,14 @@ def test_every_length_comes_whole(gateway: Gateway, standin: StandIn, length: in
         (holding(TEXT, ', "temperature": {"a": 1}'), "invalid_value", "temperature"),
         (holding(TEXT, ', "chunking_strategy": 5'), "invalid_value", "chunking_strategy"),
         (holding(TEXT, ', "include": ["tokens"]'), "invalid_value", "include[]"),
+        (holding(TEXT, ', "prompt": 1e999'), "invalid_value", "prompt"),
+        (holding(TEXT, f', "num_speakers": {"5" * 5000}'), "invalid_value", "num_speakers"),
+        (
+            holding(TEXT, f', "chunking_strategy": {{"threshold": {"5" * 5000}}}'),
+            "invalid_value",
+            "chunking_strategy",
+        ),
+        (holding(TEXT).encode()[:-1] + b', "prompt": "\xff"}', "invalid_value", "prompt"),
     ],
 )
 def test_what_is_no_recording_in_json_is_refused(

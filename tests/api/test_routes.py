@@ -10,6 +10,7 @@ from tests.api.routed import (
     AUDIO,
     DURATION_S,
     LOADING,
+    OPENAI,
     PAIR,
     PATH,
     WORDS,
@@ -17,6 +18,8 @@ from tests.api.routed import (
     segments,
 )
 from tests.standins.blips import dialogue, heard, recording
+
+_NO_LOGPROBS = (400, "unsupported_value", "include[]")
 
 
 def test_whisperx_answers_while_its_diarizer_is_loaded(routed: Routed) -> None:
@@ -70,6 +73,32 @@ def test_one_of_the_two_alone_is_no_way(routed: Routed, missing: str) -> None:
     assert (response.status_code, response.json()["error"]["code"]) == (503, "no_service")
     assert response.headers["Retry-After"] == "60"
     assert routed.uploads() == [0, 0, 0]
+
+
+@pytest.mark.parametrize(
+    ("path", "fields", "refused"),
+    [
+        (OPENAI, {"include[]": "logprobs"}, _NO_LOGPROBS),
+        (OPENAI, {"include[]": "logprobs", "stream": "true"}, _NO_LOGPROBS),
+        ("/v1/audio/jobs", {"include[]": "logprobs"}, _NO_LOGPROBS),
+        ("/v1/audio/translations", {}, (503, "no_service", None)),
+    ],
+)
+def test_what_whisperx_alone_does_is_not_tried_again_where_none_is_registered(
+    routed: Routed, path: str, fields: dict[str, str], refused: tuple[int, str, str | None]
+) -> None:
+    routed.unregister("whisperx")
+    response = routed.gateway.transcribe(AUDIO, path, **fields)
+    error = response.json()["error"]
+    assert (response.status_code, error["code"], error["param"]) == refused
+    assert "need" in error["message"]
+    assert "WhisperX server" in error["message"]
+    assert response.headers["x-should-retry"] == "false"
+    assert "Retry-After" not in response.headers
+    routed.stop("whisperx")
+    response = routed.gateway.transcribe(AUDIO, path, **fields)
+    if path != "/v1/audio/jobs":  # those wait
+        assert (response.status_code, response.headers["Retry-After"]) == (503, "60")
 
 
 @pytest.mark.parametrize("path", [PATH, "/v1/audio/transcriptions"])

@@ -158,6 +158,26 @@ def test_a_stream_that_has_told_nothing_goes_on_with_the_next(
     assert f'"text": "{TEXT}"' in response.text
 
 
+@pytest.mark.parametrize("stream", ["false", "true"])
+def test_a_429_of_one_sends_the_recording_to_another_one_of_its_kind(
+    several: Routed, stream: str
+) -> None:
+    busy = {"error": {"message": "40 min are waiting", "code": "busy"}}
+    with StandIn() as idle:
+        several.add("z-second", "whisperx", idle.port)
+        several.whisperx.behave("429", busy)
+        for _ in range(2):  # of two that have nothing to do the first by name is asked first
+            path, more = "/v1/audio/transcriptions", {"prompt": "Hm.", "stream": stream}
+            response = several.gateway.transcribe(AUDIO, path, **more)
+            assert (response.status_code, response.headers["x-served-by"]) == (200, "z-second")
+        assert len(several.whisperx.received) == 2
+        assert several.uploads()[1:] == [0, 0]
+        idle.behave("429", busy)
+        response = several.gateway.transcribe(AUDIO, path, **more)
+        assert (response.status_code, response.json()["error"]["code"]) == (429, "busy")
+        assert several.uploads()[1:] == [0, 0], "Parakeet would pass over the prompt"
+
+
 def test_any_parakeet_goes_with_any_sortformer(several: Routed, second: Parakeet) -> None:
     several.unregister("whisperx")
     several.add("a-first", "parakeet", second.port)

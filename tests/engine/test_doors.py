@@ -133,6 +133,14 @@ def test_speech_that_cannot_be_is_refused(tmp_path: Path, field: str, value: str
     assert refusal(answer, 400)["param"] == field
 
 
+@pytest.mark.parametrize(
+    "many", ["0", "51", "00000000199", "000000001" + 5000 * "0"], ids=lambda many: many[:12]
+)
+def test_a_number_of_speakers_that_cannot_be_is_refused(tmp_path: Path, many: str) -> None:
+    answer = ask(tmp_path, files=upload(silence(1)), data={"num_speakers": many})
+    assert refusal(answer, 400)["param"] == "num_speakers"
+
+
 def test_empty_fields_count_as_left_out(tmp_path: Path) -> None:
     transcriber = StandInTranscriber()
     fields = {"language": "", "prompt": "", "num_speakers": ""}

@@ -88,6 +88,23 @@ def test_names_come_as_they_are_quoted_and_texts_in_their_charset() -> None:
 
 
 @pytest.mark.parametrize(
+    "name",
+    [
+        "Gespräch.wav".encode("latin-1"),
+        "Gespräch.wav".encode(),
+        "録音表.wav".encode("shift_jis"),
+        "表".encode("shift_jis"),  # its last byte is a backslash
+        "запись.wav".encode("cp1251"),
+    ],
+)
+@pytest.mark.parametrize("head", [b'name="file"; filename="%s"', b'filename="%s"; name="file"'])
+def test_the_name_of_a_file_may_be_in_any_charset(name: bytes, head: bytes) -> None:
+    body = b"--b\r\nContent-Disposition: form-data; " + head % name + b"\r\n\r\nRIFF\r\n--b--"
+    form = parsed(body)
+    assert [(each, sent.stream.read()) for each, sent in form.files.items()] == [("file", b"RIFF")]
+
+
+@pytest.mark.parametrize(
     "body",
     [
         b"",
@@ -97,7 +114,6 @@ def test_names_come_as_they_are_quoted_and_texts_in_their_charset() -> None:
         (file(b"RIFF") + b"--b--")[:-1],
         b"--b\r\n\r\nno headers\r\n--b--",
         b"--b\r\nContent-Type: text/plain\r\n\r\nno name\r\n--b--",
-        b"--b\r\n" + DISPOSITION + b"\xff\r\n\r\nx\r\n--b--",
         b"--b\r\n" + DISPOSITION,
         b"--b\r\n" + DISPOSITION + b"x" * 20_000,
         b"--b\r\n" + (DISPOSITION + b"x\r\n") * 20 + b"\r\nx\r\n--b--",
@@ -106,6 +122,53 @@ def test_names_come_as_they_are_quoted_and_texts_in_their_charset() -> None:
 def test_what_is_no_form_is_refused(body: bytes) -> None:
     with pytest.raises(ValueError, match=r"oundary|breaks off|Content-Disposition|header|decode"):
         parsed(body)
+
+
+@pytest.mark.parametrize(
+    ("body", "why"),
+    [
+        (b"no form at all", "boundary that Content-Type names"),
+        (text(b"a", b"1") + file(b"RIFF"), "breaks off"),
+        (text(b"a", b"1") + b"--b\r\nX: y\r\n\r\nx\r\n--b--", "part 2 has no Content-Disposition"),
+        (
+            b"--b\r\nContent-Disposition: form-data;\r\n name=a\r\n\r\n1\r\n--b--",
+            "headers of part 1 cannot be read, each of which is a line of its own",
+        ),
+        ((text(b"a", b"1") + b"--b--").replace(b"\r\n", b"\n"), "lines end in CR LF"),
+    ],
+)
+def test_it_is_said_what_is_wrong_with_a_form(body: bytes, why: str) -> None:
+    with pytest.raises(ValueError, match=why):
+        parsed(body)
+
+
+@pytest.mark.parametrize("size", [1, 2, 7, 1000])
+@pytest.mark.parametrize(
+    "before",
+    [
+        b"\r\n",
+        b"This is a form.\r\n",
+        b"Two lines,\r\n\r\n--bad as the first boundary, --b\r\n--\r\n-",
+        b"--ba\r\n" * 100,
+    ],
+)
+def test_what_comes_before_the_first_boundary_is_passed_over(before: bytes, size: int) -> None:
+    before = before if before.endswith(b"\r\n") else before + b"\r\n"
+    form = parsed(before + text(b"a", b"1") + file(b"RIFF") + b"--b--", size)
+    assert [*form.texts.items(multi=True)] == [("a", "1")]
+    assert form.files["file"].stream.read() == b"RIFF"
+
+
+@pytest.mark.parametrize("size", [1, 3, 1000])
+def test_blanks_may_follow_a_boundary(size: int) -> None:
+    body = (text(b"a", b"1") + text(b"c", b"2")).replace(b"--b", b"--b \t ")
+    form = parsed(body + b"--b--  \r\n", size)
+    assert [*form.texts.items(multi=True)] == [("a", "1"), ("c", "2")]
+
+
+def test_what_may_come_before_the_first_boundary_is_bounded() -> None:
+    with pytest.raises(ValueError, match="no line of its first 65536 bytes"):
+        parsed(b"x" * 200_000 + b"\r\n" + text(b"a", b"1") + b"--b--")
 
 
 @pytest.mark.parametrize("boundary", [b"", b"b" * 300])

@@ -11,6 +11,8 @@ from images.whisperx.app.transcription import Listening, Wish
 from proxy_app.speech import known_names, language_code
 
 _MAX_SPEAKERS = 50
+_LONGEST_NUMBER = 9
+"""In characters: what is longer is no number of speakers, and int() takes no more than 4,300."""
 _MOST = 100
 _LONGEST_KEYWORD = 100
 _LONGEST_VAD_S = 10.0
@@ -24,7 +26,8 @@ def _made_here(value: str) -> str:
 
 def _speakers(value: str) -> int:
     text = value.strip()
-    if not (text.isascii() and text.isdecimal() and 1 <= int(text[:9]) <= _MAX_SPEAKERS):
+    is_number = len(text) <= _LONGEST_NUMBER and text.isascii() and text.isdecimal()
+    if not (is_number and 1 <= int(text) <= _MAX_SPEAKERS):
         raise ValueError(f"expected a whole number from 1 to {_MAX_SPEAKERS}")
     return int(text)
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from proxy_app.speech.formats.conversation import voices_told
@@ -25,6 +26,17 @@ def asr_speaker(name: str) -> str:
     """SPEAKER_00 for Speaker_0, as WhisperX has it; other names stay."""
     numbered = _NUMBERED.fullmatch(name)
     return f"SPEAKER_{int(numbered[1]):02d}" if numbered else name
+
+
+def with_asr_speakers(transcript: Transcript) -> Transcript:
+    """The same with the speakers' names that /asr has, for subtitles."""
+    named = (
+        segment
+        if segment.speaker is None
+        else replace(segment, speaker=asr_speaker(segment.speaker))
+        for segment in transcript.segments
+    )
+    return replace(transcript, segments=tuple(named))
 
 
 def to_asr_json(transcript: Transcript, *, words: bool = False) -> dict[str, Any]:

@@ -52,13 +52,11 @@ class TranscriptEvents:
         return [self._diarized.add(segment) for segment in segments]
 
     def done(self, transcript: Transcript) -> dict[str, Any]:
-        """The end: all deltas in one, and the language of the transcript.
+        """The end: all deltas in one, and the language of the transcript, where that is known.
 
         There is no `usage`: OpenAI's counts tokens here, which it alone bills.
         """
-        answer = {
-            "type": "transcript.text.done",
-            "text": "".join(self._text),
-            "languages": languages_of(transcript),
-        }
+        answer: dict[str, Any] = {"type": "transcript.text.done", "text": "".join(self._text)}
+        if transcript.language:
+            answer["languages"] = languages_of(transcript)
         return answer | ({"logprobs": self._logprobs} if self._with_logprobs else {})

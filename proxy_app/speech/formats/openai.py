@@ -45,8 +45,8 @@ def to_json(
 
 
 def languages_of(transcript: Transcript) -> list[dict[str, str]]:
-    """The languages that were found; none where nobody knows."""
-    return [{"code": transcript.language}] if transcript.language else []
+    """The language that was found, as a list; for a transcript of which it is known."""
+    return [{"code": transcript.language}]
 
 
 def logprobs_of(segment: Segment) -> list[dict[str, Any]]:
