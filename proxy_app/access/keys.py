@@ -10,6 +10,7 @@ import fcntl
 import hashlib
 import hmac
 import logging
+import math
 import os
 import secrets
 import struct
@@ -31,6 +32,8 @@ MOST = 1000
 MOST_IN_FLIGHT, MOST_PER_MINUTE = 256, 1_000_000
 _KEPT_S = 1.0
 """How long a worker goes by what it has read: so long a revoked key may still open."""
+_SOON_S = 0.05
+"""The same where a key is not known: it may be new. Guesses cost so many readings at most."""
 _NOTED_EVERY_S = 3600.0
 _MINUTE_S = 60.0
 _NUMBER = struct.Struct("d")
@@ -75,7 +78,7 @@ class Keys:
         self._store = store
         self._clock = clock
         self._known: dict[str, Key] = {}
-        self._until = 0.0
+        self._read_at = -math.inf
 
     def make(
         self, name: str, *, max_in_flight: int | None = None, per_minute: int | None = None
@@ -103,7 +106,7 @@ class Keys:
                 session.add(row)
         except IntegrityError:
             raise BadKeyError(f"there is a key named {name!r} already") from None
-        self._until = 0.0
+        self._read_at = -math.inf
         return f"{PREFIX}{key_id}-{secret}", _key(row)
 
     def all(self) -> list[Key]:
@@ -117,13 +120,14 @@ class Keys:
         with self._store.session() as session:
             found = session.scalars(select(ApiKey.id).where(chosen)).all()
             session.execute(delete(ApiKey).where(ApiKey.id.in_(found)))
-        self._until = 0.0
+        self._read_at = -math.inf
         return bool(found)
 
     def find(self, sent: str) -> Key | None:
         """The key that was sent, where it is one."""
         key_id, _, secret = sent.removeprefix(PREFIX).partition("-")
-        known = self._read().get(key_id)
+        # One that was made a moment ago by another process is looked for once more.
+        known = self._read(_KEPT_S).get(key_id) or self._read(_SOON_S).get(key_id)
         # Compared also where there is none, so that the time tells nothing.
         expected = known.hash if known else _hash("")
         is_right = hmac.compare_digest(_hash(secret), expected)
@@ -132,17 +136,17 @@ class Keys:
         self._note(known)
         return known
 
-    def _read(self) -> dict[str, Key]:
-        """All keys, read once a second; what was read last where the database does not answer."""
+    def _read(self, kept_s: float) -> dict[str, Key]:
+        """All keys, so old at most; what was read last where the database does not answer."""
         now = time.monotonic()
-        if now >= self._until:
+        if now - self._read_at >= kept_s:
             try:
                 self._known = {key.id: key for key in self.all()}
             except SQLAlchemyError as error:
                 if not self._known:
                     raise
                 log.warning("the keys cannot be read: %s", type(error).__name__)
-            self._until = now + _KEPT_S
+            self._read_at = now
         return self._known
 
     def _note(self, key: Key) -> None:
@@ -154,7 +158,7 @@ class Keys:
                 session.execute(update(ApiKey).where(ApiKey.id == key.id).values(used_at=now))
         except SQLAlchemyError as error:
             log.warning("the use of a key cannot be noted: %s", type(error).__name__)
-        self._until = 0.0
+        self._read_at = -math.inf
 
 
 class Rates:

@@ -122,7 +122,8 @@ def down(state: Path) -> None:
         print("Nothing is running.")
         return
     process = supervisor_process(state)
-    with supervisor(socket_path(state)) as rpc:
+    # Another `down` may be quicker.
+    with contextlib.suppress(xmlrpc.client.Fault, OSError), supervisor(socket_path(state)) as rpc:
         rpc.supervisor.shutdown()
     wait_until_ended(process)
     print("Stopped.")

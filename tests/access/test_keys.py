@@ -1,6 +1,7 @@
 """API keys: what they open, what they may do at most, and how they come and go."""
 
 import base64
+import math
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -17,6 +18,7 @@ from proxy_app.gateway import EXTENSION, Gateway
 from proxy_app.services import QueueFullError
 from proxy_app.store import Store
 from tests.access.conftest import PASSWORD, application, know_password, log_in, settings
+from tests.jobs.house import eventually
 
 ELSEWHERE = "http://192.0.2.7:8080"
 LOCAL = "http://localhost:8080"
@@ -322,8 +324,18 @@ def test_another_worker_knows_within_a_second(store: Store) -> None:
     secret, _ = mine.make("one")
     assert others.find(secret) is not None
     mine.revoke("one")
-    others._until = 0.0  # the second is over
+    others._read_at = -math.inf  # the second is over
     assert others.find(secret) is None
+
+
+def test_one_that_was_made_a_moment_ago_opens_at_once_in_every_worker(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("proxy_app.access.keys._KEPT_S", 1000.0)
+    mine, others = Keys(store), Keys(store)
+    assert others.find("sk-spark-none") is None
+    secret, _ = mine.make("one")
+    assert eventually(lambda: others.find(secret) is not None)
 
 
 def test_its_use_is_noted_once_an_hour(store: Store) -> None:
