@@ -57,7 +57,7 @@ def test_every_make_goal_of_the_documents_exists() -> None:
 def test_the_tables_of_the_benchmarks_are_there() -> None:
     measured = README.split("## Measured")[1].split("\n## ")[0]
     titles = re.findall(r"^### (\w+)\n(?:.*\n)*?\|---", measured, re.MULTILINE)
-    assert titles == ["Merge", "Engine", "Gateway", "Jobs", "Page", "Healing", "Fleet"]
+    assert titles == ["Merge", "Engine", "Gateway", "Voices", "Jobs", "Page", "Healing", "Fleet"]
 
 
 @pytest.mark.parametrize("command", commands("curl "))
