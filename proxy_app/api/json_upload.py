@@ -6,7 +6,6 @@ a piece at a time.
 
 from __future__ import annotations
 
-import binascii
 import json
 import mmap
 from collections.abc import Iterator
@@ -17,6 +16,7 @@ import msgspec
 from flask import current_app, request
 from werkzeug.datastructures import MultiDict
 
+from proxy_app.api.base64_pieces import decoded
 from proxy_app.api.uploads import TEXT_BYTES, SpoolFile, SpoolingRequest, spooled_json, too_large
 from proxy_app.errors import BadRequestError
 
@@ -26,8 +26,6 @@ HOW = (
 )
 _DATA = "input_audio.data"
 _PIECE = 256 * 1024
-_FOUR = 4
-"""Characters of base64, which are three bytes."""
 _ABSENT = msgspec.Raw()
 
 
@@ -84,8 +82,11 @@ def recording_in_json() -> Path:
     if bytes(data[:1]) != b'"':
         raise BadRequestError(f"`{_DATA}` is to be a text. {HOW}", param=_DATA, code="missing_file")
     with SpoolFile(recording, hashed=True) as upload:
-        for piece in _decoded(data[1:-1]):
-            upload.write(piece)
+        try:
+            for piece in _decoded(data[1:-1]):
+                upload.write(piece)
+        except ValueError:
+            raise _no_base64() from None
     spooled.other_digests.append(("input_audio", upload.digest))
     body.unlink()  # the disk is needed
     return recording
@@ -115,31 +116,21 @@ def _unusable(param: str | None = None) -> BadRequestError:
 
 
 def _decoded(text: memoryview) -> Iterator[bytes]:
-    """What base64 says, piece by piece."""
-    rest = b""
-    is_over = False
+    return decoded(_unescaped(text), is_filled_up=True)
+
+
+def _unescaped(text: memoryview) -> Iterator[bytes]:
+    """A text of JSON, piece by piece, without the ends of its lines.
+
+    JSON may write a slash with a backslash before it, and the end of a line as two characters.
+    """
+    held = b""
     for start in range(0, len(text), _PIECE):
-        # JSON may write a slash with a backslash before it, and the end of a line as \n.
-        rest += bytes(text[start : start + _PIECE])
-        held = rest[-1:] if rest.endswith(b"\\") else b""
-        whole = rest[: len(rest) - len(held)]
-        whole = whole.replace(b"\\/", b"/").replace(b"\\n", b"").replace(b"\\r", b"")
-        cut = len(whole) - len(whole) % _FOUR
-        rest = whole[cut:] + held
-        if whole[:cut]:
-            if is_over:
-                raise _no_base64()
-            is_over = whole[:cut].endswith(b"=")
-            yield _bytes(whole[:cut])
-    if rest:
-        raise _no_base64()
-
-
-def _bytes(text: bytes) -> bytes:
-    try:
-        return binascii.a2b_base64(text, strict_mode=True)
-    except binascii.Error:
-        raise _no_base64() from None
+        piece = held + bytes(text[start : start + _PIECE])
+        held = piece[-1:] if piece.endswith(b"\\") else b""
+        piece = piece[: len(piece) - len(held)]
+        yield piece.replace(b"\\/", b"/").replace(b"\\n", b"").replace(b"\\r", b"")
+    yield held
 
 
 def _no_base64() -> BadRequestError:

@@ -6,7 +6,6 @@ already (`api/forms`), and none is ever in memory as a whole.
 
 from __future__ import annotations
 
-import binascii
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ from typing import IO, TypeVar, cast
 from flask import request
 from werkzeug.datastructures import FileStorage
 
+from proxy_app.api.base64_pieces import decoded
 from proxy_app.api.fields import sent
 from proxy_app.api.relay import while_connected
 from proxy_app.api.uploads import REFERENCES, SpoolFile, SpoolingRequest
@@ -149,20 +149,6 @@ def _from_data_url(source: IO[bytes], target: IO[bytes]) -> None:
     if head is None:
         raise ValueError(_HOW)
     source.seek(head.end())
-    rest = b""
-    while piece := source.read(_PIECE):
-        rest += piece.translate(None, _SPACE)
-        whole = len(rest) // 4 * 4
-        if b"=" in rest[:whole]:
-            break  # only the end is filled up: nothing may follow
-        target.write(_from_base64(rest[:whole]))
-        rest = rest[whole:]
-    rest += source.read(_PIECE).translate(None, _SPACE)
-    target.write(_from_base64(rest + b"=" * (-len(rest) % 4)))
-
-
-def _from_base64(text: bytes) -> bytes:
-    try:
-        return binascii.a2b_base64(text, strict_mode=True)
-    except binascii.Error:
-        raise ValueError("it is no base64") from None
+    pieces = (piece.translate(None, _SPACE) for piece in iter(lambda: source.read(_PIECE), b""))
+    for sound in decoded(pieces, is_filled_up=False):
+        target.write(sound)
