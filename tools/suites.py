@@ -2,12 +2,16 @@
 
 All of them run, also after a failure, in three lanes that take about the same time: two cores have
 enough to do with them, and what one waits for the others use. A suite's output is printed when it
-ends. The last line sums up what pytest counted.
+ends; what has not ended in time is stopped, so that it can be seen where it hung. The last line
+sums up what pytest counted.
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
+import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -17,6 +21,7 @@ from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 from xml.etree import ElementTree as ET
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -42,6 +47,10 @@ LANES = (
     ("engine", "parakeet", "sortformer", "browser", "hosts", "faults", "collection"),
     ("ansible", "e2e", "clients", "jobs", "site"),
 )
+WITHIN_S = 4500.0
+"""All of them together: CI gives 5400 s, and the setup comes before."""
+ENDS_WITHIN_S = 90.0
+"""What a suite that is interrupted may take to put away what it has started."""
 _print_lock = threading.Lock()
 
 
@@ -66,30 +75,37 @@ def environment() -> dict[str, str]:
     }
 
 
-def run(suite: str, reports: Path) -> Result:
+def run(suite: str, reports: Path, deadline: float) -> Result:
     """Run one suite; pytest's counts go to a file in REPORTS."""
     report = f"--junit-xml={reports}/{suite}.xml"
     commands = COMMANDS.get(suite) or [[sys.executable, "-m", "pytest", f"tests/{suite}", report]]
     print(f"-- {suite}", flush=True)
     started = time.monotonic()
-    done = [
-        subprocess.run(
-            command,
-            cwd=ROOT,
-            env=environment(),
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            check=False,
-        )
-        for command in commands
-    ]
-    seconds = time.monotonic() - started
-    with _print_lock:
-        print(f"== {suite}", flush=True)
-        for one in done:
-            sys.stdout.buffer.write(one.stdout)
-        sys.stdout.flush()
-    return Result(suite, seconds, not any(one.returncode for one in done))
+    with tempfile.TemporaryFile() as said:
+        codes = [_run(command, said, deadline) for command in commands]
+        seconds = time.monotonic() - started
+        said.seek(0)
+        with _print_lock:
+            print(f"== {suite}", flush=True)
+            shutil.copyfileobj(said, sys.stdout.buffer)
+            sys.stdout.flush()
+    return Result(suite, seconds, not any(codes))
+
+
+def _run(command: list[str], said: IO[bytes], deadline: float) -> int:
+    """Run a command to its end, or to the deadline: then it shows where it is, and is stopped."""
+    with subprocess.Popen(
+        command, cwd=ROOT, env=environment(), stdout=said, stderr=subprocess.STDOUT
+    ) as process:
+        for signal_, within_s in (
+            (signal.SIGINT, deadline - time.monotonic()),  # pytest prints where, and tidies up
+            (signal.SIGABRT, ENDS_WITHIN_S),  # faulthandler prints what each thread does
+            (signal.SIGKILL, 10),
+        ):
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                return process.wait(max(within_s, 0))
+            process.send_signal(signal_)
+    return process.returncode
 
 
 def counts(reports: Iterable[Path]) -> tuple[int, int, int]:
@@ -111,7 +127,7 @@ def main(chosen: list[str]) -> int:
         reports = Path(folder)
 
         def run_lane(lane: list[str]) -> list[Result]:
-            return [run(suite, reports) for suite in lane]
+            return [run(suite, reports, started + WITHIN_S) for suite in lane]
 
         results = [result for done in pool.map(run_lane, lanes) for result in done]
         passed, failed, skipped = counts(reports.glob("*.xml"))

@@ -2,9 +2,13 @@
 
 import itertools
 import os
+import secrets
+import time
+from dataclasses import asdict
 
 from proxy_app.jobs import State
 from proxy_app.jobs.events import EventWriter
+from proxy_app.store import Job
 from tests.jobs.house import House
 from tests.jobs.orders import an_order
 
@@ -16,12 +20,18 @@ class Told:
 
     def __init__(self, house: House) -> None:
         self.house = house
-        self.job = house.room.jobs.add(an_order(host=next(hosts)))
-        folder = house.room.jobs.folder(self.job.id)
+        job_id = secrets.token_hex(8)
+        folder = house.room.jobs.folder(job_id)
         lock = folder.take()
         assert lock is not None
         self._lock = lock
-        house.room.jobs.finish(self.job.id, State.RUNNING, "")
+        # It is never queued: a dispatcher beside it would start it.
+        now = time.time()
+        with house.room.store.session() as session:
+            times = {"created_at": now, "started_at": now}
+            order = asdict(an_order(host=next(hosts)))
+            session.add(Job(id=job_id, state=State.RUNNING, phases=[], **times, **order))
+        self.job = house.room.jobs.get(job_id)
         self.events = EventWriter(folder.events)
 
     @property

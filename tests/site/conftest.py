@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 
 import pytest
@@ -18,6 +18,31 @@ __all__ = [
     "browser", "context", "engine", "fleet", "page", "playbook", "playwright", "shoot", "spark1",
     "spark2",
 ]  # fmt: skip
+
+_failed: dict[str, str] = {}
+"""By page, the test whose failure ends it: the next ones would only wait for what is not there."""
+
+
+def pytest_itemcollected(item: pytest.Item) -> None:
+    """An installation of the whole site may take longer than any other test."""
+    item.add_marker(pytest.mark.timeout(1800))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item,
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Remember the first failure of a page."""
+    report = yield
+    if report.failed:
+        _failed.setdefault(item.nodeid.partition("::")[0], item.name)
+    return report
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """End a page with its first failure."""
+    if first := _failed.get(item.nodeid.partition("::")[0]):
+        pytest.fail(f"builds on {first}, which failed")
 
 
 @pytest.fixture(scope="session")

@@ -31,7 +31,7 @@ STANDINS = ROOT / "tests/standins"
 CONTAINER = "whisperx-asr"
 CACHE = "/var/cache/speech"
 SPEAKERS = "/api/audio/transcribe-with-speakers"
-PATIENCE_S = 1800.0
+PATIENCE_S = 900.0
 """The image is built meanwhile; it only ends a test that has failed."""
 
 

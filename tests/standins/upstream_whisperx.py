@@ -137,9 +137,15 @@ class StandIn(Served):
         self.health_takes_s = 0.0
         self.takes_s = 0.0
         """How long it works on a recording."""
-        self.working = 0
+        self.at_work: set[_Handler] = set()
+        """Those whose client does not have the end of its answer yet."""
         self.most_at_once = 0
         self.started = threading.Event()
+
+    @property
+    def working(self) -> int:
+        """On how many requests it works."""
+        return len(self.at_work)
 
     def behave(self, behaviour: str, answer: Any = None) -> None:  # noqa: ANN401 - any JSON
         """From now on: ok, hang, drip, half, reset, torn, early, or a status such as "500"; or
@@ -178,12 +184,16 @@ class _Handler(Quiet):
         """Take a recording, then do as told."""
         standin = self.server.standin
         standin.started.set()
-        standin.working += 1
+        standin.at_work.add(self)
         standin.most_at_once = max(standin.most_at_once, standin.working)
         try:
             self._post(standin)
         finally:
-            standin.working -= 1
+            self._at_its_end()
+
+    def _at_its_end(self) -> None:
+        """Work no more: who has the end of an answer may let the next request go at once."""
+        self.server.standin.at_work.discard(self)
 
     def _post(self, standin: StandIn) -> None:
         if standin.behaviour == "early":
@@ -247,6 +257,7 @@ class _Handler(Quiet):
             self.send_header(name, value)
         if status in (301, 302, 307, 308):
             self.send_header("Location", "/elsewhere")
+        self._at_its_end()
         self.end_headers()
         self.wfile.write(body)
 
@@ -263,6 +274,7 @@ class _Handler(Quiet):
         for line in lines:
             data = line if isinstance(line, bytes) else json.dumps(line).encode() + b"\n"
             self.connection.sendall(b"%x\r\n%s\r\n" % (len(data), data))
+        self._at_its_end()
         if not cut:
             self.connection.sendall(b"0\r\n\r\n")
 
