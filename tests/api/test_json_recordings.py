@@ -36,8 +36,10 @@ def holding(data: str, more: str = "") -> str:
         TEXT.replace("/", "\\/"),
         "\\n".join(TEXT[start : start + 76] for start in range(0, len(TEXT), 76)),
         "\\r\\n".join(TEXT[start : start + 64] for start in range(0, len(TEXT), 64)),
+        "".join(f"\\u{ord(letter):04x}" for letter in TEXT),
+        "\\u000D\\u000A".join(TEXT[start : start + 76] for start in range(0, len(TEXT), 76)),
     ],
-    ids=["plain", "slashes", "lines", "CRLF"],
+    ids=["plain", "slashes", "lines", "CRLF", "numbers", "numbered CRLF"],
 )
 def test_the_recording_is_what_base64_says(
     gateway: Gateway, standin: StandIn, path: str, data: str
@@ -72,7 +74,11 @@ def test_every_length_comes_whole(gateway: Gateway, standin: StandIn, length: in
         (holding("UklGR"), "invalid_base64", "input_audio.data"),
         (holding("UklG?g=="), "invalid_base64", "input_audio.data"),
         (holding("UklGRg==UklGRg=="), "invalid_base64", "input_audio.data"),
-        (holding("UklG\\u0052g=="), "invalid_base64", "input_audio.data"),
+        (holding("UklG\\u0052g=="), "unsupported_format", "file"),
+        (holding("UklG\\u00e9g=="), "invalid_base64", "input_audio.data"),
+        (holding("UklG\\u005cnRg=="), "invalid_base64", "input_audio.data"),
+        (holding("UklG\\\\nrRg=="), "invalid_base64", "input_audio.data"),
+        (holding("UklG\\tRg=="), "invalid_base64", "input_audio.data"),
         (holding("data:audio/wav;base64," + TEXT), "invalid_base64", "input_audio.data"),
         (holding("A" * 262_142 + "==" + "A" * 262_144), "invalid_base64", "input_audio.data"),
         (holding(TEXT, ', "language": "klingon"'), "invalid_value", "language"),
