@@ -31,6 +31,7 @@ _NUMBERED = re.compile(rb"\\u([0-9A-Fa-f]{4})")
 _BEGUN = re.compile(rb"\\(?:u[0-9A-Fa-f]{0,3})?\Z")
 """An escape that the end of a piece cuts."""
 _LONGEST_ESCAPE = len(r"\u0041")
+_NOTHING = re.compile(rb"(?:null|\[[ \t\r\n]*\])?\Z")
 _ABSENT = msgspec.Raw()
 
 
@@ -160,7 +161,7 @@ def _no_base64() -> BadRequestError:
 
 def _refuse_references(given: _Sent) -> None:
     for name in ("known_speaker_names", "known_speaker_references"):
-        if bytes(memoryview(getattr(given, name))[:4]).strip() not in (b"", b"null", b"[]"):
+        if not _NOTHING.match(memoryview(getattr(given, name))):
             raise BadRequestError(
                 f"`{name}` can be sent in multipart/form-data alone.",
                 param=name,

@@ -49,6 +49,13 @@ def test_the_recording_is_what_base64_says(
     assert wav == WAV
 
 
+@pytest.mark.parametrize("nothing", ["[]", "[ \t\r\n ]", "null"])
+@pytest.mark.parametrize("name", ["known_speaker_names", "known_speaker_references"])
+def test_an_empty_list_of_known_speakers_is_none(gateway: Gateway, name: str, nothing: str) -> None:
+    response = post(gateway, holding(TEXT, f', "{name}": {nothing}'))
+    assert response.status_code == 200, response.text
+
+
 @pytest.mark.parametrize("length", range(6))
 def test_every_length_comes_whole(gateway: Gateway, standin: StandIn, length: int) -> None:
     sound = encoded("libmp3lame", "mp3") + bytes(length)
