@@ -84,7 +84,5 @@ def _render(served: Served, output: str, *, words: bool) -> Response:
         render, mimetype = _TEXTS[output]
         text = render(with_asr_speakers(served.transcript))
         response = Response(text, content_type=f"{mimetype}; charset=utf-8")
-    response.headers["x-served-by"] = served.by
-    if warnings := served.warnings:
-        response.headers["x-speech-warnings"] = warnings
+    response.headers.update(served.headers)
     return response

@@ -80,9 +80,7 @@ def transcriptions() -> Response:
         return stream(follow(upload, asked.options, speakers=asked.speakers), events)
     served = transcribe(upload, asked.options, speakers=asked.speakers)
     response = render(served.transcript, asked)
-    response.headers["x-served-by"] = served.by
-    if warnings := served.warnings:
-        response.headers["x-speech-warnings"] = warnings
+    response.headers.update(served.headers)
     return response
 
 
@@ -94,7 +92,7 @@ def translations() -> Response:
     asked = Asked(options(translate=True), wanted, frozenset(["segment"]), speakers=False)
     served = transcribe(upload, asked.options, speakers=False)
     response = render(served.transcript, asked)
-    response.headers["x-served-by"] = served.by
+    response.headers.update(served.headers)
     return response
 
 
