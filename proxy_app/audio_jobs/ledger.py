@@ -204,6 +204,16 @@ class AudioJobs:
         """Remove a job's folder."""
         shutil.rmtree(self.folder(job_id), ignore_errors=True)
 
+    def remove_recordings(self, job_id: str) -> None:
+        """Remove what a job that is over needs no more: all but its result.
+
+        Raises:
+            OSError: something is still there.
+        """
+        for path in self.folder(job_id).glob("*"):
+            if path.name != RESULT:
+                path.unlink(missing_ok=True)
+
     # Working on them: for one process.
 
     def claim(self, count: int) -> list[AudioJob]:
