@@ -1,5 +1,6 @@
 """POST /v1/audio/jobs: how they are asked for, whose they are, and what is read of them."""
 
+import base64
 import json
 import secrets
 import time
@@ -12,6 +13,7 @@ import requests
 from tests.api.audio_house import JOBS, TEXT, WAV, Installation, key_of
 from tests.api.conftest import eventually
 from tests.api.recordings import canonical_wav
+from tests.api.test_known_speakers import NAMES, OTHER, REFERENCES, VOICE, data_url
 from tests.standins.upstream_parakeet import Parakeet
 from tests.standins.upstream_whisperx import WORDS, StandIn, stream
 
@@ -143,6 +145,20 @@ def test_the_same_again_is_the_same_job_while_it_is_not_over(house: Installation
     house.start()
     house.becomes(first, "succeeded")
     assert house.made() != first
+
+
+def test_jobs_in_json_with_other_voices_are_other_jobs(house: Installation) -> None:
+    sound = {"data": base64.b64encode(WAV).decode(), "format": "wav"}
+    asked = {"input_audio": sound, "response_format": "diarized_json", NAMES: ["Ann"]}
+
+    def ask(voice: bytes) -> str:
+        body = asked | {REFERENCES: [data_url(voice)]}
+        made = requests.post(house.gateway.url + JOBS, json=body, timeout=20)
+        assert made.status_code == 202, made.text
+        job: str = made.json()["id"]
+        return job
+
+    assert ask(VOICE) == ask(VOICE) != ask(OTHER)
 
 
 def test_with_an_idempotency_key_it_is_the_same_also_when_it_is_over(house: Installation) -> None:
