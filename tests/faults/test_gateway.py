@@ -9,11 +9,11 @@ import subprocess
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from io import BytesIO
 from pathlib import Path
 
 import pytest
 import requests
+from requests_toolbelt import MultipartEncoder
 
 from proxy_app.api import audio_jobs
 from proxy_app.app import create_app
@@ -147,10 +147,12 @@ def test_11_a_quota_that_ends_in_the_middle_of_a_jobs_recording_leaves_nothing(
     """What a quota leaves no look at the disk tells: the gateway finds out when it writes."""
     monkeypatch.setattr(audio_jobs, "_FREE_BYTES", -(1024**3))
     (tmp_path / "audio-jobs").symlink_to(small_disk)
-    client = create_app({"SPEECH_STATE_DIR": str(tmp_path)}).test_client()
+    settings = {"SPEECH_STATE_DIR": str(tmp_path), "WHISPERX_HOST": "127.0.0.1"}
+    client = create_app(settings).test_client()
     for seconds, status in ((300, 507), (60, 202)):
-        files = {"file": (BytesIO(canonical_wav(seconds)), "a.wav")}
-        answer = client.post("/v1/audio/jobs", data=files)
+        form = MultipartEncoder({"file": ("a.wav", canonical_wav(seconds))})
+        kind = form.content_type
+        answer = client.post("/v1/audio/jobs", data=form.read(), content_type=kind)
         assert answer.status_code == status
         listed = client.get("/v1/audio/jobs").get_json()["data"]
         assert [path.name for path in small_disk.iterdir()] == [job["id"] for job in listed]
