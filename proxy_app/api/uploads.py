@@ -7,10 +7,10 @@ import io
 import os
 import time
 from pathlib import Path
-from threading import BoundedSemaphore
 from typing import IO, TYPE_CHECKING, cast
 
 from flask import Flask, Request, current_app, request
+from gevent.lock import BoundedSemaphore
 from werkzeug.datastructures import FileStorage, MultiDict
 from werkzeug.exceptions import RequestEntityTooLarge
 

@@ -196,6 +196,19 @@ def test_a_job_that_kills_the_process_again_and_again_fails(
     assert eventually(lambda: not list(folder.iterdir())), "its recording is kept"
 
 
+def test_what_a_killed_process_has_left_of_a_recording_goes(house: Installation) -> None:
+    job = house.made()
+    house.start()
+    house.becomes(job, "succeeded")
+    house.end(signal.SIGKILL)
+    (folder,) = house.folders()
+    for name in ("upload", "reference-0.wav"):
+        (folder / name).write_bytes(b"left")
+    house.start()
+    assert eventually(lambda: [path.name for path in folder.iterdir()] == ["result.json"])
+    assert house.get(f"/{job}/result").json()["text"] == TEXT
+
+
 def killed_twice(house: Installation, standin: StandIn, jobs: int) -> None:
     """Kill the process twice while it works on so many, all of them at the same time."""
     standin.behave("stepwise")

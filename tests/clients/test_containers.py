@@ -36,7 +36,7 @@ class Container:
         """The recording in it, beside grey pictures where there is a codec for them."""
         output = io.BytesIO()
         with (
-            av.open(io.BytesIO(recording)) as source,
+            av.open(io.BytesIO(recording), "r") as source,
             av.open(output, "w", format=self.name, options=self.options) as file,
         ):
             sound: Any = file.add_stream(self.sound, rate=self.rate)
@@ -96,7 +96,7 @@ def test_what_is_said_in_a_file_is_heard_whatever_is_around_it(
     at: Home, client: openai.OpenAI, clip: Path, name: str
 ) -> None:
     sound = CONTAINERS[name].of(clip.read_bytes())
-    with av.open(io.BytesIO(sound)) as file:
+    with av.open(io.BytesIO(sound), "r") as file:
         assert len(file.streams.video) == bool(CONTAINERS[name].picture)
         if "live" in CONTAINERS[name].options:
             assert file.duration is None, "a browser does not know how long it will record"
