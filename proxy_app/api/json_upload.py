@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import mmap
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, TypeVar, cast
@@ -35,6 +36,10 @@ HOW = (
 )
 _DATA = "input_audio.data"
 _PIECE = 256 * 1024
+_NUMBERED = re.compile(rb"\\u([0-9A-Fa-f]{4})")
+_BEGUN = re.compile(rb"\\(?:u[0-9A-Fa-f]{0,3})?\Z")
+"""An escape that the end of a piece cuts."""
+_LONGEST_ESCAPE = len(r"\u0041")
 _ABSENT = msgspec.Raw()
 
 
@@ -139,15 +144,27 @@ def _decoded(text: memoryview) -> Iterator[bytes]:
 def _unescaped(text: memoryview) -> Iterator[bytes]:
     """A text of JSON, piece by piece, without the ends of its lines.
 
-    JSON may write a slash with a backslash before it, and the end of a line as two characters.
+    JSON may write a slash with a backslash before it, the end of a line as two characters, and any
+    letter by its number.
+
+    Raises:
+        ValueError: there is a backslash in it, which is no base64.
     """
     held = b""
     for start in range(0, len(text), _PIECE):
         piece = held + bytes(text[start : start + _PIECE])
-        held = piece[-1:] if piece.endswith(b"\\") else b""
-        piece = piece[: len(piece) - len(held)]
+        if b"\\\\" in piece:
+            raise ValueError("a backslash is no base64")
+        begun = _BEGUN.search(piece, max(0, len(piece) - _LONGEST_ESCAPE))
+        held = begun[0] if begun else b""
+        piece = _NUMBERED.sub(_letter, piece[: len(piece) - len(held)])
         yield piece.replace(b"\\/", b"/").replace(b"\\n", b"").replace(b"\\r", b"")
     yield held
+
+
+def _letter(numbered: re.Match[bytes]) -> bytes:
+    letter = chr(int(numbered[1], 16))
+    return b"" if letter in "\r\n" else letter.replace("\\", "?").encode("ascii", "replace")
 
 
 def _no_base64() -> BadRequestError:
@@ -171,8 +188,11 @@ def _references(given: _Sent, spooled: SpoolingRequest) -> Iterator[SpoolFile]:
             message = f"{REFERENCES}: one has more than {REFERENCE_BYTES} bytes."
             raise TooLargeError(message, param=REFERENCES)
         file = spooled.new_upload()
-        for piece in _unescaped(text[1:-1]):
-            file.write(piece)
+        try:
+            for piece in _unescaped(text[1:-1]):
+                file.write(piece)
+        except ValueError:
+            raise _no_texts() from None
         yield file
 
 

@@ -114,6 +114,8 @@ class _Shared:
         except BaseException:
             self._let_files_go()
             raise
+        finally:
+            spooled.arrived()
 
     @property
     def by(self) -> str:

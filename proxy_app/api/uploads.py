@@ -6,6 +6,7 @@ import hashlib
 import io
 import os
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, cast
 
@@ -46,6 +47,8 @@ class SpoolingRequest(Request):
         self._paths: list[Path] = []
         self._place: BoundedSemaphore | None = None
         self._kept = False
+        self.arrived: Callable[[], None] = lambda: None
+        """To be called when it is known what the upload is, where that was awaited."""
         self._fields: MultiDict[str, str] | None = None
         self._recordings: MultiDict[str, FileStorage] | None = None
 
@@ -120,6 +123,7 @@ class SpoolingRequest(Request):
 
     def leave(self) -> None:
         """The view is done; so is the request, unless it is kept."""
+        self.arrived()
         if not self._kept:
             self.end()
 

@@ -37,8 +37,10 @@ def holding(data: str, more: str = "") -> str:
         TEXT.replace("/", "\\/"),
         "\\n".join(TEXT[start : start + 76] for start in range(0, len(TEXT), 76)),
         "\\r\\n".join(TEXT[start : start + 64] for start in range(0, len(TEXT), 64)),
+        "".join(f"\\u{ord(letter):04x}" for letter in TEXT),
+        "\\u000D\\u000A".join(TEXT[start : start + 76] for start in range(0, len(TEXT), 76)),
     ],
-    ids=["plain", "slashes", "lines", "CRLF"],
+    ids=["plain", "slashes", "lines", "CRLF", "numbers", "numbered CRLF"],
 )
 def test_the_recording_is_what_base64_says(
     gateway: Gateway, standin: StandIn, path: str, data: str
@@ -46,6 +48,13 @@ def test_the_recording_is_what_base64_says(
     assert post(gateway, holding(data), path).status_code == 200
     _fields, wav = standin.received[0].form()
     assert wav == WAV
+
+
+@pytest.mark.parametrize("nothing", ["[]", "[ \t\r\n ]", "null"])
+@pytest.mark.parametrize("name", ["known_speaker_names", "known_speaker_references"])
+def test_an_empty_list_of_known_speakers_is_none(gateway: Gateway, name: str, nothing: str) -> None:
+    response = post(gateway, holding(TEXT, f', "{name}": {nothing}'))
+    assert response.status_code == 200, response.text
 
 
 @pytest.mark.parametrize("length", range(6))
@@ -73,7 +82,11 @@ def test_every_length_comes_whole(gateway: Gateway, standin: StandIn, length: in
         (holding("UklGR"), "invalid_base64", "input_audio.data"),
         (holding("UklG?g=="), "invalid_base64", "input_audio.data"),
         (holding("UklGRg==UklGRg=="), "invalid_base64", "input_audio.data"),
-        (holding("UklG\\u0052g=="), "invalid_base64", "input_audio.data"),
+        (holding("UklG\\u0052g=="), "unsupported_format", "file"),
+        (holding("UklG\\u00e9g=="), "invalid_base64", "input_audio.data"),
+        (holding("UklG\\u005cnRg=="), "invalid_base64", "input_audio.data"),
+        (holding("UklG\\\\nrRg=="), "invalid_base64", "input_audio.data"),
+        (holding("UklG\\tRg=="), "invalid_base64", "input_audio.data"),
         (holding("data:audio/wav;base64," + TEXT), "invalid_base64", "input_audio.data"),
         (holding("A" * 262_142 + "==" + "A" * 262_144), "invalid_base64", "input_audio.data"),
         (holding(TEXT, ', "language": "klingon"'), "invalid_value", "language"),
@@ -136,6 +149,7 @@ def test_no_known_speakers_are_none(gateway: Gateway, standin: StandIn, nothing:
         ((["Ann"], 5), REFERENCES, "array of texts"),
         ((["Ann"], ["https://example.org/ann.wav"]), REFERENCES, "data URL"),
         ((["Ann"], ["data:audio/wav;base64,UklGRg==UklG"]), REFERENCES, "base64"),
+        ((["Ann"], ["data:audio/wav;base64,Uk\\lGRg=="]), REFERENCES, "data URLs"),
         ((["Ann"], [data_url(canonical_wav(1))]), REFERENCES, "for Ann"),
         ((list("abcde"), [data_url(VOICE)] * 5), REFERENCES, "at most 4"),
         ((["Ann"], [1] * 200_000), REFERENCES, "at most 4"),
