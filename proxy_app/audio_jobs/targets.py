@@ -13,7 +13,7 @@ _METADATA = (ipaddress.ip_network("169.254.0.0/16"), ipaddress.ip_network("fd00:
 _ENDING_IN_IPV4 = (ipaddress.IPv6Network("64:ff9b::/96"), ipaddress.IPv6Network("::/96"))
 """NAT64 (RFC 6052), and what was called IPv4-compatible (RFC 4291)."""
 _NAT64_LOCAL = ipaddress.IPv6Network("64:ff9b:1::/48")
-"""A site's own NAT64 (RFC 8215), whose prefix has 48, 56, 64 or 96 bits: nobody else knows."""
+"""A site's own NAT64 (RFC 8215). Its prefix may be as long as it likes: 48, 56, 64 or 96 bits."""
 _BYTES_OF_IPV4 = ((6, 7, 9, 10), (7, 9, 10, 11), (9, 10, 11, 12), (12, 13, 14, 15))
 """Where it has its IPv4 address then; byte 8 is always 0 (RFC 6052)."""
 
