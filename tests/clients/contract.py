@@ -19,6 +19,8 @@ from openai.types.audio import (
     TranscriptionDiarized,
     TranscriptionStreamEvent,
     TranscriptionVerbose,
+    Translation,
+    TranslationVerbose,
 )
 from openai.types.chat import ChatCompletion, ChatCompletionChunk
 from openai.types.responses import Response, ResponseStreamEvent
@@ -82,6 +84,10 @@ _SHAPES: dict[tuple[str, str], tuple[str | None, Any]] = {
     ),
     (_TRANSCRIPTIONS, EVENTS): (
         "CreateTranscriptionResponseStreamEvent", TranscriptionStreamEvent,
+    ),
+    ("/v1/audio/translations", "json"): ("CreateTranslationResponseJson", Translation),
+    ("/v1/audio/translations", "verbose_json"): (
+        "CreateTranslationResponseVerboseJson", TranslationVerbose,
     ),
     ("/v1/audio/speech", EVENTS): ("CreateSpeechResponseStreamEvent", _ANY),
     ("/v1/chat/completions", "json"): (None, ChatCompletion),
