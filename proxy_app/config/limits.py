@@ -66,7 +66,7 @@ class Limits:
     linger_s: float = setting(
         30.0,
         "Seconds that a transcription goes on after its client has hung up, and that its result is "
-        "kept: the same upload, sent again, gets it. 0 ends it at once.",
+        "kept: the same upload, begun again by then, gets it. 0 ends it at once.",
         minimum=0,
         maximum=3600,
     )
