@@ -50,6 +50,8 @@ _LONGEST_NAME = 200
 _DIGITS = 32
 """Of the hash of a content: a link as short as that costs no block of the disk."""
 _ARRIVING = "arriving"
+_ARRIVES_S = 1.0
+"""An upload that takes no longer than this is not told of."""
 _ARRIVING_LOOK_S = 0.1
 
 
@@ -126,8 +128,17 @@ class Running:
         if not upload or self._linger_s <= 0:
             return lambda: None
         link = self._folder / _ARRIVING / f"{upload[:_DIGITS]}.{secrets.token_hex(8)}"
-        link.symlink_to(f"{self._listen()} upload")
-        return lambda: link.unlink(missing_ok=True)
+        process = self._listen()
+        # Most are there at once, and need none.
+        saying = gevent.spawn_later(min(_ARRIVES_S, self._linger_s / 2), _say, link, process)
+
+        def arrived() -> None:
+            if saying.started:
+                saying.kill(block=False)
+            else:
+                link.unlink(missing_ok=True)
+
+        return arrived
 
     def drain(self, until: float, meanwhile: Callable[[], None]) -> None:
         """End what nobody waits for, and wait for the rest.
@@ -317,6 +328,11 @@ class _Held:
 
     ticket: Ticket
     work: Work
+
+
+def _say(link: Path, process: str) -> None:
+    with contextlib.suppress(OSError):  # of a full disk: then work may be done twice
+        link.symlink_to(f"{process} upload")
 
 
 def _has_hung_up(connection: socket.socket) -> bool:
