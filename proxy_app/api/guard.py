@@ -12,10 +12,11 @@ from contextlib import ExitStack
 from functools import partial
 from urllib.parse import quote
 
-from flask import Flask, g, redirect, request
+from flask import Flask, current_app, g, redirect, request
 from flask import Response as FlaskResponse
 from sqlalchemy.exc import SQLAlchemyError
 from werkzeug.datastructures import Authorization
+from werkzeug.exceptions import MethodNotAllowed
 from werkzeug.wrappers import Response
 
 from proxy_app.access import RateError, TooManyTriesError
@@ -40,6 +41,8 @@ _FOR_KEYS = frozenset(
     {"asr", "audio_jobs", "openai_v1", "openai_llm", "openai_speech", "audio", "metrics"}
 )
 """The blueprints that programs use with a key."""
+_THEIRS = ("/v1/", "/asr/", "/metrics/")
+"""Below these there is nothing else."""
 _LISTS = frozenset({"/v1/models", "/v1/models/<path:model>", "/v1/audio/models",
                     "/v1/audio/voices"})  # fmt: skip
 """What SPEECH_OPEN_LISTS opens."""
@@ -208,9 +211,16 @@ def _look_again(gateway: Gateway, sent: str) -> ApiError | None:
 
 def _is_for_keys() -> bool:
     """Whether programs may use it with a key: not what looks after the house."""
-    if request.endpoint is None:
-        return request.path.startswith("/v1/")  # there is nothing there, and they may know
-    return request.blueprint in _FOR_KEYS
+    if request.endpoint is not None:
+        return request.blueprint in _FOR_KEYS
+    if request.path.startswith(_THEIRS):
+        return True  # there is nothing there, and they may know
+    wrong = request.routing_exception
+    methods = (wrong.valid_methods or ()) if isinstance(wrong, MethodNotAllowed) else ()
+    adapter = current_app.create_url_adapter(request)
+    assert adapter is not None, "it has matched the request's path"
+    endpoints = [adapter.match(method=method)[0] for method in methods]
+    return any(endpoint.partition(".")[0] in _FOR_KEYS for endpoint in endpoints)
 
 
 def _let_go(response: FlaskResponse) -> FlaskResponse:

@@ -122,3 +122,34 @@ def test_a_key_opens_each_of_them(locked: Flask, key: str) -> None:
         sent = {"Authorization": f"Bearer {key}"}
         answer = client.open(path, method=method, base_url=ELSEWHERE, headers=sent)
         assert answer.status_code not in (303, 401, 403), (method, path)
+
+
+def test_with_a_key_a_wrong_method_is_405_and_a_wrong_path_404(locked: Flask, key: str) -> None:
+    client, sent = locked.test_client(), {"Authorization": f"Bearer {key}"}
+    taken = {path: {method for method, one in routes(locked) if one == path}
+             for _, path in routes(locked)}  # fmt: skip
+    taken["/metrics"] = {"GET"}
+    for path, methods in taken.items():
+        for method in {"GET", "POST", "PUT", "PATCH", "DELETE"} - methods:
+            answer = client.open(path, method=method, base_url=ELSEWHERE, headers=sent)
+            assert answer.status_code == 405, (method, path)
+            assert answer.json["error"]["code"] == "method_not_allowed"  # type: ignore[index]
+            assert methods <= set(answer.headers["Allow"].split(", "))
+            assert is_closed(client, method, path), (method, path)
+    for path in (*UNKNOWN[1:], "/asr/", "/metrics/", "/metrics/x"):
+        assert client.get(path, base_url=ELSEWHERE, headers=sent).status_code == 404, path
+        assert is_closed(client, "GET", path), path
+
+
+def test_a_wrong_method_opens_nothing_that_a_key_does_not(locked: Flask, key: str) -> None:
+    client, sent = locked.test_client(), {"Authorization": f"Bearer {key}"}
+    looked_at = set()
+    for rule in locked.url_map.iter_rules():
+        _domain, path = rule.build(dict.fromkeys(rule.arguments, "start")) or ("", "")
+        if path.startswith(("/api/audio/", "/v1/", "/asr", "/metrics", "/livez", "/readyz")):
+            continue
+        for method in {"PUT", "PATCH", "TRACE"} - (rule.methods or set()):
+            answer = client.open(path, method=method, base_url=ELSEWHERE, headers=sent)
+            assert answer.status_code == 401, (method, path)
+        looked_at.add(path)
+    assert {"/", "/api/jobs", "/logout"} <= looked_at

@@ -319,6 +319,25 @@ def test_the_database_has_no_secret_and_a_revoked_key_opens_nothing(store: Store
     assert keys.find(secret) is None
 
 
+def test_whatever_is_sent_is_compared_in_a_time_that_tells_nothing(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    compared: list[tuple[str, str]] = []
+
+    def compare_digest(sent: str, expected: str) -> bool:
+        compared.append((sent, expected))
+        return sent == expected
+
+    keys = Keys(store)
+    secret, made = keys.make("one")
+    monkeypatch.setattr("proxy_app.access.keys.hmac.compare_digest", compare_digest)
+    assert keys.find(secret) is not None
+    for wrong in (secret + "x", f"{PREFIX}{made.id}-", f"{PREFIX}00000000-x", PREFIX, "x"):
+        assert keys.find(wrong) is None
+    assert len(compared) == 6, "also where no key has that id"
+    assert {len(text) for pair in compared for text in pair} == {64}, "hashes, of one length"
+
+
 def test_another_worker_knows_within_a_second(store: Store) -> None:
     mine, others = Keys(store), Keys(store)
     secret, _ = mine.make("one")

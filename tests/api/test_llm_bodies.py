@@ -11,7 +11,7 @@ from tests.api.conftest import eventually
 from tests.api.llm import Talking, two_behind
 
 MIB = 1024 * 1024
-LENGTH = 40 * MIB
+LENGTH = 24 * MIB
 BEGINNING = b'{"messages":[{"role":"user","content":"a"}],"u":'
 END = b',"model":"m"}'
 

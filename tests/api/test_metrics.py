@@ -1,5 +1,6 @@
 """/metrics and the access log: what is counted, by all workers together, and what names it."""
 
+import contextlib
 import json
 import os
 import re
@@ -14,7 +15,9 @@ import yaml
 from prometheus_client import Counter, Histogram
 from prometheus_client.parser import text_string_to_metric_families
 
+from proxy_app.access import Keys
 from proxy_app.jobs import State
+from proxy_app.store import Store
 from proxy_app.telemetry.gauges import STATES
 from proxy_app.telemetry.metrics import Metrics, reason_of
 from proxy_app.telemetry.of_watch import FAILURES
@@ -197,6 +200,22 @@ def test_the_log_and_the_metrics_have_no_secret_and_no_second_line(llm: Talking)
     assert not [it for it in log if not it.isprintable() and it != "\n"]
     assert "sk-very-secret" not in log
     assert "sk-very-secret" not in llm.gateway.get("/metrics").text
+
+
+def test_a_line_of_the_log_names_the_key_that_was_sent_and_nothing_else_of_it(
+    llm: Talking,
+) -> None:
+    with contextlib.closing(Store(None, llm.gateway.state)) as store:
+        keys = Keys(store)
+        secret, made = keys.make("n8n at work")
+        for request_id, sent in (("with-key", secret), ("wrong-key", f"{secret}x")):
+            headers = {"Authorization": f"Bearer {sent}", "x-request-id": request_id}
+            assert llm.ask(headers=headers).ok == (sent == secret)
+        keys.revoke(made.id)
+    llm.ask(headers={"x-request-id": "no-key"})
+    named = [line_of(llm, f"{which}-key")["key"] for which in ("with", "wrong", "no")]
+    assert named == ["n8n at work", None, None]
+    assert secret not in llm.gateway.log.read_text()
 
 
 def test_metrics_are_not_for_everybody(llm: Talking) -> None:
