@@ -208,7 +208,11 @@ def _event(event: dict[str, Any]) -> bytes:
 
 
 def _json() -> dict[str, Any]:
-    """The request's JSON object."""
+    """The request's JSON object.
+
+    Raises:
+        ApiError: it is none, is over the limit, or there are too many uploads.
+    """
     if not request.is_json:
         sent = request.mimetype or "no content type"
         raise ApiError(
@@ -217,6 +221,7 @@ def _json() -> dict[str, Any]:
             status=415,
             code="unsupported_content_type",
         )
+    cast(SpoolingRequest, request).take_place()
     limit = current().config.voice_most_characters
     request.max_content_length = most = _BODY_BYTES + _CHARACTER_BYTES * limit
     body = bytearray()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import logging
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, closing
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Protocol, TypeVar
@@ -13,7 +13,7 @@ from typing import BinaryIO, Protocol, TypeVar
 import gevent
 
 from proxy_app.audio import wav
-from proxy_app.audio.encode import Format, Sound, encoded, silence, smooth
+from proxy_app.audio.encode import Format, Sound, encoded, needs_encoder, silence, smooth
 from proxy_app.errors import RETRY_IN_A_MINUTE, ApiError, BadRequestError
 from proxy_app.gateway import Gateway
 from proxy_app.routing import health_of, in_turn
@@ -42,6 +42,9 @@ _PIECE_S = 12.0
 _NOTHING_S = 0.25
 """The silence for a text in which there is nothing to say."""
 _SILENT_RATE = 24_000
+_ENCODERS = "text to speech"
+"""Places: the processes that encode, of all workers."""
+_ENCODER_WAIT_S = 30.0
 _MOST_NAMED = 40
 """Voices that an error lists."""
 _INTERNAL_ERROR = 500
@@ -199,6 +202,25 @@ class Speech:
         Raises:
             ApiError, ChildError, QueueFullError, UpstreamError: each carries what the client gets.
         """
+        with self._encoder():
+            self._run(sink)
+
+    @contextmanager
+    def _encoder(self) -> Iterator[None]:
+        """Be one of those who may have an encoder, for as long as the client reads."""
+        config, wanted = self._gateway.config, self._wanted
+        if not needs_encoder(wanted.format, wanted.speed):
+            yield
+            return
+        # Who reads slowly holds it for long: it is not waited for as for a service.
+        deadline_s = min(config.queue_deadline_s, _ENCODER_WAIT_S)
+        place = self._gateway.places.hold(
+            _ENCODERS, config.voice_at_once, deadline_s, most_waiting=config.waiting
+        )
+        with self._account.queued(place):
+            yield
+
+    def _run(self, sink: Sink) -> None:
         text = self._wanted.text
         cut = aside(len(text), lambda: pieces(text, _PIECE_S))
         parts = [it for it in cut if is_speech(it.text)]
