@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import groupby
 
-from proxy_app.api.speaking import tts_models, voices
+from proxy_app.api.voices import tts_models, voices
 from proxy_app.gateway import Gateway
 from proxy_app.services import Health, Needs, Registered, Service, each, routes
 from proxy_app.transcribing.asking import TELLS_SPEAKERS, TRANSCRIBES

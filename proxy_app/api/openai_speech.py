@@ -20,9 +20,10 @@ from flask import Blueprint, Response, jsonify, request
 from werkzeug.exceptions import RequestEntityTooLarge
 
 from proxy_app.api.relay import Relay, while_connected
-from proxy_app.api.speaking import Speech, Wanted, aside, tts_models, voices, wav_file
+from proxy_app.api.speaking import Speech, Wanted, aside, wav_file
 from proxy_app.api.streams import HEARTBEAT_S
 from proxy_app.api.uploads import SpoolingRequest
+from proxy_app.api.voices import tts_models, voices
 from proxy_app.audio.encode import FORMATS
 from proxy_app.errors import ApiError, BadRequestError, ClientGoneError, TooLargeError
 from proxy_app.errors.translations import as_api_error

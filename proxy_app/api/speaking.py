@@ -1,4 +1,4 @@
-"""Text to speech: which services can do it, and one text's way through them to sound."""
+"""Text to speech: one text's way through the services that can do it to sound."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from typing import BinaryIO, Protocol, TypeVar
 
 import gevent
 
+from proxy_app.api.voices import tts_model, voices
 from proxy_app.audio import wav
 from proxy_app.audio.encode import Format, Sound, encoded, needs_encoder, silence, smooth
-from proxy_app.errors import RETRY_IN_A_MINUTE, ApiError, BadRequestError
+from proxy_app.errors import ApiError, BadRequestError
 from proxy_app.gateway import Gateway
-from proxy_app.routing import health_of, in_turn
+from proxy_app.routing import in_turn
 from proxy_app.services import QueueFullError, Service, Speaking, Tiers
-from proxy_app.services.health import READY
 from proxy_app.services.registry import ESPEAK
 from proxy_app.speech.aloud import is_speech
 from proxy_app.speech.pieces import Piece, pieces
@@ -35,8 +35,6 @@ from proxy_app.upstreams import (
 
 log = logging.getLogger(__name__)
 
-MODELS = ("tts-1", "tts-1-hd", "gpt-4o-mini-tts", "gpt-4o-mini-tts-2025-12-15")
-"""OpenAI's, which clients have built in: any service answers to them, the best that is ready."""
 _PIECE_S = 12.0
 """As the estimate goes: Magpie's slowest voices take not more than its 20 s for it."""
 _NOTHING_S = 0.25
@@ -52,17 +50,6 @@ _TOO_MANY = 429
 _LONG_TEXT = 2000
 """Characters; cutting so many takes 20 ms at worst."""
 T = TypeVar("T")
-
-
-@dataclass(frozen=True, slots=True)
-class TtsModel:
-    """A name that `model` may have, and where it goes."""
-
-    id: str
-    services: tuple[Service, ...]
-    """The best first."""
-    is_voice: bool = False
-    """Whether it is a voice's name, which are in the list of models, too."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,40 +123,6 @@ def aside(size: int, work: Callable[[], T]) -> T:
     return done
 
 
-def tts_models(gateway: Gateway) -> list[TtsModel]:
-    """The names that `model` may have, OpenAI's first; none without a service that speaks."""
-    services = tuple(
-        service
-        for service in gateway.registry.read().speaking()
-        if gateway.voices.by(service) is not None
-    )
-    own = {
-        name: tuple(it for it in services if name in (it.name, it.model))
-        for service in services
-        for name in (service.model, service.name)
-        if name
-    }
-    both = dict.fromkeys(MODELS, services) | own if services else {}
-    return [TtsModel(name, found) for name, found in both.items()]
-
-
-def voices(gateway: Gateway) -> list[tuple[Service | None, Voice]]:
-    """All voices of the services that can tell theirs now, and OpenAI's names, of any service."""
-    found: list[tuple[Service | None, Voice]] = []
-    services = [it for it in gateway.registry.read().speaking() if gateway.voices.by(it)]
-    for service in services:
-        adapter = gateway.voices.by(service)
-        if adapter is None or health_of(gateway, service).state != READY:
-            continue
-        try:
-            found += [(service, voice) for voice in adapter.voices(service)]
-        except UpstreamError as error:
-            log.warning("%s", error)
-    named = {voice.id for _, voice in found}
-    missing = [name for name in OPENAI_VOICES if name not in named] if services else []
-    return [*found, *((None, Voice(name, name, "")) for name in missing)]
-
-
 class Speech:
     """What is done for one request.
 
@@ -187,7 +140,7 @@ class Speech:
         self._account = account
         self._wanted = wanted
         self._account = account
-        self._model = _model(gateway, wanted.model)
+        self._model = tts_model(gateway, wanted.model)
         self.by = self._model.services[0].name
         """The service that is at work, or was the last to be."""
         self.voice = ""
@@ -362,32 +315,6 @@ class Speech:
             f"Invalid value: '{self._wanted.voice[:100]}'. Supported values are: {listed}{more}.",
             param="voice",
         )
-
-
-def _model(gateway: Gateway, model: str) -> TtsModel:
-    """What a client means by a model's name."""
-    models = tts_models(gateway)
-    if not models:
-        raise ApiError(
-            "No service that speaks is registered. The gateway's page says how to register one.",
-            status=503,
-            code="no_service",
-            headers=RETRY_IN_A_MINUTE,
-        )
-    wanted = model or MODELS[0]
-    found = next((it for it in models if it.id.lower() == wanted.lower()), None)
-    if found is None:
-        named = [it for it, voice in voices(gateway) if it and voice.id.lower() == wanted.lower()]
-        found = TtsModel(wanted, tuple(named), is_voice=True) if named else None
-    if found is None:
-        listed = ", ".join(f"'{it.id}'" for it in models)
-        raise ApiError(
-            f"The model '{model[:100]}' does not exist. Models that speak are: {listed}.",
-            status=404,
-            code="model_not_found",
-            param="model",
-        )
-    return found
 
 
 def _true(sound: Sound) -> bytes:

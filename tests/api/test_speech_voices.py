@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import openai
 import pytest
 import requests
 
-from tests.api.conftest import free_port
+from tests.api.conftest import eventually, free_port
 from tests.api.speaking import (
     JSON,
     SENTENCE,
@@ -109,6 +110,49 @@ def test_a_service_that_does_not_answer_hides_no_other_voices(speaking: Speaking
     ids = {voice["id"] for voice in speaking.gateway.get("/v1/audio/voices").json()["voices"]}
     assert MIA in ids
     assert "af_bella" not in ids
+
+
+def test_another_service_speaks_where_one_does_not_list_its_voices(speaking: Speaking) -> None:
+    speaking.magpie.lists_hang = True
+    (speaking.gateway.state / "services.d/magpie.json").unlink()
+    speaking.register("a-first")
+    speaking.register("kokoro")
+    for number in range(3):
+        answer = speaking.post(input=f"{SENTENCE} {number}", response_format="pcm")
+        assert (answer.status_code, answer.headers.get("x-served-by")) == (200, "kokoro")
+    assert speaking.magpie.texts == []
+
+
+def test_alone_it_may_be_asked_again_soon(speaking: Speaking) -> None:
+    speaking.magpie.lists_hang = True
+    answer = speaking.post(model="magpie")
+    assert (answer.status_code, answer.headers["Retry-After"]) == (503, "60")
+    assert "did not list its voices" in answer.json()["error"]["message"]
+    assert "x-should-retry" not in answer.headers
+
+
+def test_a_list_that_does_not_come_is_not_waited_for_again_at_once(speaking: Speaking) -> None:
+    speaking.magpie.lists_hang = True
+    speaking.register("kokoro")
+    for path in ("/v1/models", "/v1/models/tts-1", "/v1/audio/voices", "/v1/audio/models"):
+        assert speaking.gateway.get(path).ok
+    assert speaking.post(model="nobody").status_code == 404
+    assert speaking.post(voice="nobody").status_code == 503  # it may be the other's
+    assert speaking.magpie.listed < 3
+    assert speaking.kokoro.listed == 1
+
+
+def test_services_are_asked_for_their_voices_side_by_side(speaking: Speaking) -> None:
+    for standin in (speaking.magpie, speaking.kokoro):
+        standin.lists_hang = True
+    speaking.register("kokoro")
+    with ThreadPoolExecutor(1) as pool:
+        answer = pool.submit(speaking.gateway.get, "/v1/audio/voices")
+        assert eventually(lambda: speaking.magpie.listing and speaking.kokoro.listing)
+        for standin in (speaking.magpie, speaking.kokoro):
+            standin.release.set()
+        ids = {voice["id"] for voice in answer.result().json()["voices"]}
+    assert {MIA, "af_bella"} <= ids
 
 
 def test_models_are_listed_as_clients_read_them(speaking: Speaking) -> None:
