@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import cast
 
 from flask import request
 
 from proxy_app.api.fields import sent
 from proxy_app.api.guard import api_key
+from proxy_app.api.relay import LOOK_AGAIN
 from proxy_app.api.uploads import SpoolingRequest
 from proxy_app.errors import BadRequestError
 from proxy_app.running import Ticket
@@ -40,7 +41,9 @@ def ticket() -> Ticket:
         )
     name = _hash([client, HEADER, named] if named else [client, content])
     most = (key and key.max_in_flight) or MOST_DESERTED
-    return Ticket(name, content, client, min(most, MOST_DESERTED))
+    # One whose key was revoked meanwhile cannot come back.
+    look: Callable[[], Exception | None] = request.environ.get(LOOK_AGAIN, lambda: None)
+    return Ticket(name, content, client, min(most, MOST_DESERTED), lambda: look() is None)
 
 
 def content_hash() -> str:
