@@ -32,13 +32,12 @@ from proxy_app.upstreams import (
     UnavailableError,
     UpstreamError,
 )
+from proxy_app.upstreams.saying import NOTHING_S
 
 log = logging.getLogger(__name__)
 
 _PIECE_S = 12.0
 """As the estimate goes: Magpie's slowest voices take not more than its 20 s for it."""
-_NOTHING_S = 0.25
-"""The silence for a text in which there is nothing to say."""
 _SILENT_RATE = 24_000
 _ENCODERS = "text to speech"
 """Places: the processes that encode, of all workers."""
@@ -178,7 +177,7 @@ class Speech:
         cut = aside(len(text), lambda: pieces(text, _PIECE_S))
         parts = [it for it in cut if is_speech(it.text)]
         if not parts:
-            self._hand_on(sink, iter([silence(_SILENT_RATE, _NOTHING_S)]))
+            self._hand_on(sink, iter([silence(_SILENT_RATE, NOTHING_S)]))
             return
         failures: list[UpstreamError | QueueFullError] = []
         without: list[Service] = []

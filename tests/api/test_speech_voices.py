@@ -88,6 +88,19 @@ def test_without_any_server_espeak_speaks(speaking: Speaking) -> None:
     assert lengths[0] > lengths[1] > 0.5
 
 
+@pytest.mark.parametrize("text", ["\u2460", "\u0663", "\u0663\u0663\u0663 " * 40])
+@pytest.mark.parametrize("name", ["wav", "pcm"])
+def test_a_text_that_espeak_has_no_sound_for_is_a_short_silence(
+    speaking: Speaking, text: str, name: str
+) -> None:
+    answer = speaking.post(model="voice", voice="en-us", input=text, response_format=name)
+    assert (answer.status_code, answer.headers["x-served-by"]) == (200, "voice")
+    sound = answer.content[44:] if name == "wav" else answer.content
+    assert len(sound) > 8000
+    assert not any(sound)
+    assert speaking.gateway.reports.last_failure("voice") is None
+
+
 # What there is.
 
 
