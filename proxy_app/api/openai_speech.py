@@ -147,7 +147,8 @@ def _wav(work: Speech) -> Response:
 
 def _told(response: Response, work: Speech) -> Response:
     """Who speaks, and with which voice: where a mood was missing it is another than was named."""
-    response.headers["x-served-by"] = work.by
+    if work.by:
+        response.headers["x-served-by"] = work.by
     if work.voice:
         response.headers["x-voice"] = quote(work.voice, safe=" +:@/")
     return response

@@ -140,8 +140,8 @@ class Speech:
         self._wanted = wanted
         self._account = account
         self._model = tts_model(gateway, wanted.model)
-        self.by = self._model.services[0].name
-        """The service that is at work, or was the last to be."""
+        self.by = ""
+        """The service that is at work, or was the last to be; none where nothing is to be said."""
         self.voice = ""
         """Its voice."""
 
