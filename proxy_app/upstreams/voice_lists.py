@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from proxy_app.services import Service
 from proxy_app.speech.voices import Voice
 from proxy_app.upstreams.errors import TimeLimitError, UnavailableError, UpstreamError
+
+log = logging.getLogger(__name__)
+
+_LONGEST_NAME = 200
+"""Characters, of what is no name any more."""
 
 
 @dataclass(slots=True)
@@ -40,6 +46,8 @@ class VoiceLists:
     FAILED_S = 10.0
     MOST = 100
     """Services; each other way to register one counts anew."""
+    MOST_VOICES = 500
+    """Of one service."""
 
     def __init__(self, ask: Callable[[Service], tuple[Voice, ...]]) -> None:
         self._ask = ask
@@ -65,10 +73,20 @@ class VoiceLists:
                 raise entry.error.with_traceback(None)
             return entry.voices
 
+    def _usable(self, service: Service, listed: tuple[Voice, ...]) -> tuple[Voice, ...]:
+        """What clients can be shown, and can name: a server may list anything."""
+        found = tuple(_shown(voice) for voice in listed if _is_name(voice.id))[: self.MOST_VOICES]
+        if len(found) < len(listed):
+            log.warning(
+                "%s lists %d voices: %d are taken, with names of up to %d printable characters",
+                service.name, len(listed), len(found), _LONGEST_NAME,
+            )  # fmt: skip
+        return found
+
     def _renew(self, entry: _Entry, service: Service) -> None:
         kept_s = self.FAILED_S
         try:
-            entry.voices = self._ask(service)
+            entry.voices = self._usable(service, self._ask(service))
             kept_s = self.KEPT_S
         except TimeLimitError as error:
             message = f"{service.title} did not list its voices within {self.TIMEOUT_S:g} s."
@@ -76,3 +94,14 @@ class VoiceLists:
         except UpstreamError as error:
             entry.error = error
         entry.until = time.monotonic() + kept_s
+
+
+def _is_name(text: str) -> bool:
+    return 0 < len(text) <= _LONGEST_NAME and text.isprintable()
+
+
+def _shown(voice: Voice) -> Voice:
+    """A voice without what is told of it that nobody can read."""
+    name = voice.name if _is_name(voice.name) else voice.id
+    language = voice.language if _is_name(voice.language) else ""
+    return replace(voice, name=name, language=language)

@@ -168,6 +168,30 @@ def test_services_are_asked_for_their_voices_side_by_side(speaking: Speaking) ->
     assert {MIA, "af_bella"} <= ids
 
 
+def test_what_a_service_lists_is_bounded_and_can_be_read(speaking: Speaking) -> None:
+    good = ["Magpie.EN-US.\u00dcn\u00ef", MIA]
+    bad = ["Mia\r\nX-Evil: 1", "a\x00b", "\u2028", "x" * 100_000]
+    many = [f"v{number}" for number in range(20_000)]
+    speaking.magpie.lists["/v1/audio/list_voices"] = 200, {"en": {"voices": bad + good + many}}
+    described = {"id": "b", "name": "B\x1b[2J", "language": "x" * 1000}
+    speaking.kokoro.lists["/v1/audio/voices"] = 200, {"voices": [described, *bad, *many]}
+    speaking.register("kokoro")
+    models = speaking.gateway.get("/v1/models")
+    ids = {model["id"] for model in models.json()["data"]}
+    assert set(good) <= ids
+    assert len(ids) < 520
+    assert len(models.content) < 100_000
+    voices = speaking.gateway.get("/v1/audio/voices").json()["voices"]
+    assert next(it for it in voices if it["service"] == "kokoro") == {
+        "id": "b", "name": "b", "language": None, "service": "kokoro"
+    }  # fmt: skip
+    for service in ("magpie", "kokoro"):
+        assert sum(it["service"] == service for it in voices) == 500
+    assert all(it["id"].isprintable() and len(it["id"]) <= 200 for it in voices)
+    assert speaking.post(voice=MIA, response_format="pcm").ok
+    assert speaking.refused(voice="v19999")["param"] == "voice"
+
+
 def test_models_are_listed_as_clients_read_them(speaking: Speaking) -> None:
     speaking.register("magpie", model="magpie-tts-multilingual")
     listed = [model["id"] for model in speaking.gateway.get("/v1/audio/models").json()["models"]]
