@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from threading import BoundedSemaphore
 
 from flask import current_app
+from gevent.lock import BoundedSemaphore
 
 from proxy_app.access import Keys, Password, Rates, Sessions, Throttle
 from proxy_app.access.start import form_key, password_of

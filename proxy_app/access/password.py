@@ -15,8 +15,9 @@ import re
 import secrets
 import subprocess
 import sys
-import threading
 from pathlib import Path
+
+from gevent.lock import BoundedSemaphore
 
 _CHILD = Path(__file__).with_name("scrypt.py")
 _SHORTEST, _LONGEST = 10, 200
@@ -75,7 +76,7 @@ class Password:
         self._folder = folder
         self._file = folder / "password"
         self._claim = folder / "claim"
-        self._slots = threading.BoundedSemaphore(_AT_ONCE)
+        self._slots = BoundedSemaphore(_AT_ONCE)
         self._memory_key = secrets.token_bytes(32)
         self._known: tuple[str, bytes] | None = None
         """The hash, and what the password that was right looked like: programs send it always."""

@@ -7,10 +7,10 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from threading import BoundedSemaphore
 from typing import Any
 
 from flask import Blueprint, Response, jsonify
+from gevent.lock import BoundedSemaphore
 from sqlalchemy import select
 
 from proxy_app.api import jobs as jobs_api

@@ -3,26 +3,33 @@
 A place is an flock on a file of its own, and so is a place in the line before it: the kernel frees
 them when their process goes, so that no kill -9 can close a service, and no worker needs to know of
 the others.
+
+Those of one worker wait in a line of their own, first come, first served. Any of them may be killed
+while it waits, as its client may leave: threading's conditions do not survive that under gevent,
+which switches inside them, and so the line has events of gevent's and nothing between two of its
+steps that could switch.
 """
 
 from __future__ import annotations
 
 import fcntl
 import os
-import threading
 import time
+from collections import deque
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
+
+import gevent
+from gevent.event import Event
 
 from proxy_app.flocks import is_held
 
 _POLL_S = 0.02
 """How often a full service is asked again; only one request of each worker asks."""
 
-_WAKE_S = 0.5
-"""How often the others look up: the one that was woken may have been killed at that moment."""
+Line = deque[Event]
+"""Those of this worker who wait: each is woken when it is the first, or should look again."""
 
 
 class QueueFullError(Exception):
@@ -44,18 +51,6 @@ class QueueFullError(Exception):
         self.is_line_full = is_line_full
 
 
-@dataclass(slots=True)
-class _Line:
-    """Those of this worker who want a place: first come, first served."""
-
-    # Made when they are needed: gunicorn imports this file before gevent has patched the standard
-    # library, and a native lock would stop the whole worker.
-    turn: threading.Semaphore = field(default_factory=lambda: threading.Semaphore())  # noqa: PLW0108
-    """Held by the one who looks for a free place."""
-    left: threading.Event = field(default_factory=lambda: threading.Event())  # noqa: PLW0108
-    """Set when somebody of this worker has left a place."""
-
-
 class Places:
     """The places of all services, as files in one folder."""
 
@@ -63,7 +58,7 @@ class Places:
         self._folder = folder
         self._waiting = folder / "waiting"
         self._waiting.mkdir(mode=0o700, parents=True, exist_ok=True)
-        self._lines: dict[str, _Line] = {}
+        self._lines: dict[str, Line] = {}
 
     @contextmanager
     def hold(
@@ -81,8 +76,8 @@ class Places:
         Raises:
             QueueFullError: none became free in time, or too many wait.
         """
-        line = self._lines.get(name) or self._lines.setdefault(name, _Line())
-        lock = self._at_once(line, name, count)
+        line = self._lines.setdefault(name, deque())
+        lock = None if line else _lock_one(self._folder, name, count)
         if lock is None:
             with self._in_line(name, most_waiting):
                 lock = self._wait(line, name, count, deadline_s)
@@ -90,7 +85,7 @@ class Places:
             yield
         finally:
             _free(lock)
-            line.left.set()
+            _wake(line)
 
     def held_s(self, name: str) -> float | None:
         """For how many seconds a place of `name` has been held, by whatever process.
@@ -112,43 +107,42 @@ class Places:
         """How many have a place of `name` or wait for one."""
         return self.held(name) + self.waiting(name)
 
-    def _at_once(self, line: _Line, name: str, count: int) -> int | None:
-        """A place, if one is free and nobody of this worker was here before."""
-        if not line.turn.acquire(blocking=False):
-            return None
-        try:
-            return _lock_one(self._folder, name, count)
-        finally:
-            line.turn.release()
-
     @contextmanager
     def _in_line(self, name: str, most: int | None) -> Iterator[None]:
         with ExitStack() as stack:
             if most is not None:
                 lock = _lock_one(self._waiting, name, most)
                 if lock is None:  # or somebody looked whether it is held, which takes no time
-                    time.sleep(_POLL_S)
+                    gevent.sleep(_POLL_S)
                     lock = _lock_one(self._waiting, name, most)
                 if lock is None:
                     raise QueueFullError(name, 0.0, is_line_full=True)
                 stack.callback(_free, lock)
             yield
 
-    def _wait(self, line: _Line, name: str, count: int, deadline_s: float) -> int:
+    def _wait(self, line: Line, name: str, count: int, deadline_s: float) -> int:
         until = time.monotonic() + deadline_s
-        while not line.turn.acquire(timeout=min(_WAKE_S, max(0.0, until - time.monotonic()))):
-            if time.monotonic() >= until:
-                raise QueueFullError(name, deadline_s)
+        me = Event()
+        line.append(me)
         try:
             while True:
-                line.left.clear()
-                if (lock := _lock_one(self._folder, name, count)) is not None:
+                me.clear()
+                is_first = line[0] is me
+                if is_first and (lock := _lock_one(self._folder, name, count)) is not None:
                     return lock
-                if time.monotonic() >= until:
+                left_s = until - time.monotonic()
+                if left_s <= 0:
                     raise QueueFullError(name, deadline_s)
-                line.left.wait(_POLL_S)
+                me.wait(min(left_s, _POLL_S) if is_first else left_s)
         finally:
-            line.turn.release()
+            line.remove(me)
+            _wake(line)
+
+
+def _wake(line: Line) -> None:
+    """Let the first one look."""
+    if line:
+        line[0].set()
 
 
 def _of(folder: Path, name: str) -> Iterator[Path]:

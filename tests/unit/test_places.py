@@ -2,12 +2,13 @@
 
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
 
+import gevent
 import pytest
+from gevent.event import Event
 
 from proxy_app.services import Places, QueueFullError
 
@@ -18,6 +19,32 @@ from proxy_app.services import Places
 with Places(Path(sys.argv[1])).hold("x", 1, 5):
     print("held", flush=True)
     time.sleep(60)
+"""
+
+# Random moments, the same in each run. A place is held for a while by the one that is not killed.
+CLIENTS_THAT_LEAVE = """
+import sys
+from gevent import monkey
+monkey.patch_all()
+import random
+from pathlib import Path
+import gevent
+from proxy_app.services import Places
+
+places = Places(Path(sys.argv[1]))
+moments = random.Random(1)
+
+def use():
+    with places.hold("x", 4, 60, most_waiting=32):
+        gevent.sleep(0.01)
+
+for _ in range(100):
+    clients = [gevent.spawn(use) for _ in range(30)]
+    gevent.sleep(moments.random() * 0.1)
+    gevent.killall(clients[::2], block=False)
+    gevent.joinall(clients, timeout=60, raise_error=True)
+    assert all(client.dead for client in clients), "one waits for a place that nobody has"
+    assert places.wanted("x") == 0, "who was killed has left a place behind"
 """
 
 
@@ -67,7 +94,7 @@ def test_a_place_is_free_again_after_an_error(tmp_path: Path) -> None:
 
 def test_whoever_waits_gets_the_place_that_becomes_free(tmp_path: Path) -> None:
     places = Places(tmp_path)
-    entered, leave, got = threading.Event(), threading.Event(), threading.Event()
+    entered, leave, got = Event(), Event(), Event()
 
     def hold() -> None:
         with places.hold("x", 1, 0):
@@ -78,15 +105,13 @@ def test_whoever_waits_gets_the_place_that_becomes_free(tmp_path: Path) -> None:
         with places.hold("x", 1, 10):
             got.set()
 
-    threads = [threading.Thread(target=hold), threading.Thread(target=wait)]
-    threads[0].start()
+    greenlets = [gevent.spawn(hold)]
     assert entered.wait(10)
-    threads[1].start()
+    greenlets.append(gevent.spawn(wait))
     assert not got.wait(0.05)
     leave.set()
     assert got.wait(10)
-    for thread in threads:
-        thread.join()
+    gevent.joinall(greenlets, raise_error=True)
 
 
 def test_another_process_counts_and_its_death_frees_the_place(tmp_path: Path) -> None:
@@ -104,17 +129,28 @@ def test_another_process_counts_and_its_death_frees_the_place(tmp_path: Path) ->
             pass
 
 
+def test_who_is_killed_while_it_waits_leaves_no_place_and_keeps_nobody_waiting(
+    tmp_path: Path,
+) -> None:
+    """As clients leave, whom the gateway's greenlets do not outlive."""
+    command = [sys.executable, "-c", CLIENTS_THAT_LEAVE, str(tmp_path)]
+    root = Path(__file__).resolve().parents[2]
+    done = subprocess.run(
+        command, cwd=root, capture_output=True, text=True, timeout=300, check=False
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+
+
 def test_as_many_wait_as_may_and_one_more_is_told_at_once(tmp_path: Path) -> None:
     places, others = Places(tmp_path), Places(tmp_path)
-    got = threading.Event()
+    got = Event()
 
     def wait() -> None:
         with places.hold("x", 1, 10, most_waiting=1):
             got.set()
 
     with others.hold("x", 1, 0):
-        thread = threading.Thread(target=wait)
-        thread.start()
+        waiter = gevent.spawn(wait)
         assert _eventually(lambda: others.waiting("x") == 1)
         assert (others.held("x"), others.wanted("x")) == (1, 2)
         for one in (places, others):
@@ -126,7 +162,7 @@ def test_as_many_wait_as_may_and_one_more_is_told_at_once(tmp_path: Path) -> Non
             assert raised.value.is_line_full
         assert not got.is_set()
     assert got.wait(10)
-    thread.join()
+    waiter.get()
     assert others.wanted("x") == 0
 
 
@@ -156,16 +192,12 @@ def test_of_one_process_whoever_came_first_is_first(tmp_path: Path) -> None:
         with places.hold("x", 1, 10, most_waiting=9):
             order.append(number)
 
-    threads = []
+    waiters = []
     with places.hold("x", 1, 0):
         for number in range(5):
-            threads.append(threading.Thread(target=wait, args=(number,)))
-            threads[-1].start()
+            waiters.append(gevent.spawn(wait, number))
             assert _eventually(lambda: places.waiting("x") == number + 1)  # noqa: B023
-            # It has its place in the line of files a moment before that in this process's.
-            time.sleep(0.02)
-    for thread in threads:
-        thread.join()
+    gevent.joinall(waiters, raise_error=True)
     assert order == [0, 1, 2, 3, 4]
 
 
@@ -191,5 +223,5 @@ def _eventually(condition: Callable[[], bool]) -> bool:
     while not condition():
         if time.monotonic() > deadline:
             return False
-        time.sleep(0.005)
+        gevent.sleep(0.005)
     return True
