@@ -6,14 +6,17 @@ from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import groupby
 
-from proxy_app.api.speaking import tts_models, voices
+from proxy_app.api.voices import MODELS, tts_models, voices
 from proxy_app.gateway import Gateway
 from proxy_app.services import Health, Needs, Registered, Service, each, routes
+from proxy_app.speech.voices import OPENAI_VOICES
 from proxy_app.transcribing.asking import TELLS_SPEAKERS, TRANSCRIBES
 
 CREATED = 1_767_225_600
 """OpenAI's clients want a time of everything; of ours it says nothing."""
 OURS = "spark-speech"
+_ELSEWHERE = (*TRANSCRIBES, *TELLS_SPEAKERS, *MODELS, *OPENAI_VOICES)
+"""Names that clients have built in for something else than a service's own voice."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +40,9 @@ def models(gateway: Gateway) -> list[Model]:
         *_speech(gateway),
         *_language(registered, healths),
     ]
+    # A service names its voices: none takes the place of what a name means elsewhere.
+    taken = {name.lower() for name in (*(it.id for it in found), *_ELSEWHERE)}
+    found += [it for it in _of_voices(gateway) if it.id.lower() not in taken]
     return [_joined(same) for _id, same in groupby(sorted(found, key=_by_id), key=_by_id)]
 
 
@@ -74,6 +80,9 @@ def _served_by(
 def _speech(gateway: Gateway) -> Iterator[Model]:
     for model in tts_models(gateway):
         yield Model(model.id, OURS, tuple(service.name for service in model.services))
+
+
+def _of_voices(gateway: Gateway) -> Iterator[Model]:
     for service, voice in voices(gateway):
         if service is not None and service.api == "magpie":  # others have hundreds
             yield Model(voice.id, OURS, (service.name,))

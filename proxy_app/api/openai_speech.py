@@ -20,9 +20,10 @@ from flask import Blueprint, Response, jsonify, request
 from werkzeug.exceptions import RequestEntityTooLarge
 
 from proxy_app.api.relay import Relay, while_connected
-from proxy_app.api.speaking import Speech, Wanted, aside, tts_models, voices, wav_file
+from proxy_app.api.speaking import Speech, Wanted, aside, wav_file
 from proxy_app.api.streams import HEARTBEAT_S
 from proxy_app.api.uploads import SpoolingRequest
+from proxy_app.api.voices import tts_models, voices
 from proxy_app.audio.encode import FORMATS
 from proxy_app.errors import ApiError, BadRequestError, ClientGoneError, TooLargeError
 from proxy_app.errors.translations import as_api_error
@@ -146,7 +147,8 @@ def _wav(work: Speech) -> Response:
 
 def _told(response: Response, work: Speech) -> Response:
     """Who speaks, and with which voice: where a mood was missing it is another than was named."""
-    response.headers["x-served-by"] = work.by
+    if work.by:
+        response.headers["x-served-by"] = work.by
     if work.voice:
         response.headers["x-voice"] = quote(work.voice, safe=" +:@/")
     return response
@@ -208,7 +210,11 @@ def _event(event: dict[str, Any]) -> bytes:
 
 
 def _json() -> dict[str, Any]:
-    """The request's JSON object."""
+    """The request's JSON object.
+
+    Raises:
+        ApiError: it is none, is over the limit, or there are too many uploads.
+    """
     if not request.is_json:
         sent = request.mimetype or "no content type"
         raise ApiError(
@@ -217,6 +223,7 @@ def _json() -> dict[str, Any]:
             status=415,
             code="unsupported_content_type",
         )
+    cast(SpoolingRequest, request).take_place()
     limit = current().config.voice_most_characters
     request.max_content_length = most = _BODY_BYTES + _CHARACTER_BYTES * limit
     body = bytearray()

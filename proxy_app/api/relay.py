@@ -124,26 +124,78 @@ class Relay(Generic[T]):
 def while_connected(environ: WSGIEnvironment, work: Callable[[], T]) -> T:
     """Do `work`, in this greenlet, and stop it when the client hangs up, running its `finally`s.
 
+    Args:
+        environ: the request's, whose LOOK_AGAIN ends it as well.
+        work: to be done.
+
     Raises:
         ClientGoneError: it hung up; the work has ended.
+        Exception: what LOOK_AGAIN gave; the work has ended.
     """
-    client = client_socket(environ)
-    if client is None:
-        return work()
-    sign = _HungUpError()
-    watch = _Watch(client, partial(gevent.getcurrent().throw, sign))
+    sign, worker = _EndedError(), gevent.getcurrent()
+
+    def end(error: Exception) -> None:
+        if sign.error is None:
+            sign.error = error
+            worker.throw(sign)
+
+    watches: list[_Watch | _Looks] = []
+    if client := client_socket(environ):
+        watches.append(_Watch(client, partial(end, ClientGoneError())))
+    if LOOK_AGAIN in environ:
+        watches.append(_Looks(environ[LOOK_AGAIN], end))
     try:
         return work()
-    except _HungUpError as hung_up:
-        if hung_up is not sign:
+    except _EndedError as ended:
+        if ended is not sign or sign.error is None:
             raise
-        raise ClientGoneError from None
+        raise sign.error from None
     finally:
-        watch.close()
+        for watch in watches:
+            watch.close()
 
 
-class _HungUpError(BaseException):
-    """Thrown into a greenlet whose client has hung up; nothing that handles errors may catch it."""
+class _EndedError(BaseException):
+    """Thrown into a greenlet whose work is to end; nothing that handles errors may catch it."""
+
+    error: Exception | None = None
+    """Why."""
+
+
+class _Looks:
+    """Asks again and again whether work may go on, without a greenlet for what is soon done.
+
+    Args:
+        look: gives the error that ends it, or None.
+        end: given the error, in the hub, which must not wait.
+    """
+
+    def __init__(
+        self, look: Callable[[], Exception | None], end: Callable[[Exception], object]
+    ) -> None:
+        self._look = look
+        self._end = end
+        self._loop = gevent.get_hub().loop
+        self._looking: gevent.Greenlet[..., None] | None = None
+        self._ending: Any = None
+        self._first = self._loop.timer(_LOOK_S)
+        self._first.start(self._begin)
+
+    def _begin(self) -> None:
+        self._looking = gevent.spawn(self._again)
+
+    def _again(self) -> None:
+        while (error := self._look()) is None:
+            gevent.sleep(_LOOK_S)
+        self._ending = self._loop.run_callback(self._end, error)
+
+    def close(self) -> None:
+        """Look no more."""
+        self._first.close()
+        if self._looking is not None:
+            self._looking.kill(block=False)
+        if self._ending is not None:
+            self._ending.stop()
 
 
 class _Watch:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import cast
 
 from flask import request
 
 from proxy_app.api.fields import sent
 from proxy_app.api.guard import api_key
+from proxy_app.api.relay import LOOK_AGAIN
 from proxy_app.api.uploads import SpoolingRequest
 from proxy_app.errors import BadRequestError
 from proxy_app.gateway import current
@@ -46,7 +47,16 @@ def ticket() -> Ticket:
     content, named = content_hash(), _named()
     name = _hash([client, HEADER, named] if named else [client, content])
     most = (key and key.max_in_flight) or MOST_DESERTED
-    return Ticket(name, content, client, min(most, MOST_DESERTED), _upload(client))
+    # One whose key was revoked meanwhile cannot come back.
+    look: Callable[[], Exception | None] = request.environ.get(LOOK_AGAIN, lambda: None)
+    return Ticket(
+        name,
+        content,
+        client,
+        min(most, MOST_DESERTED),
+        _upload(client),
+        may_linger=lambda: look() is None,
+    )
 
 
 def content_hash() -> str:

@@ -1,24 +1,24 @@
-"""Text to speech: which services can do it, and one text's way through them to sound."""
+"""Text to speech: one text's way through the services that can do it to sound."""
 
 from __future__ import annotations
 
 import hashlib
 import logging
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, closing
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Protocol, TypeVar
 
 import gevent
 
+from proxy_app.api.voices import tts_model, voices
 from proxy_app.audio import wav
-from proxy_app.audio.encode import Format, Sound, encoded, silence, smooth
-from proxy_app.errors import RETRY_IN_A_MINUTE, ApiError, BadRequestError
+from proxy_app.audio.encode import Format, Sound, encoded, needs_encoder, silence, smooth
+from proxy_app.errors import ApiError, BadRequestError
 from proxy_app.gateway import Gateway
-from proxy_app.routing import health_of, in_turn
+from proxy_app.routing import in_turn
 from proxy_app.services import QueueFullError, Service, Speaking, Tiers
-from proxy_app.services.health import READY
 from proxy_app.services.registry import ESPEAK
 from proxy_app.speech.aloud import is_speech
 from proxy_app.speech.pieces import Piece, pieces
@@ -32,16 +32,16 @@ from proxy_app.upstreams import (
     UnavailableError,
     UpstreamError,
 )
+from proxy_app.upstreams.saying import NOTHING_S
 
 log = logging.getLogger(__name__)
 
-MODELS = ("tts-1", "tts-1-hd", "gpt-4o-mini-tts", "gpt-4o-mini-tts-2025-12-15")
-"""OpenAI's, which clients have built in: any service answers to them, the best that is ready."""
 _PIECE_S = 12.0
 """As the estimate goes: Magpie's slowest voices take not more than its 20 s for it."""
-_NOTHING_S = 0.25
-"""The silence for a text in which there is nothing to say."""
 _SILENT_RATE = 24_000
+_ENCODERS = "text to speech"
+"""Places: the processes that encode, of all workers."""
+_ENCODER_WAIT_S = 30.0
 _MOST_NAMED = 40
 """Voices that an error lists."""
 _INTERNAL_ERROR = 500
@@ -49,17 +49,6 @@ _TOO_MANY = 429
 _LONG_TEXT = 2000
 """Characters; cutting so many takes 20 ms at worst."""
 T = TypeVar("T")
-
-
-@dataclass(frozen=True, slots=True)
-class TtsModel:
-    """A name that `model` may have, and where it goes."""
-
-    id: str
-    services: tuple[Service, ...]
-    """The best first."""
-    is_voice: bool = False
-    """Whether it is a voice's name, which are in the list of models, too."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,40 +122,6 @@ def aside(size: int, work: Callable[[], T]) -> T:
     return done
 
 
-def tts_models(gateway: Gateway) -> list[TtsModel]:
-    """The names that `model` may have, OpenAI's first; none without a service that speaks."""
-    services = tuple(
-        service
-        for service in gateway.registry.read().speaking()
-        if gateway.voices.by(service) is not None
-    )
-    own = {
-        name: tuple(it for it in services if name in (it.name, it.model))
-        for service in services
-        for name in (service.model, service.name)
-        if name
-    }
-    both = dict.fromkeys(MODELS, services) | own if services else {}
-    return [TtsModel(name, found) for name, found in both.items()]
-
-
-def voices(gateway: Gateway) -> list[tuple[Service | None, Voice]]:
-    """All voices of the services that can tell theirs now, and OpenAI's names, of any service."""
-    found: list[tuple[Service | None, Voice]] = []
-    services = [it for it in gateway.registry.read().speaking() if gateway.voices.by(it)]
-    for service in services:
-        adapter = gateway.voices.by(service)
-        if adapter is None or health_of(gateway, service).state != READY:
-            continue
-        try:
-            found += [(service, voice) for voice in adapter.voices(service)]
-        except UpstreamError as error:
-            log.warning("%s", error)
-    named = {voice.id for _, voice in found}
-    missing = [name for name in OPENAI_VOICES if name not in named] if services else []
-    return [*found, *((None, Voice(name, name, "")) for name in missing)]
-
-
 class Speech:
     """What is done for one request.
 
@@ -184,9 +139,9 @@ class Speech:
         self._account = account
         self._wanted = wanted
         self._account = account
-        self._model = _model(gateway, wanted.model)
-        self.by = self._model.services[0].name
-        """The service that is at work, or was the last to be."""
+        self._model = tts_model(gateway, wanted.model)
+        self.by = ""
+        """The service that is at work, or was the last to be; none where nothing is to be said."""
         self.voice = ""
         """Its voice."""
 
@@ -199,11 +154,30 @@ class Speech:
         Raises:
             ApiError, ChildError, QueueFullError, UpstreamError: each carries what the client gets.
         """
+        with self._encoder():
+            self._run(sink)
+
+    @contextmanager
+    def _encoder(self) -> Iterator[None]:
+        """Be one of those who may have an encoder, for as long as the client reads."""
+        config, wanted = self._gateway.config, self._wanted
+        if not needs_encoder(wanted.format, wanted.speed):
+            yield
+            return
+        # Who reads slowly holds it for long: it is not waited for as for a service.
+        deadline_s = min(config.queue_deadline_s, _ENCODER_WAIT_S)
+        place = self._gateway.places.hold(
+            _ENCODERS, config.voice_at_once, deadline_s, most_waiting=config.waiting
+        )
+        with self._account.queued(place):
+            yield
+
+    def _run(self, sink: Sink) -> None:
         text = self._wanted.text
         cut = aside(len(text), lambda: pieces(text, _PIECE_S))
         parts = [it for it in cut if is_speech(it.text)]
         if not parts:
-            self._hand_on(sink, iter([silence(_SILENT_RATE, _NOTHING_S)]))
+            self._hand_on(sink, iter([silence(_SILENT_RATE, NOTHING_S)]))
             return
         failures: list[UpstreamError | QueueFullError] = []
         without: list[Service] = []
@@ -340,32 +314,6 @@ class Speech:
             f"Invalid value: '{self._wanted.voice[:100]}'. Supported values are: {listed}{more}.",
             param="voice",
         )
-
-
-def _model(gateway: Gateway, model: str) -> TtsModel:
-    """What a client means by a model's name."""
-    models = tts_models(gateway)
-    if not models:
-        raise ApiError(
-            "No service that speaks is registered. The gateway's page says how to register one.",
-            status=503,
-            code="no_service",
-            headers=RETRY_IN_A_MINUTE,
-        )
-    wanted = model or MODELS[0]
-    found = next((it for it in models if it.id.lower() == wanted.lower()), None)
-    if found is None:
-        named = [it for it, voice in voices(gateway) if it and voice.id.lower() == wanted.lower()]
-        found = TtsModel(wanted, tuple(named), is_voice=True) if named else None
-    if found is None:
-        listed = ", ".join(f"'{it.id}'" for it in models)
-        raise ApiError(
-            f"The model '{model[:100]}' does not exist. Models that speak are: {listed}.",
-            status=404,
-            code="model_not_found",
-            param="model",
-        )
-    return found
 
 
 def _true(sound: Sound) -> bytes:

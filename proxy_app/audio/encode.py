@@ -77,6 +77,11 @@ FORMATS = {
 """By name. A wav is made of its samples, once their number is known."""
 
 
+def needs_encoder(wanted: Format, speed: float) -> bool:
+    """Whether sounds as they are said are not what is wanted: `encoded` starts a process then."""
+    return wanted.rate is not None or wanted.muxer != "s16le" or speed != 1
+
+
 def encoded(sounds: Iterator[Sound], *, wanted: Format, speed: float = 1.0) -> Generator[bytes]:
     """The bytes of a file that has these sounds in it, as they become known.
 
@@ -88,7 +93,7 @@ def encoded(sounds: Iterator[Sound], *, wanted: Format, speed: float = 1.0) -> G
     Raises:
         ChildError: the encoder crashed, or met its limits.
     """
-    if wanted.rate is None and wanted.muxer == "s16le" and speed == 1:
+    if not needs_encoder(wanted, speed):
         yield from (sound.samples for sound in sounds)
         return
     # It starts while the first sound is made.

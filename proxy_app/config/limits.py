@@ -81,6 +81,14 @@ class Limits:
         minimum=1,
         maximum=256,
     )
+    voice_at_once: int = setting(
+        16,
+        "Texts that are encoded at the same time, in all workers together, while their clients "
+        "read them: about 40 MB each. One more waits half a minute, then gets 429. A wav at its "
+        "own speed needs no encoder, and is not counted.",
+        minimum=1,
+        maximum=256,
+    )
     voice_language: str = setting(
         "en-US",
         "Language of the voices that clients name by OpenAI's names (alloy, echo), and of names "

@@ -24,7 +24,7 @@ import secrets
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import gevent
@@ -73,6 +73,8 @@ class Ticket:
     upload: str = ""
     """What all uploads that may be the same have in common, known before they are there; empty
     for one of which nothing is known."""
+    may_linger: Callable[[], bool] = field(default=lambda: True, compare=False)
+    """Whether the client may still come back for it."""
 
 
 class Running:
@@ -174,8 +176,10 @@ class Running:
 
     def _linger(self, work: Work, ticket: Ticket) -> None:
         """Nobody follows it: let it go on for a while."""
-        if self._linger_s <= 0:
+        if self._linger_s <= 0 or not ticket.may_linger():
             work.stop()
+            return
+        if work.is_followed:  # by somebody who came while that was looked up
             return
         since = work.deserted_at = time.monotonic()
         gevent.spawn_later(self._linger_s, self._stop_if_deserted, work, ticket.upload, since)

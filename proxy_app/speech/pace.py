@@ -36,7 +36,7 @@ _OF_A_LETTER = 0.6
 _LAST_SPELLED = "\u0523"
 """Up to here scripts have vowels of their own, which are counted."""
 
-_SHORTEST_S = 0.1
+SHORTEST_S = 0.1
 """No word is shorter; the shortest of eSpeak NG's ("Da." in Russian) takes 0.16 s."""
 _KNOWN_AFTER, _KEPT, _MOST = 3, 15, 500
 _TELLING_S = 1.5
@@ -95,7 +95,7 @@ def judged(text: str, duration_s: float, own: Pace | None) -> Verdict:
         own: the voice's pace, where it is known.
     """
     at_all = relative(text, duration_s, ORDINARY)
-    if duration_s < _SHORTEST_S or at_all < _CUT:
+    if duration_s < SHORTEST_S or at_all < _CUT:
         return Verdict.CUT
     if own is None:
         return Verdict.WHOLE if at_all >= _DOUBTFUL else Verdict.DOUBTFUL

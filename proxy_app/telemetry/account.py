@@ -54,15 +54,20 @@ class Cost:
         """Up to when the times are right."""
 
     @contextmanager
+    def queued(self, place: AbstractContextManager[None]) -> Iterator[None]:
+        """Count the wait for a place, which is held in the block."""
+        with ExitStack() as held:
+            with self._counted("queue"):
+                held.enter_context(place)
+            yield
+
+    @contextmanager
     def at_service(self, name: str, place: AbstractContextManager[None]) -> Iterator[None]:
         """Count the wait for a place in a service, and what the service takes in the block."""
         if self.tried[-1:] != [name]:  # a text's pieces are said one by one
             self.tried.append(name)
-        with ExitStack() as held:
-            with self._counted("queue"):
-                held.enter_context(place)
-            with self._counted("service"):
-                yield
+        with self.queued(place), self._counted("service"):
+            yield
 
     def held_up(self) -> AbstractContextManager[None]:
         """While somebody is to take what was made, and the service can do nothing."""

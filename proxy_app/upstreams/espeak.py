@@ -20,6 +20,7 @@ class Espeak:
     """Speaks a hundred languages, none of them well."""
 
     cap_s: float | None = None
+    leaves_out = True
 
     def __init__(self) -> None:
         self._voices: tuple[Voice, ...] = ()

@@ -25,6 +25,7 @@ class Magpie:
     """Speaks with the voices of one NIM."""
 
     cap_s: float | None = 19.5
+    leaves_out = False
 
     def __init__(self, client: Client) -> None:
         self._client = client

@@ -21,6 +21,7 @@ class OpenAISpeech:
     """Speaks with the voices of one server."""
 
     cap_s: float | None = None
+    leaves_out = False
 
     def __init__(self, client: Client) -> None:
         self._client = client

@@ -6,15 +6,17 @@ import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from proxy_app.audio.encode import Sound, smooth
+from proxy_app.audio.encode import Sound, silence, smooth
 from proxy_app.services import Service
-from proxy_app.speech.pace import Paces, Verdict, judged
+from proxy_app.speech.pace import SHORTEST_S, Paces, Verdict, judged
 from proxy_app.speech.pieces import longest_s, pieces
 from proxy_app.speech.voices import Voice
 from proxy_app.upstreams.errors import CutShortError
 
 log = logging.getLogger(__name__)
 
+NOTHING_S = 0.25
+"""The silence for a text in which there is nothing to say."""
 _DEEPEST = 3
 """A piece becomes eight at most: even a voice that is four times too slow ends in time then."""
 
@@ -29,6 +31,8 @@ class Speaking:
     voice: Voice
     cap_s: float | None
     """A sound as long as that, in seconds, ended before its text did."""
+    leaves_out: bool = False
+    """Whether a sound without a word in it is all that can be said: there was nothing to read."""
 
 
 class Saying:
@@ -65,6 +69,8 @@ class Saying:
         key = by.service, by.voice.id
         pace = self._paces.of(key, text)
         sound = by.speak(text)
+        if by.leaves_out and sound.duration_s < SHORTEST_S:
+            return silence(sound.rate, NOTHING_S)
         verdict = judged(text, sound.duration_s, pace)
         if verdict != Verdict.WHOLE:
             log.warning("%s made %.1f s of a text: once more", by.service.name, sound.duration_s)

@@ -19,6 +19,8 @@ class Speaks(Protocol):
 
     cap_s: float | None
     """A sound that is as long as that, in seconds, was cut off without a word about it."""
+    leaves_out: bool
+    """Whether it passes over what it cannot read, also where that is the whole text."""
 
     def voices(self, service: Service) -> tuple[Voice, ...]:
         """The voices of a service; raises UpstreamError."""
@@ -70,4 +72,6 @@ class Voices:
         def speak(part: str) -> Sound:
             return adapter.speak(service, part, voice, instructions=instructions, limit_s=limit_s)
 
-        return self._saying.whole(text, Speaking(speak, service, voice, adapter.cap_s))
+        return self._saying.whole(
+            text, Speaking(speak, service, voice, adapter.cap_s, adapter.leaves_out)
+        )

@@ -65,10 +65,16 @@ class Speaking:
             note.unlink()
         self.register("magpie")
 
-    def post(self, *, stream: bool = False, **asked: Any) -> requests.Response:  # noqa: ANN401 - JSON
+    def post(
+        self,
+        *,
+        stream: bool = False,
+        headers: dict[str, str] | None = None,
+        **asked: Any,  # noqa: ANN401 - JSON
+    ) -> requests.Response:
         body = {"model": "tts-1", "voice": "alloy", "input": SENTENCE} | asked
         url = f"{self.gateway.url}/v1/audio/speech"
-        return requests.post(url, json=body, timeout=60, stream=stream)
+        return requests.post(url, json=body, headers=headers, timeout=60, stream=stream)
 
     def refused(self, **asked: Any) -> dict[str, Any]:  # noqa: ANN401 - JSON
         answer = self.post(**asked)

@@ -497,6 +497,35 @@ def test_of_what_one_key_leaves_behind_the_oldest_ends(standin: StandIn, tmp_pat
         assert eventually(lambda: standin.working == 1)
 
 
+@pytest.mark.parametrize("where", WHERE)
+@pytest.mark.parametrize("fields", [{}, {"stream": "true"}])
+def test_what_runs_for_a_key_ends_for_good_when_it_was_revoked(
+    lasting: Gateway, standin: StandIn, where: str, fields: dict[str, str]
+) -> None:
+    standin.behave("hang")
+    with contextlib.closing(Store(None, lasting.state)) as store:
+        keys = Keys(store)
+        key, known = keys.make(f"to be revoked {where} {fields}")
+        wait_for(lasting, key)
+        by_key = {"Authorization": f"Bearer {key}"}
+        with contextlib.ExitStack() as stack:
+            first = stack.enter_context(contextlib.closing(connect(lasting)))
+            send(first, OPENAI, WAV, by_key, **fields)
+            wait_for_received(standin, 1)
+            worker = owner(lasting) if where == "the same worker" else other(lasting)
+            second = stack.enter_context(contextlib.closing(connect(lasting, worker)))
+            send(second, OPENAI, WAV, by_key, **fields)
+            looked_at(lasting, 1, worker)
+            keys.revoke(known.id)
+            for client in (first, second):
+                answer = client.getresponse()
+                error = json.loads(answer.read().removeprefix(b"data: "))["error"]
+                assert error["code"] == "invalid_api_key"
+                assert answer.status == 401
+    assert standin.hung_up.wait(10), "it goes on for a key that is none any more"
+    assert len(standin.received) == 1
+
+
 def test_text_without_end_is_not_kept_without_end(standin: StandIn, tmp_path: Path) -> None:
     standin.behave("flood")
     settings = {"SPEECH_LINGER_S": "60", "SPEECH_WORKERS": "1"}

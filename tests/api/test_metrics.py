@@ -279,6 +279,8 @@ def looked_at(llm: Talking) -> dict[str, set[str]]:
 
 def test_the_dashboard_and_the_alerts_ask_for_what_there_is(llm: Talking) -> None:
     declared = counted() | looked_at(llm)
+    paths = llm.gateway.get("/api/openapi.json").json()["paths"]
+    values = VALUES | {("speech_requests_total", "route"): set(paths)}
     asked = set()
     for expression in expressions():
         grouped = {
@@ -294,18 +296,24 @@ def test_the_dashboard_and_the_alerts_ask_for_what_there_is(llm: Talking) -> Non
             if known or family not in EMPTY:  # else there is nothing yet that has labels
                 assert labels <= known | {"le"}, expression
             for label, how, wanted in selected:
-                assert _can_be(family, label, how, wanted), (expression, wanted)
+                assert _can_be(family, label, how, wanted, values), (expression, wanted)
     assert len(asked) >= 15
 
 
-def _can_be(family: str, label: str, how: str, wanted: str) -> bool:
+def _can_be(
+    family: str,
+    label: str,
+    how: str,
+    wanted: str,
+    values: dict[tuple[str, str], set[str]] = VALUES,
+) -> bool:
     """Whether a label has such a value at any time."""
     if (label, wanted) == ("service", ""):
         return True
     if not how.endswith("~"):
-        return wanted in VALUES[family, label]
+        return wanted in values[family, label]
     return all(
-        any(re.fullmatch(one, value) for value in VALUES[family, label])
+        any(re.fullmatch(one, value) for value in values[family, label])
         for one in wanted.split("|")
     )
 
@@ -315,6 +323,77 @@ def test_what_a_label_cannot_be_is_found() -> None:
     assert not _can_be("speech_service_state", "state", "=~", "suspect|unreached")
     assert not _can_be("up", "job", "=", "speech")
     assert _can_be("speech_requests_total", "code", "=~", "5..")
+
+
+# What the alerts on requests count, by what was really asked.
+
+
+def alert(name: str) -> str:
+    (expression,) = (
+        rule["expr"] for group in _ALERTS for rule in group["rules"] if rule["alert"] == name
+    )
+    return str(expression)
+
+
+def totals(llm: Talking, expression: str) -> list[float]:
+    """The sum of each of the selectors of an expression, in their order."""
+    found = samples(llm)
+    return [
+        sum(
+            value
+            for (its_name, labels), value in found.items()
+            if its_name == name and _is_selected(dict(labels), selector)
+        )
+        for name, _, selector in _NAMES.findall(expression)
+    ]
+
+
+def _is_selected(labels: dict[str, str], selector: str) -> bool:
+    for label, how, wanted in _SELECTED.findall(selector):
+        has, is_pattern = labels.get(label, ""), how.endswith("~")
+        is_it = re.fullmatch(wanted, has) is not None if is_pattern else has == wanted
+        if is_it == how.startswith("!"):
+            return False
+    return True
+
+
+def increases(llm: Talking, expression: str, before: list[float], sure: float) -> list[float]:
+    """What was added; the first is counted once its answer is read, and is to reach a number."""
+
+    def added() -> list[float]:
+        return [now - then for now, then in zip(totals(llm, expression), before, strict=True)]
+
+    assert eventually(lambda: added()[0] >= sure), added()
+    return added()
+
+
+def test_probes_and_scrapes_do_not_hide_errors(llm: Talking) -> None:
+    expression = alert("SpeechErrors")
+    before = totals(llm, expression)
+    for _ in range(20):
+        for path in ("/livez", "/readyz", "/metrics", "/"):
+            llm.gateway.get(path)
+    assert llm.ask().ok
+    llm.first.behave("500", {})
+    assert llm.ask().status_code >= 500
+    assert increases(llm, expression, before, 1) == [1, 2]
+
+
+def test_a_keys_own_limit_is_no_full_service(llm: Talking) -> None:
+    expression = alert("SpeechQueueFull")
+    with contextlib.closing(Store(None, llm.gateway.state)) as store:
+        key, _ = Keys(store).make("once a minute", per_minute=1)
+    by_key = {"Authorization": f"Bearer {key}"}
+    assert eventually(lambda: llm.ask(headers=by_key).status_code == 429)
+    before = totals(llm, expression)
+    labels = {"route": CHAT, "service": "", "code": "429"}
+    of_keys = value(llm, "speech_requests_total", **labels)
+    for _ in range(3):
+        assert llm.ask(headers=by_key).status_code == 429
+    assert eventually(lambda: value(llm, "speech_requests_total", **labels) >= of_keys + 3)
+    llm.first.behave("429", {})
+    assert llm.ask().status_code == 429
+    assert increases(llm, expression, before, 1) == [1]
 
 
 def test_every_metric_is_on_the_dashboard(llm: Talking) -> None:

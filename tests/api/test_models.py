@@ -59,6 +59,20 @@ def test_every_model_says_where_it_goes(llm: Talking, engine: StandIn) -> None:
     assert found["Magpie-Multilingual.EN-US.Mia"] == ["voices"]
 
 
+def test_a_voice_takes_no_models_place(llm: Talking, engine: StandIn) -> None:
+    names = ["whisper-1", "TTS-1", "gpt-4o-transcribe-diarize", "alloy", "tiny.en", NAME, "voices"]
+    with Magpie() as magpie:
+        magpie.lists["/v1/audio/list_voices"] = 200, {"en-US": {"voices": [*names, "Mia"]}}
+        llm.register("voices", magpie.port, kind="tts", api="magpie")
+        without = listed(llm)
+        llm.register("whisperx", engine.port, kind="speakers", api="whisperx")
+        found = listed(llm)
+    assert set(without) == SPEECH | {"gpt-4o-mini-tts-2025-12-15", "tiny.en", "voices", "Mia", NAME}
+    assert found["whisper-1"] == found["gpt-4o-transcribe-diarize"] == ["whisperx"]
+    assert (found["tiny.en"], found[NAME]) == (["whisperx"], ["first"])
+    assert not {"TTS-1", "alloy"} & set(found)
+
+
 def test_what_no_service_is_registered_for_is_not_listed(llm: Talking) -> None:
     assert listed(llm) == {NAME: ["first"]}
     llm.register_both()

@@ -14,6 +14,7 @@ from typing import Any
 import av
 import pytest
 
+from tests.api.conftest import eventually
 from tests.api.openai_document import problems
 from tests.api.speaking import (
     FORMATS,
@@ -173,10 +174,19 @@ def test_markdown_addresses_and_emoji_are_not_said(speaking: Speaking) -> None:
     assert speaking.magpie.texts == ["So. This is it, at or not."]
 
 
-def test_a_text_of_pictures_is_a_short_silence(speaking: Speaking) -> None:
-    answer = speaking.post(input="\U0001f44d", response_format="wav")
+@pytest.mark.parametrize("name", ["wav", "flac"])
+def test_a_text_of_pictures_is_a_short_silence_of_nobodys(speaking: Speaking, name: str) -> None:
+    headers = {"x-request-id": f"pictures-{name}"}
+    answer = speaking.post(input="\U0001f44d", response_format=name, headers=headers)
     assert probed(answer.content)[1] == 0.25
     assert speaking.magpie.texts == []
+    assert "x-served-by" not in answer.headers
+    assert "x-upstream-state" not in answer.headers
+    log = speaking.gateway.log
+    written = f'"request_id": "pictures-{name}"'
+    assert eventually(lambda: written in log.read_text())
+    (line,) = (it for it in log.read_text().splitlines() if written in it)
+    assert json.loads(line)["service"] is None
 
 
 @pytest.mark.parametrize(

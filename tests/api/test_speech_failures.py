@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import json
 import socket
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 import pytest
 import requests
 
+from proxy_app.access.keys import Keys
+from proxy_app.store import Store
 from tests.api.conftest import eventually, free_port, running
 from tests.api.speaking import (
     JSON,
@@ -70,7 +74,8 @@ def test_another_service_says_what_one_cuts_short(speaking: Speaking) -> None:
 
 
 def test_a_piece_cut_short_in_the_middle_of_an_answer_breaks_it_off(speaking: Speaking) -> None:
-    for asked in ({}, {"stream_format": "sse"}):
+    ways: list[dict[str, Any]] = [{}, {"stream_format": "sse"}]
+    for asked in ways:
         speaking.magpie.behave("one_by_one")
         speaking.magpie.part = 1.0
         speaking.magpie.steps.release()
@@ -286,3 +291,21 @@ def test_the_four_places_are_those_of_all_workers(tmp_path: Path) -> None:
             magpie.release.set()
             assert [answer.result().status_code for answer in answers] == [200] * 10
         assert magpie.most_at_once == 4
+
+
+@pytest.mark.parametrize("name", ["wav", "pcm"])
+def test_what_is_said_for_a_key_ends_soon_after_it_was_revoked(
+    speaking: Speaking, name: str
+) -> None:
+    speaking.magpie.behave("hang")
+    with contextlib.closing(Store(None, speaking.gateway.state)) as store:
+        key, known = Keys(store).make(f"to be revoked {name}")
+        by_key = {"Authorization": f"Bearer {key}"}
+        assert eventually(lambda: speaking.gateway.get("/v1/models", **by_key).ok)
+        with ThreadPoolExecutor(1) as pool:
+            answer = pool.submit(speaking.post, headers=by_key, response_format=name)
+            assert speaking.magpie.started.wait(30)
+            Keys(store).revoke(known.id)
+            assert speaking.magpie.hung_up.wait(10), "it is said to the end"
+            error = answer.result().json()["error"]
+    assert (answer.result().status_code, error["code"]) == (401, "invalid_api_key")

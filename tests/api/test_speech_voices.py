@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import openai
 import pytest
 import requests
 
-from tests.api.conftest import free_port
+from tests.api.conftest import eventually, free_port
 from tests.api.speaking import (
     JSON,
     SENTENCE,
@@ -73,6 +74,19 @@ def test_without_any_server_espeak_speaks(speaking: Speaking) -> None:
     assert lengths[0] > lengths[1] > 0.5
 
 
+@pytest.mark.parametrize("text", ["\u2460", "\u0663", "\u0663\u0663\u0663 " * 40])
+@pytest.mark.parametrize("name", ["wav", "pcm"])
+def test_a_text_that_espeak_has_no_sound_for_is_a_short_silence(
+    speaking: Speaking, text: str, name: str
+) -> None:
+    answer = speaking.post(model="voice", voice="en-us", input=text, response_format=name)
+    assert (answer.status_code, answer.headers["x-served-by"]) == (200, "voice")
+    sound = answer.content[44:] if name == "wav" else answer.content
+    assert len(sound) > 8000
+    assert not any(sound)
+    assert speaking.gateway.reports.last_failure("voice") is None
+
+
 # What there is.
 
 
@@ -95,6 +109,73 @@ def test_a_service_that_does_not_answer_hides_no_other_voices(speaking: Speaking
     ids = {voice["id"] for voice in speaking.gateway.get("/v1/audio/voices").json()["voices"]}
     assert MIA in ids
     assert "af_bella" not in ids
+
+
+def test_another_service_speaks_where_one_does_not_list_its_voices(speaking: Speaking) -> None:
+    speaking.magpie.lists_hang = True
+    (speaking.gateway.state / "services.d/magpie.json").unlink()
+    speaking.register("a-first")
+    speaking.register("kokoro")
+    for number in range(3):
+        answer = speaking.post(input=f"{SENTENCE} {number}", response_format="pcm")
+        assert (answer.status_code, answer.headers.get("x-served-by")) == (200, "kokoro")
+    assert speaking.magpie.texts == []
+
+
+def test_alone_it_may_be_asked_again_soon(speaking: Speaking) -> None:
+    speaking.magpie.lists_hang = True
+    answer = speaking.post(model="magpie")
+    assert (answer.status_code, answer.headers["Retry-After"]) == (503, "60")
+    assert "did not list its voices" in answer.json()["error"]["message"]
+    assert "x-should-retry" not in answer.headers
+
+
+def test_a_list_that_does_not_come_is_not_waited_for_again_at_once(speaking: Speaking) -> None:
+    speaking.magpie.lists_hang = True
+    speaking.register("kokoro")
+    for path in ("/v1/models", "/v1/models/tts-1", "/v1/audio/voices", "/v1/audio/models"):
+        assert speaking.gateway.get(path).ok
+    assert speaking.post(model="nobody").status_code == 404
+    assert speaking.post(voice="nobody").status_code == 503  # it may be the other's
+    assert speaking.magpie.listed < 3
+    assert speaking.kokoro.listed == 1
+
+
+def test_services_are_asked_for_their_voices_side_by_side(speaking: Speaking) -> None:
+    for standin in (speaking.magpie, speaking.kokoro):
+        standin.lists_hang = True
+    speaking.register("kokoro")
+    with ThreadPoolExecutor(1) as pool:
+        answer = pool.submit(speaking.gateway.get, "/v1/audio/voices")
+        assert eventually(lambda: speaking.magpie.listing and speaking.kokoro.listing)
+        for standin in (speaking.magpie, speaking.kokoro):
+            standin.release.set()
+        ids = {voice["id"] for voice in answer.result().json()["voices"]}
+    assert {MIA, "af_bella"} <= ids
+
+
+def test_what_a_service_lists_is_bounded_and_can_be_read(speaking: Speaking) -> None:
+    good = ["Magpie.EN-US.\u00dcn\u00ef", MIA]
+    bad = ["Mia\r\nX-Evil: 1", "a\x00b", "\u2028", "x" * 100_000]
+    many = [f"v{number}" for number in range(20_000)]
+    speaking.magpie.lists["/v1/audio/list_voices"] = 200, {"en": {"voices": bad + good + many}}
+    described = {"id": "b", "name": "B\x1b[2J", "language": "x" * 1000}
+    speaking.kokoro.lists["/v1/audio/voices"] = 200, {"voices": [described, *bad, *many]}
+    speaking.register("kokoro")
+    models = speaking.gateway.get("/v1/models")
+    ids = {model["id"] for model in models.json()["data"]}
+    assert set(good) <= ids
+    assert len(ids) < 520
+    assert len(models.content) < 100_000
+    voices = speaking.gateway.get("/v1/audio/voices").json()["voices"]
+    assert next(it for it in voices if it["service"] == "kokoro") == {
+        "id": "b", "name": "b", "language": None, "service": "kokoro"
+    }  # fmt: skip
+    for service in ("magpie", "kokoro"):
+        assert sum(it["service"] == service for it in voices) == 500
+    assert all(it["id"].isprintable() and len(it["id"]) <= 200 for it in voices)
+    assert speaking.post(voice=MIA, response_format="pcm").ok
+    assert speaking.refused(voice="v19999")["param"] == "voice"
 
 
 def test_models_are_listed_as_clients_read_them(speaking: Speaking) -> None:

@@ -132,6 +132,12 @@ class StandIn(Served):
         self.health: tuple[int, Any] = (200, dict(self.healthy))
         self.lists: dict[str, tuple[int, Any]] = {}
         """What else it answers when it is asked, by path."""
+        self.lists_hang = False
+        """Whether it tells nothing of `lists` until it is released."""
+        self.listing = 0
+        """How many wait for such an answer."""
+        self.listed = 0
+        """How often it was asked for one."""
         self.asked = 0
         """How often it was asked for its health."""
         self.health_takes_s = 0.0
@@ -171,6 +177,9 @@ class _Handler(Quiet):
         """Tell how it is."""
         standin = self.server.standin
         if self.path in standin.lists:
+            standin.listed += 1
+            if standin.lists_hang and not self._is_released():
+                return
             self._send(*standin.lists[self.path])
             return
         time.sleep(standin.health_takes_s)
@@ -179,6 +188,19 @@ class _Handler(Quiet):
         if answer == standin.healthy:
             answer = {**answer, "in_flight": min(standin.working, len(standin.received))}
         self._send(status if self.path == standin.health_path else 404, answer)
+
+    def _is_released(self) -> bool:
+        """Wait with a list; False where its client hung up meanwhile."""
+        standin = self.server.standin
+        standin.listing += 1
+        try:
+            while not standin.release.wait(0.02):
+                if select.select([self.connection], [], [], 0)[0]:
+                    self.close_connection = True
+                    return False
+        finally:
+            standin.listing -= 1
+        return True
 
     def do_POST(self) -> None:  # noqa: N802 - http.server's name
         """Take a recording, then do as told."""

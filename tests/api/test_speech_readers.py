@@ -1,0 +1,118 @@
+"""Clients of text to speech that read slowly: what they keep is bounded, and ends."""
+
+from __future__ import annotations
+
+import json
+import socket
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+import pytest
+
+from tests.api.conftest import Gateway, eventually, running
+from tests.api.speaking import SENTENCE, TEN, Speaking
+from tests.standins.upstream_speech import Kokoro, Magpie
+
+AT_ONCE = 3
+ENCODED = ({"response_format": "mp3"}, {"response_format": "pcm"}, {"response_format": "opus"})
+
+
+@contextmanager
+def workers_with(state: Path, **more: str) -> Iterator[Speaking]:
+    """A gateway of two workers, unless it is told otherwise."""
+    settings = {
+        "WHISPERX_HOST": "",
+        "SPEECH_WORKERS": "2",
+        "SPEECH_VOICE_AT_ONCE": str(AT_ONCE),
+        "SPEECH_QUEUE_DEADLINE_S": "0.4",
+    } | more
+    with Magpie() as magpie, Kokoro() as kokoro, running(state, 1, **settings) as gateway:
+        speaking = Speaking(gateway, magpie, kokoro)
+        speaking.register("magpie")
+        assert eventually(lambda: len(gateway.workers()) == int(settings["SPEECH_WORKERS"]))
+        yield speaking
+
+
+def encoders(gateway: Gateway) -> int:
+    """How many processes of all workers encode."""
+    return sum(
+        b"encode_child" in Path(f"/proc/{child}/cmdline").read_bytes()
+        for worker in gateway.workers()
+        for child in Path(f"/proc/{worker}/task/{worker}/children").read_text().split()
+    )
+
+
+def slow_reader(stack: ExitStack, gateway: Gateway, **asked: object) -> socket.socket:
+    """One that has sent its request for minutes of sound, and read nothing."""
+    said = {"voice": "alloy", "input": " ".join([TEN] * 7), "speed": 0.25} | asked
+    body = json.dumps(said).encode()
+    head = "POST /v1/audio/speech HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+    reader = stack.enter_context(socket.socket())
+    reader.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2048)
+    reader.settimeout(30)
+    reader.connect(("127.0.0.1", gateway.port))
+    reader.sendall(f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body)
+    return reader
+
+
+def test_slow_readers_keep_a_bounded_number_of_processes(tmp_path: Path) -> None:
+    with workers_with(tmp_path) as speaking, ExitStack() as stack:
+        gateway = speaking.gateway
+        readers = [slow_reader(stack, gateway, **ENCODED[n % 3]) for n in range(9)]
+        answers = [reader.recv(12) for reader in readers]
+        assert sorted(answers) == [b"HTTP/1.1 200"] * AT_ONCE + [b"HTTP/1.1 429"] * (9 - AT_ONCE)
+        assert encoders(gateway) == AT_ONCE
+        refused = speaking.post()
+        assert (refused.status_code, refused.headers["Retry-After"]) == (429, "10")
+        assert refused.json()["error"]["code"] == "queue_full"
+        assert "text to speech is busy" in refused.json()["error"]["message"]
+        assert "x-served-by" not in refused.headers
+        assert speaking.post(response_format="wav").ok  # which nothing is encoded for
+        for reader in readers:
+            reader.close()
+        assert eventually(lambda: encoders(gateway) == 0)
+        assert speaking.post().ok
+
+
+@pytest.mark.parametrize("asked", [{}, {"stream_format": "sse", "response_format": "pcm"}])
+def test_who_takes_nothing_is_dropped_and_leaves_no_process(
+    tmp_path: Path, asked: dict[str, str]
+) -> None:
+    with workers_with(tmp_path, SPEECH_BODY_TIMEOUT_S="1") as speaking, ExitStack() as stack:
+        gateway = speaking.gateway
+        for _ in range(AT_ONCE):
+            assert slow_reader(stack, gateway, **asked).recv(12) == b"HTTP/1.1 200"
+        log, dropped = gateway.log, "took nothing of its answer"
+        assert eventually(lambda: log.read_text().count(dropped) == AT_ONCE, within_s=60)
+        assert eventually(lambda: encoders(gateway) == 0)
+        assert speaking.post().ok
+        assert "Traceback" not in log.read_text()
+
+
+def test_more_than_are_encoded_at_once_wait_for_their_turn(tmp_path: Path) -> None:
+    with (
+        workers_with(tmp_path, SPEECH_QUEUE_DEADLINE_S="30") as speaking,
+        ThreadPoolExecutor(8) as pool,
+    ):
+        speaking.magpie.behave("hang")
+        answers = [pool.submit(speaking.post, input=f"{SENTENCE} {n}") for n in range(8)]
+        assert eventually(lambda: speaking.magpie.working == AT_ONCE)
+        assert eventually(lambda: speaking.gateway.places.waiting("text to speech") == 8 - AT_ONCE)
+        speaking.magpie.release.set()
+        assert [answer.result().status_code for answer in answers] == [200] * 8
+
+
+def test_a_worker_takes_no_more_texts_than_uploads(tmp_path: Path) -> None:
+    limits = {"SPEECH_WORKERS": "1", "SPEECH_MAX_UPLOADS": "1"}
+    with workers_with(tmp_path, **limits) as speaking, ThreadPoolExecutor(1) as pool:
+        speaking.magpie.behave("hang")
+        first = pool.submit(speaking.post)
+        assert speaking.magpie.started.wait(30)
+        refused = speaking.post()
+        assert (refused.status_code, refused.headers["Retry-After"]) == (503, "10")
+        assert refused.json()["error"]["code"] == "too_many_uploads"
+        speaking.magpie.release.set()
+        assert first.result().ok
+        assert eventually(lambda: speaking.post().ok)
