@@ -222,7 +222,8 @@ def report(found: list[Measured], missing: dict[str, str]) -> None:
         f"An upload of 160 KB, {ROUNDS} rounds of {REQUESTS} one after another on a connection, "
         f"and {RATE_ROUNDS} rounds of {SECONDS:.0f} s with {CLIENTS} clients, in turns. Added "
         "is the difference to asking the stand-in directly. The uploads are 16 kHz mono WAVs, "
-        "which need no decoding; no two are the same."
+        "which need no decoding; no two are the same. The gateway and the relay have a worker for "
+        "each processor, the others what they have by default, LiteLLM once more as many."
     )
     head = ["160 KB", "median", "added", "added, 95th percentile", "requests/s",
             "processor time of one", "memory growth"]  # fmt: skip

@@ -12,6 +12,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 from proxy_app.config import load_config
@@ -113,20 +114,23 @@ def nginx(work: Path, upstream: int, stack: contextlib.ExitStack) -> Target:
     return _started("nginx", [program, "-c", str(configuration)], port, work, stack)
 
 
-def litellm(work: Path, upstream: int, stack: contextlib.ExitStack) -> Target:
-    """LiteLLM's proxy with the stand-in as an OpenAI server."""
+def litellm(
+    work: Path, upstream: int, stack: contextlib.ExitStack, *, workers: int | None = None
+) -> Target:
+    """LiteLLM's proxy with the stand-in as an OpenAI server; its default is one worker."""
+    name = f"litellm, {workers} workers" if workers else "litellm"
     program = Path(os.environ.get("BENCH_LITELLM", ROOT / ".venv/litellm/bin/litellm"))
     if not program.exists():
         raise MissingError(f"not installed: {program} (`make bench` makes it)")
     port = free_port()
-    folder = work / "litellm"
+    folder = work / name
     folder.mkdir()
     key = f"sk-{secrets.token_hex(16)}"
     behind = {"api_base": f"http://127.0.0.1:{upstream}/v1", "api_key": "none"}
     models = [
-        {"model_name": name, "litellm_params": {"model": f"openai/{name}", **behind},
+        {"model_name": model, "litellm_params": {"model": f"openai/{model}", **behind},
          "model_info": {"mode": mode}}
-        for name, mode in (("whisper-1", "audio_transcription"), ("gpt-4o", "chat"))
+        for model, mode in (("whisper-1", "audio_transcription"), ("gpt-4o", "chat"))
     ]  # fmt: skip
     configuration = folder / "config.yaml"
     configuration.write_text(
@@ -140,7 +144,9 @@ def litellm(work: Path, upstream: int, stack: contextlib.ExitStack) -> Target:
     }
     command = [str(program), "--config", str(configuration)]
     command += ["--host", "127.0.0.1", "--port", str(port), "--telemetry", "False"]
-    target = _started("litellm", command, port, work, stack, environ=environ)
+    if workers:
+        command += ["--num_workers", str(workers)]
+    target = _started(name, command, port, work, stack, environ=environ)
     target.headers = {"Authorization": f"Bearer {key}"}
     return target
 
@@ -172,6 +178,7 @@ PEERS: dict[str, Callable[[Path, int, contextlib.ExitStack], Target]] = {
     "bare Flask relay": flask,
     "nginx": nginx,
     "litellm": litellm,
+    "litellm, as many workers": partial(litellm, workers=load_config({}).workers),
     "portkey": portkey,
 }
 
