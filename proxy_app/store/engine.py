@@ -17,7 +17,7 @@ from sqlalchemy.orm import Session
 
 from proxy_app.settings import SettingError
 
-HEAD = "0006"
+HEAD = "0007"
 """The newest migration."""
 BUSY_S = 10
 """How long a writer waits for another process's; transactions here take milliseconds."""
