@@ -166,21 +166,27 @@ class _Doing:
 
     def run(self) -> None:
         """Do it, and write down what became of it."""
+        try:
+            write = self._succeeded(self._done())
+        except Exception as error:  # noqa: BLE001 - told to who asks for the result
+            write = self._failed(as_api_error(error))
+        _write_down(self._job, write)
+
+    def _done(self) -> End:
+        """What was said; it is kept when this returns, and nothing else."""
         wav = self._gateway.spool.new_stem().with_suffix(".wav")
         # Who works on an upload removes it; it may be needed once more.
         upload = (self._folder / UPLOAD).with_suffix(".at-work")
         try:
             upload.unlink(missing_ok=True)
             os.link(self._folder / UPLOAD, upload)
-            end = self._transcribed(upload, wav)
-        except Exception as error:  # noqa: BLE001 - told to who asks for the result
-            write = self._failed(as_api_error(error))
-        else:
-            write = self._succeeded(end)
+            return self._transcribed(upload, wav)
         finally:
-            wav.unlink(missing_ok=True)
-            upload.unlink(missing_ok=True)
-        _write_down(self._job, write)
+            for path in (wav, upload):
+                try:
+                    path.unlink(missing_ok=True)
+                except OSError as error:  # what became of the work is worth more
+                    log.warning("audio job %s: a file stays: %s", self._job.id, error.strerror)
 
     def _transcribed(self, upload: Path, wav: Path) -> End:
         """What was said; it is kept when this returns."""

@@ -97,6 +97,18 @@ def test_a_service_that_takes_nothing_counts_as_no_failure(
     assert worked.row(job).failures == 0
 
 
+def test_a_file_that_cannot_be_removed_is_told_as_no_death_of_the_process(
+    worked: Installation,
+) -> None:
+    job = worked.made(AUDIO, **WITH_SPEAKERS)
+    (folder,) = worked.folders()
+    (folder / "upload.at-work").mkdir()
+    worked.start()
+    error = worked.becomes(job, "failed")["error"]
+    assert "inside the gateway" in error["message"]
+    assert worked.row(job).tries == 1
+
+
 def test_work_whose_result_has_no_room_is_not_done_for_ever(
     worked: Installation, routed: Routed
 ) -> None:
