@@ -1,19 +1,32 @@
-"""gunicorn's access log as JSON, a line for each request, and the metrics of the same numbers."""
+"""What gunicorn and the gateway log: lines that stay lines, and for each request one of JSON.
+
+The metrics have the same numbers.
+"""
 
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import MutableMapping
 from datetime import timedelta
 from typing import Any
 
 from gunicorn.glogging import Logger as GunicornLogger
 
+from proxy_app import log_lines
+
 # Nothing else: gunicorn imports this file before gevent has patched the standard library.
 
 
 class Logger(GunicornLogger):
-    """As gunicorn's, but for the access log."""
+    """As gunicorn's, but for the lines; the gateway's own go the same way."""
+
+    def setup(self, cfg: Any) -> None:  # noqa: ANN401 - gunicorn's settings, which it makes as it runs
+        """As gunicorn, and begin the gateway's own log."""
+        super().setup(cfg)
+        for handler in self.error_log.handlers:
+            handler.setFormatter(log_lines.Formatter(self.error_fmt, self.datefmt))
+        log_lines.begin(logging.WARNING)
 
     def access(
         self,

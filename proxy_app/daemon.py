@@ -9,6 +9,7 @@ import sys
 from collections.abc import Callable
 from typing import Protocol
 
+from proxy_app import log_lines
 from proxy_app.config import Config, load_config, make_folders
 from proxy_app.settings import SettingError
 from proxy_app.store import SchemaError
@@ -26,7 +27,7 @@ class Work(Protocol):
 
 def work(title: str, make: Callable[[Config], Work]) -> int:
     """Work until SIGTERM; returns the exit status, 2 for settings that cannot be used."""
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
+    log_lines.begin(logging.INFO)
     logging.getLogger("alembic").setLevel(logging.WARNING)
     try:
         config = load_config(os.environ)

@@ -13,6 +13,7 @@ from flask import Blueprint, Response, jsonify, request
 from werkzeug.datastructures import MultiDict
 
 from proxy_app.api.fields import choice, flag, options, refuse_files, sent
+from proxy_app.api.same import announce
 from proxy_app.api.transcribe import Served, transcribe
 from proxy_app.api.uploads import SpoolingRequest, uploaded_file
 from proxy_app.speech import (
@@ -49,6 +50,7 @@ _TEXTS = {
 @bp.post("/asr")
 def asr() -> Response:
     """What was said, and with diarize=true by whom; the recording is the field `audio_file`."""
+    announce()
     upload = uploaded_file("audio_file")
     refuse_files(_OPTIONS)
     cast(SpoolingRequest, request).fields = _fields()
@@ -82,7 +84,5 @@ def _render(served: Served, output: str, *, words: bool) -> Response:
         render, mimetype = _TEXTS[output]
         text = render(with_asr_speakers(served.transcript))
         response = Response(text, content_type=f"{mimetype}; charset=utf-8")
-    response.headers["x-served-by"] = served.by
-    if warnings := served.warnings:
-        response.headers["x-speech-warnings"] = warnings
+    response.headers.update(served.headers)
     return response

@@ -8,6 +8,7 @@ from flask import Blueprint, Response, jsonify
 
 from proxy_app.api.fields import flag, options
 from proxy_app.api.known_speakers import known_speakers
+from proxy_app.api.same import announce
 from proxy_app.api.streams import ConversationLines, stream
 from proxy_app.api.transcribe import follow, transcribe
 from proxy_app.api.uploads import uploaded_file
@@ -19,6 +20,7 @@ bp = Blueprint("audio", __name__, url_prefix="/api/audio")
 @bp.post("/transcribe-with-speakers")
 def transcribe_with_speakers() -> Response:
     """Who said what: `file`, and optionally what is known of the recording, and stream."""
+    announce()
     upload = uploaded_file()
     asked = replace(
         options(),

@@ -116,9 +116,7 @@ def result(job_id: str) -> Response:
         ) from None
     _check_times(end, asked, job.service)
     response = openai_v1.render(end.transcript, asked)
-    response.headers["x-served-by"] = job.service
-    if warnings := Served(end.transcript, job.service, end.answer).warnings:
-        response.headers["x-speech-warnings"] = warnings
+    response.headers.update(Served(end.transcript, job.service, end.answer).headers)
     return response
 
 

@@ -8,17 +8,27 @@ from __future__ import annotations
 
 import json
 import mmap
+import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TypeVar, cast
+from typing import IO, TypeVar, cast
 
 import msgspec
 from flask import current_app, request
-from werkzeug.datastructures import MultiDict
+from werkzeug.datastructures import FileStorage, MultiDict
 
 from proxy_app.api.base64_pieces import decoded
-from proxy_app.api.uploads import TEXT_BYTES, SpoolFile, SpoolingRequest, spooled_json, too_large
-from proxy_app.errors import BadRequestError
+from proxy_app.api.uploads import (
+    REFERENCE_BYTES,
+    REFERENCES,
+    TEXT_BYTES,
+    SpoolFile,
+    SpoolingRequest,
+    spooled_json,
+    too_large,
+)
+from proxy_app.errors import BadRequestError, TooLargeError
+from proxy_app.speech import MOST_KNOWN
 
 HOW = (
     "Send multipart/form-data with the recording in the field `file`, or a JSON object with "
@@ -26,6 +36,10 @@ HOW = (
 )
 _DATA = "input_audio.data"
 _PIECE = 256 * 1024
+_NUMBERED = re.compile(rb"\\u([0-9A-Fa-f]{4})")
+_BEGUN = re.compile(rb"\\(?:u[0-9A-Fa-f]{0,3})?\Z")
+"""An escape that the end of a piece cuts."""
+_LONGEST_ESCAPE = len(r"\u0041")
 _ABSENT = msgspec.Raw()
 
 
@@ -58,8 +72,15 @@ class _Sent(msgspec.Struct):
     webhook: msgspec.Raw = _ABSENT
 
 
-_FIELDS = tuple(name for name in _Sent.__struct_fields__ if name != "input_audio")
+_RECORDINGS = ("input_audio", REFERENCES)
+_FIELDS = tuple(name for name in _Sent.__struct_fields__ if name not in _RECORDINGS)
 _S = TypeVar("_S", _Audio, _Sent)
+_Several = msgspec.defstruct(
+    "_Several",
+    [(f"at_{place}", msgspec.Raw, _ABSENT) for place in range(MOST_KNOWN + 1)],
+    array_like=True,
+)
+"""As many of an array as may be, and one: what follows is passed over, and never in memory."""
 
 
 def recording_in_json() -> Path:
@@ -70,9 +91,7 @@ def recording_in_json() -> Path:
     """
     body = spooled_json(current_app.config["MAX_CONTENT_LENGTH"])
     spooled = cast(SpoolingRequest, request)
-    recording = spooled.spool_path("upload-0")
     given = _object(_mapped(body), _Sent, None)
-    _refuse_references(given)
     spooled.fields = _fields(given)
     if given.input_audio == _ABSENT:
         raise BadRequestError(
@@ -81,15 +100,18 @@ def recording_in_json() -> Path:
     data = memoryview(_object(given.input_audio, _Audio, "input_audio").data)
     if bytes(data[:1]) != b'"':
         raise BadRequestError(f"`{_DATA}` is to be a text. {HOW}", param=_DATA, code="missing_file")
-    with SpoolFile(recording, hashed=True) as upload:
+    with spooled.new_upload() as upload:
         try:
             for piece in _decoded(data[1:-1]):
                 upload.write(piece)
         except ValueError:
             raise _no_base64() from None
-    spooled.other_digests.append(("input_audio", upload.digest))
+    files = [("input_audio", upload), *((REFERENCES, it) for it in _references(given, spooled))]
+    spooled.recordings = MultiDict(
+        (name, FileStorage(cast(IO[bytes], file), "", name)) for name, file in files
+    )
     body.unlink()  # the disk is needed
-    return recording
+    return Path(upload.name)
 
 
 def _mapped(path: Path) -> mmap.mmap:
@@ -122,15 +144,27 @@ def _decoded(text: memoryview) -> Iterator[bytes]:
 def _unescaped(text: memoryview) -> Iterator[bytes]:
     """A text of JSON, piece by piece, without the ends of its lines.
 
-    JSON may write a slash with a backslash before it, and the end of a line as two characters.
+    JSON may write a slash with a backslash before it, the end of a line as two characters, and any
+    letter by its number.
+
+    Raises:
+        ValueError: there is a backslash in it, which is no base64.
     """
     held = b""
     for start in range(0, len(text), _PIECE):
         piece = held + bytes(text[start : start + _PIECE])
-        held = piece[-1:] if piece.endswith(b"\\") else b""
-        piece = piece[: len(piece) - len(held)]
+        if b"\\\\" in piece:
+            raise ValueError("a backslash is no base64")
+        begun = _BEGUN.search(piece, max(0, len(piece) - _LONGEST_ESCAPE))
+        held = begun[0] if begun else b""
+        piece = _NUMBERED.sub(_letter, piece[: len(piece) - len(held)])
         yield piece.replace(b"\\/", b"/").replace(b"\\n", b"").replace(b"\\r", b"")
     yield held
+
+
+def _letter(numbered: re.Match[bytes]) -> bytes:
+    letter = chr(int(numbered[1], 16))
+    return b"" if letter in "\r\n" else letter.replace("\\", "?").encode("ascii", "replace")
 
 
 def _no_base64() -> BadRequestError:
@@ -141,14 +175,44 @@ def _no_base64() -> BadRequestError:
     )
 
 
-def _refuse_references(given: _Sent) -> None:
-    for name in ("known_speaker_names", "known_speaker_references"):
-        if bytes(memoryview(getattr(given, name))[:4]).strip() not in (b"", b"null", b"[]"):
-            raise BadRequestError(
-                f"`{name}` can be sent in multipart/form-data alone.",
-                param=name,
-                code="unsupported_value",
-            )
+def _references(given: _Sent, spooled: SpoolingRequest) -> Iterator[SpoolFile]:
+    """The known speakers' voices, as texts on disk: as they lie in the object, or as one text."""
+    sent = memoryview(given.known_speaker_references)
+    texts = [sent] if bytes(sent[:1]) == b'"' else _elements(given.known_speaker_references)
+    if len(texts) > MOST_KNOWN:
+        raise BadRequestError(f"{REFERENCES}: at most {MOST_KNOWN} are accepted.", param=REFERENCES)
+    for text in texts:
+        if bytes(text[:1]) != b'"':
+            raise _no_texts()
+        if len(text) > REFERENCE_BYTES:
+            message = f"{REFERENCES}: one has more than {REFERENCE_BYTES} bytes."
+            raise TooLargeError(message, param=REFERENCES)
+        with spooled.new_upload() as file:
+            try:
+                for piece in _unescaped(text[1:-1]):
+                    file.write(piece)
+            except ValueError:
+                raise _no_texts() from None
+        yield file
+
+
+def _elements(array: msgspec.Raw) -> list[memoryview]:
+    """Those of an array, as many as may be and one; none where there is no array."""
+    if bytes(memoryview(array)[:5]) in (b"", b"null"):
+        return []
+    try:
+        found = msgspec.structs.astuple(msgspec.json.decode(array, type=_Several))
+    except (msgspec.DecodeError, RecursionError):
+        raise _no_texts() from None
+    return [memoryview(it) for it in found if it != _ABSENT]
+
+
+def _no_texts() -> BadRequestError:
+    return BadRequestError(
+        f"`{REFERENCES}` is to be an array of texts: data URLs of recordings.",
+        param=REFERENCES,
+        code="invalid_type",
+    )
 
 
 def _fields(given: _Sent) -> MultiDict[str, str]:

@@ -39,13 +39,14 @@ _HOW = "expected a data URL (data:audio/wav;base64,...) of a recording, or a fil
 
 
 def known_speakers() -> tuple[KnownSpeaker, ...]:
-    """The people whom the form names, and their voices, decoded; the files go with the request.
+    """The people who are named, and their voices, decoded; the files go with the request.
 
     Raises:
         BadRequestError: naming the field.
         ClientGoneError: the client hung up meanwhile.
     """
-    parts = _several(request.files.getlist, REFERENCES)
+    spooled = cast(SpoolingRequest, request)
+    parts = _several(spooled.recordings.getlist, REFERENCES)
     try:
         names = known_names(_several(sent().getlist, _NAMES))
     except ValueError as error:
@@ -58,7 +59,7 @@ def known_speakers() -> tuple[KnownSpeaker, ...]:
         )
     if not names:
         return ()
-    work = _Decoding(current(), cast(SpoolingRequest, request).spool_path)
+    work = _Decoding(current(), spooled.spool_path)
     return while_connected(request.environ, lambda: work.all_of(names, parts))
 
 
@@ -68,7 +69,8 @@ def refuse_known_speakers(why: str) -> None:
     Raises:
         BadRequestError: one of them was sent.
     """
-    for name, fields in ((_NAMES, sent()), (REFERENCES, request.files)):
+    recordings = cast(SpoolingRequest, request).recordings
+    for name, fields in ((_NAMES, sent()), (REFERENCES, recordings)):
         if name in fields or f"{name}[]" in fields:
             raise BadRequestError(f"{name} {why}", param=name, code="unsupported_value")
 

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import codecs
+import json
 import logging
-import mmap
-import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
-import msgspec
 from flask import Response, g, request
 
 from proxy_app.api.connection import cut_off
+from proxy_app.api.json_members import Wanted, members
 from proxy_app.api.refusals import complete
 from proxy_app.api.relay import Relay
 from proxy_app.api.streams import sse
@@ -42,16 +40,10 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 _LONGEST_ACCEPT = 200
-_PLAIN = bytes(max(byte, 0x20) for byte in range(256))
-"""Control characters, which JSON's texts cannot have, are blanks."""
-_SURROGATE = re.compile(rb"\\u[dD][89a-fA-F][0-9a-fA-F]{2}")
-_NO_NUMBER = re.compile(rb"NaN|Infinity")
-
-
-class _Asked(msgspec.Struct):
-    """Of a request only this is looked at; the rest is checked to be JSON."""
-
-    model: object = None
+_LONGEST_MODEL = 4096
+_MODEL = "model"
+_LOOKED_AT = Wanted(_MODEL)
+"""Of a request only this is; the rest is checked to be JSON."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,32 +192,21 @@ class _Exchange:
 
 
 def _model(body: Path) -> str:
-    """The model that a request names; "" if none.
+    """The model that a request names; "" if none, or no text, or a very long one.
 
     Raises:
         BadRequestError: it is no JSON object.
     """
     try:
-        # Mapped, and nothing made of what is not wanted: a body may have pictures in it.
-        with (
-            body.open("rb") as file,
-            mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as view,
-        ):
-            asked = _read(view)
-    except (ValueError, RecursionError):  # msgspec's errors, and mmap's for an empty file
-        raise BadRequestError("The body is no JSON object.", code="invalid_json") from None
-    return asked.model if isinstance(asked.model, str) else ""
-
-
-def _read(body: mmap.mmap) -> _Asked:
-    """What is looked at; what only looser readers take is for the server to take or to refuse."""
-    try:
-        return msgspec.json.decode(body, type=_Asked)
+        with body.open("rb", buffering=0) as file:
+            place = members(file, _LOOKED_AT).get(_MODEL)
+            if place is None or place.end - place.start > _LONGEST_MODEL:
+                return ""
+            file.seek(place.start)
+            named = json.loads(file.read(place.end - place.start), strict=False)
     except ValueError:
-        # Others have the like in texts, where it changes what nobody looks at here.
-        plain = body[:].removeprefix(codecs.BOM_UTF8).translate(_PLAIN)
-        plain = _SURROGATE.sub(rb"\\u0020", plain)
-        return msgspec.json.decode(_NO_NUMBER.sub(b"0", plain), type=_Asked)
+        raise BadRequestError("The body is no JSON object.", code="invalid_json") from None
+    return named if isinstance(named, str) else ""
 
 
 def _headers() -> dict[str, str]:

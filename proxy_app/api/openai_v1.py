@@ -16,6 +16,7 @@ from flask import Blueprint, Response, jsonify, request
 from proxy_app.api.fields import choice, flag, options, sent, values
 from proxy_app.api.json_upload import recording_in_json
 from proxy_app.api.known_speakers import known_speakers, refuse_known_speakers
+from proxy_app.api.same import announce
 from proxy_app.api.streams import OpenAIEvents, check_logprobs, stream
 from proxy_app.api.transcribe import follow, transcribe
 from proxy_app.api.uploads import uploaded_file
@@ -79,9 +80,7 @@ def transcriptions() -> Response:
         return stream(follow(upload, asked.options, speakers=asked.speakers), events)
     served = transcribe(upload, asked.options, speakers=asked.speakers)
     response = render(served.transcript, asked)
-    response.headers["x-served-by"] = served.by
-    if warnings := served.warnings:
-        response.headers["x-speech-warnings"] = warnings
+    response.headers.update(served.headers)
     return response
 
 
@@ -93,7 +92,7 @@ def translations() -> Response:
     asked = Asked(options(translate=True), wanted, frozenset(["segment"]), speakers=False)
     served = transcribe(upload, asked.options, speakers=False)
     response = render(served.transcript, asked)
-    response.headers["x-served-by"] = served.by
+    response.headers.update(served.headers)
     return response
 
 
@@ -103,6 +102,7 @@ def recording() -> Path:
     Raises:
         ApiError: there is none, or it is over a limit.
     """
+    announce()
     return recording_in_json() if request.is_json else uploaded_file()
 
 

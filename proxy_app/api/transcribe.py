@@ -41,11 +41,12 @@ class Served:
     """What they answered besides, for what a transcript has no place for."""
 
     @property
-    def warnings(self) -> str:
-        """What had no effect, as a header has it; empty for nothing."""
+    def headers(self) -> dict[str, str]:
+        """What an answer says of it besides: who made it, and what had no effect."""
         told = self.answer.get("warnings")
         said = " ".join(str(one) for one in told) if isinstance(told, list) else ""
-        return "".join(it if " " <= it <= "~" else "?" for it in said[:_LONGEST_WARNING])
+        warnings = "".join(it if " " <= it <= "~" else "?" for it in said[:_LONGEST_WARNING])
+        return {"x-served-by": self.by} | ({"x-speech-warnings": warnings} if warnings else {})
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +115,8 @@ class _Shared:
         except BaseException:
             self._let_files_go()
             raise
+        finally:
+            spooled.arrived()
 
     @property
     def by(self) -> str:

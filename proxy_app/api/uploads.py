@@ -6,12 +6,13 @@ import hashlib
 import io
 import os
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, cast
 
 from flask import Flask, Request, current_app, request
 from gevent.lock import BoundedSemaphore
-from werkzeug.datastructures import MultiDict
+from werkzeug.datastructures import FileStorage, MultiDict
 from werkzeug.exceptions import RequestEntityTooLarge
 
 from proxy_app.api.forms import FormParser, Spooled
@@ -27,7 +28,9 @@ TEXT_BYTES = 256 * 1024
 PARTS = 100
 REFERENCES = "known_speaker_references"
 """A field of texts that are too long for memory: recordings in base64."""
-_SPOOLED = {REFERENCES: Spooled(MOST_KNOWN, 8 * 1024 * 1024, are_texts=True)}
+REFERENCE_BYTES = 8 * 1024 * 1024
+"""One of them, as it is sent."""
+_SPOOLED = {REFERENCES: Spooled(MOST_KNOWN, REFERENCE_BYTES, are_texts=True)}
 _YIELD_BYTES = 1024 * 1024
 _PIECE = 64 * 1024
 
@@ -44,11 +47,12 @@ class SpoolingRequest(Request):
         self._paths: list[Path] = []
         self._place: BoundedSemaphore | None = None
         self._kept = False
+        self.arrived: Callable[[], None] = lambda: None
+        """To be called when it is known what the upload is, where that was awaited."""
         self._fields: MultiDict[str, str] | None = None
         self.recording: str | None = None
         """The field whose file is wanted, to be named before the form is read."""
-        self.other_digests: list[tuple[str, str]] = []
-        """Names, and SHA-256s, of recordings that did not come as files of a form."""
+        self._recordings: MultiDict[str, FileStorage] | None = None
 
     @property
     def fields(self) -> MultiDict[str, str]:
@@ -60,11 +64,19 @@ class SpoolingRequest(Request):
         self._fields = fields
 
     @property
+    def recordings(self) -> MultiDict[str, FileStorage]:
+        """The recordings that were sent: the form's files, unless others were put here."""
+        return self.files if self._recordings is None else self._recordings
+
+    @recordings.setter
+    def recordings(self, recordings: MultiDict[str, FileStorage]) -> None:
+        self._recordings = recordings
+
+    @property
     def digests(self) -> list[tuple[str, str]]:
         """The names of all recordings that were sent and are wanted, and their SHA-256s."""
-        files = [(name, file.stream) for name, file in self.files.items(multi=True)]
-        of_files = [(name, file.digest) for name, file in files if isinstance(file, SpoolFile)]
-        return of_files + self.other_digests
+        files = [(name, file.stream) for name, file in self.recordings.items(multi=True)]
+        return [(name, file.digest) for name, file in files if isinstance(file, SpoolFile)]
 
     def take_place(self) -> None:
         """Count as one of the uploads that this worker takes at the same time.
@@ -82,10 +94,14 @@ class SpoolingRequest(Request):
             )
         self._place = uploads
 
-    def _get_file_stream(self, *_about: object, **_more: object) -> IO[bytes]:
+    def new_upload(self) -> SpoolFile:
+        """A file for a recording that is just being sent; closed with the request at the latest."""
         path = self.spool_path(f"upload-{len(self._uploads)}")
         self._uploads.append(SpoolFile(path, hashed=True))
-        return cast(IO[bytes], self._uploads[-1])
+        return self._uploads[-1]
+
+    def _get_file_stream(self, *_about: object, **_more: object) -> IO[bytes]:
+        return cast(IO[bytes], self.new_upload())
 
     def make_form_data_parser(self) -> FormParser:
         """One that knows the bounds, and what goes to disk; a broken body is an error."""
@@ -110,6 +126,7 @@ class SpoolingRequest(Request):
 
     def leave(self) -> None:
         """The view is done; so is the request, unless it is kept."""
+        self.arrived()
         if not self._kept:
             self.end()
 

@@ -107,6 +107,8 @@ def to_wav(
     if info is not None:
         return info
     container = _sniff(source)
+    if container == "wav" and wav.is_empty(source):
+        raise AudioError(400, *_REFUSALS["too_short"])
     try:
         return _decode(source, target, container, limits, given_up)
     except BaseException:

@@ -29,6 +29,7 @@ def _format(rate: int) -> bytes:
 _FORMAT = _format(RATE)
 _CHUNK = struct.Struct("<4sI")
 _MAXIMUM_CHUNKS = 32
+_UNKNOWN_BYTES = 0xFFFF_FFFF
 _PCM, _FLOAT, _EXTENSIBLE = 1, 3, 0xFFFE
 """Whole numbers, fractions, and the longer header that says which of them further behind."""
 _EXTENSIBLE_BYTES = 40
@@ -71,6 +72,26 @@ def find_canonical(path: Path) -> Pcm | None:
         if riff[:4] != b"RIFF" or riff[8:12] != b"WAVE":
             return None
         return _find_data(file, file_size)
+
+
+def is_empty(path: Path) -> bool:
+    """Whether a WAV ends where its samples would begin, and promises none.
+
+    One that promises some was cut off. Who streams says 0, or as much as can be said.
+    """
+    with path.open("rb") as file:
+        riff = file.read(12)
+        if riff[:4] != b"RIFF" or riff[8:12] != b"WAVE":
+            return False
+        for _ in range(_MAXIMUM_CHUNKS):
+            chunk = file.read(_CHUNK.size)
+            if len(chunk) < _CHUNK.size:
+                return False
+            name, size = _CHUNK.unpack(chunk)
+            if name == b"data":
+                return size in (0, _UNKNOWN_BYTES) and not file.read(1)
+            file.seek(size + size % 2, os.SEEK_CUR)
+    return False
 
 
 def parse(data: bytes) -> tuple[int, bytes]:

@@ -204,6 +204,16 @@ class AudioJobs:
         """Remove a job's folder."""
         shutil.rmtree(self.folder(job_id), ignore_errors=True)
 
+    def remove_recordings(self, job_id: str) -> None:
+        """Remove what a job that is over needs no more: all but its result.
+
+        Raises:
+            OSError: something is still there.
+        """
+        for path in self.folder(job_id).glob("*"):
+            if path.name != RESULT:
+                path.unlink(missing_ok=True)
+
     # Working on them: for one process.
 
     def claim(self, count: int) -> list[AudioJob]:
@@ -291,11 +301,17 @@ class AudioJobs:
             session.execute(delete(AudioJob).where(AudioJob.state == State.EXPIRED, forgotten))
 
     def sweep(self) -> None:
-        """Remove folders of jobs that were never asked for."""
+        """Remove folders of jobs that were never asked for, and recordings of those that are over.
+
+        The latter are there if the process was killed at the very end of its work.
+        """
         with self._store.session() as session:
             known = set(session.scalars(select(AudioJob.id)))
+            over = set(session.scalars(select(AudioJob.id).where(AudioJob.state.in_(OVER))))
         for folder in self._root.iterdir():
-            if folder.name not in known and time.time() - folder.stat().st_mtime > _ORPHANED_S:
+            if folder.name in over:
+                self.remove_recordings(folder.name)
+            elif folder.name not in known and time.time() - folder.stat().st_mtime > _ORPHANED_S:
                 self.remove_files(folder.name)
 
     # Webhooks: for the same process.

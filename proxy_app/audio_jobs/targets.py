@@ -10,7 +10,12 @@ from proxy_app.web_targets import entries, listed_target, target_of
 
 _LONGEST = 2000
 _METADATA = (ipaddress.ip_network("169.254.0.0/16"), ipaddress.ip_network("fd00:ec2::/32"))
-_NAT64 = ipaddress.ip_network("64:ff9b::/96")
+_ENDING_IN_IPV4 = (ipaddress.IPv6Network("64:ff9b::/96"), ipaddress.IPv6Network("::/96"))
+"""NAT64 (RFC 6052), and what was called IPv4-compatible (RFC 4291)."""
+_NAT64_LOCAL = ipaddress.IPv6Network("64:ff9b:1::/48")
+"""A site's own NAT64 (RFC 8215). Its prefix may be as long as it likes: 48, 56, 64 or 96 bits."""
+_BYTES_OF_IPV4 = ((6, 7, 9, 10), (7, 9, 10, 11), (9, 10, 11, 12), (12, 13, 14, 15))
+"""Where it has its IPv4 address then; byte 8 is always 0 (RFC 6052)."""
 
 
 class BadWebhookError(Exception):
@@ -61,12 +66,19 @@ def address_of(parts: SplitResult) -> tuple[str, int]:
 
 
 def _is_refused(address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> bool:
-    """Whether it, or the IPv4 address that it stands for, is one of those."""
+    """Whether it, or an IPv4 address that it stands for, is one of those."""
     if isinstance(address, ipaddress.IPv6Address):
-        inner = address.ipv4_mapped or address.sixtofour
-        if address in _NAT64:
-            inner = ipaddress.IPv4Address(int(address) & 0xFFFF_FFFF)
-        if inner is not None:
-            return _is_refused(inner)
+        inner = [address.ipv4_mapped, address.sixtofour, *(address.teredo or ())]
+        if any(address in network for network in _ENDING_IN_IPV4):
+            inner.append(_picked(address, _BYTES_OF_IPV4[-1]))
+        if any(it is not None and _is_refused(it) for it in inner):
+            return True
+        if address in _NAT64_LOCAL:
+            # Read in all four ways: in those that are wrong zeros, or a 224, would mean nothing.
+            return any(_picked(address, places).is_link_local for places in _BYTES_OF_IPV4)
     is_odd = address.is_link_local or address.is_multicast or address.is_unspecified
     return is_odd or any(address in network for network in _METADATA)
+
+
+def _picked(address: ipaddress.IPv6Address, places: tuple[int, ...]) -> ipaddress.IPv4Address:
+    return ipaddress.IPv4Address(bytes(address.packed[place] for place in places))

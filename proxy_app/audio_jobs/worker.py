@@ -106,9 +106,11 @@ class Worker:
                     headers=DO_NOT_RETRY,
                 )
                 self._jobs.finish(job.id, State.FAILED, error=kept(error), service="")
+                self._jobs.remove_recordings(job.id)
             else:
                 self._jobs.put_back(job.id)
-            (self._jobs.folder(job.id) / UPLOAD).with_suffix(".at-work").unlink(missing_ok=True)
+                upload = self._jobs.folder(job.id) / UPLOAD
+                upload.with_suffix(".at-work").unlink(missing_ok=True)
 
     def _round(self) -> None:
         for job in self._jobs.in_state(State.CANCELING):
@@ -222,7 +224,7 @@ class _Doing:
             self._jobs.finish(
                 self._job.id, State.SUCCEEDED, service=self._by, done_s=length_s, total_s=length_s
             )
-            (self._folder / UPLOAD).unlink(missing_ok=True)  # the disk is needed
+            self._jobs.remove_recordings(self._job.id)  # the disk is needed
 
         return write
 
@@ -245,7 +247,7 @@ class _Doing:
 
         def write() -> None:
             self._jobs.finish(job.id, State.FAILED, error=kept(error), service=self._by)
-            (self._folder / UPLOAD).unlink(missing_ok=True)
+            self._jobs.remove_recordings(job.id)
 
         return write
 

@@ -19,6 +19,7 @@ from typing import Any
 
 from sqlalchemy.exc import SQLAlchemyError
 
+from proxy_app import log_lines
 from proxy_app.config import Config, load_config
 from proxy_app.jobs.desk import Room
 from proxy_app.jobs.events import EventWriter
@@ -222,7 +223,7 @@ def _run(executor: Executor, ends: list[Outcome]) -> None:
 
 def main(job_id: str, lock: int) -> int:
     """Do a job whose lock is this descriptor."""
-    logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(message)s")
+    log_lines.begin(logging.WARNING)
     os.set_inheritable(lock, False)
     os.pwrite(lock, str(os.getpid()).encode(), 0)
     config = load_config(os.environ)

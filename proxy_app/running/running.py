@@ -6,6 +6,9 @@ Another process that finds the link connects there. A process that is killed los
 with it all its links: whoever asks next begins anew. Those who ask for the same in one process need
 no socket.
 
+An upload that may be more of the same is a link as well, in a folder of its own, from its first
+byte until it is known what it asks for: who comes back has to send everything again first.
+
 A link, because it is made and removed in microseconds: to close a file that something was written
 to and that is gone takes a millisecond on some file systems.
 """
@@ -14,6 +17,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import itertools
 import logging
 import os
 import secrets
@@ -45,6 +49,10 @@ _BACKLOG = 1024
 _LONGEST_NAME = 200
 _DIGITS = 32
 """Of the hash of a content: a link as short as that costs no block of the disk."""
+_ARRIVING = "arriving"
+_ARRIVES_S = 1.0
+"""An upload that takes no longer than this is not told of."""
+_ARRIVING_LOOK_S = 0.1
 
 
 class OtherContentError(Exception):
@@ -62,6 +70,9 @@ class Ticket:
     client: str
     """Who asks for it."""
     most_deserted: int = MOST_DESERTED
+    upload: str = ""
+    """What all uploads that may be the same have in common, known before they are there; empty
+    for one of which nothing is known."""
 
 
 class Running:
@@ -74,6 +85,7 @@ class Running:
 
     def __init__(self, folder: Path, linger_s: float) -> None:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        (folder / _ARRIVING).mkdir(mode=0o700, exist_ok=True)
         self._folder = folder
         self._linger_s = linger_s
         self._held: dict[str, _Held] = {}
@@ -102,6 +114,31 @@ class Running:
             gevent.sleep(_LOOK_S)  # it is just beginning, or over
         log.warning("the process that works on %s does not answer: another one does", ticket.name)
         return Work(begin(), deserted=Work.stop, forget=lambda _work: None).follow()
+
+    def arriving(self, upload: str) -> Callable[[], None]:
+        """Say that an upload is on its way: what it may be the same as is not ended meanwhile.
+
+        Args:
+            upload: as a Ticket has it.
+
+        Returns:
+            what is to be called when it is known what it asks for, and its work is followed, or
+            when it is given up; harmless to repeat.
+        """
+        if not upload or self._linger_s <= 0:
+            return lambda: None
+        link = self._folder / _ARRIVING / f"{upload[:_DIGITS]}.{secrets.token_hex(8)}"
+        process = self._listen()
+        # Most are there at once, and need none.
+        saying = gevent.spawn_later(min(_ARRIVES_S, self._linger_s / 2), _say, link, process)
+
+        def arrived() -> None:
+            if saying.started:
+                saying.kill(block=False)
+            else:
+                link.unlink(missing_ok=True)
+
+        return arrived
 
     def drain(self, until: float, meanwhile: Callable[[], None]) -> None:
         """End what nobody waits for, and wait for the rest.
@@ -141,7 +178,7 @@ class Running:
             work.stop()
             return
         since = work.deserted_at = time.monotonic()
-        gevent.spawn_later(self._linger_s, _stop_if_deserted, work, since)
+        gevent.spawn_later(self._linger_s, self._stop_if_deserted, work, ticket.upload, since)
         others = [
             held.work
             for held in self._held.values()
@@ -150,6 +187,26 @@ class Running:
         others.sort(key=lambda other: other.deserted_at or 0)
         for other in others[: -ticket.most_deserted]:
             other.stop()
+
+    def _stop_if_deserted(self, work: Work, upload: str, since: float) -> None:
+        """End it, unless somebody has come back, or one of the uploads under way is to.
+
+        Of uploads that begin later none is waited for: who sends many of one length would have it
+        going on for ever.
+        """
+        under_way = (self._folder / _ARRIVING).glob(f"{upload[:_DIGITS]}.*") if upload else ()
+        for link in list(under_way):
+            while work.deserted_at == since and self._is_under_way(link):
+                gevent.sleep(_ARRIVING_LOOK_S)
+        if work.deserted_at == since:
+            work.stop()
+
+    def _is_under_way(self, link: Path) -> bool:
+        try:
+            process = str(link.readlink()).partition(" ")[0]
+        except FileNotFoundError:
+            return False
+        return flocks.is_held(self._folder / process)
 
     def _claim(self, ticket: Ticket) -> str | None:
         """Say that this process does it; None, or the process that has said so before.
@@ -235,9 +292,11 @@ class Running:
         """Remove what processes that were killed have left."""
         for path in self._folder.glob("*-*"):
             if path.suffix != ".socket" and (lock := flocks.take(path)) is not None:
-                for claim in self._folder.iterdir():
-                    if claim.is_symlink() and claim.readlink().name.startswith(f"{path.name} "):
-                        claim.unlink(missing_ok=True)
+                arriving = (self._folder / _ARRIVING).iterdir()
+                for claim in itertools.chain(self._folder.iterdir(), arriving):
+                    with contextlib.suppress(OSError):  # it is gone, or no link
+                        if claim.readlink().name.startswith(f"{path.name} "):
+                            claim.unlink()
                 path.with_suffix(".socket").unlink(missing_ok=True)
                 flocks.give(path, lock)
 
@@ -271,9 +330,9 @@ class _Held:
     work: Work
 
 
-def _stop_if_deserted(work: Work, since: float) -> None:
-    if work.deserted_at == since:
-        work.stop()
+def _say(link: Path, process: str) -> None:
+    with contextlib.suppress(OSError):  # of a full disk: then work may be done twice
+        link.symlink_to(f"{process} upload")
 
 
 def _has_hung_up(connection: socket.socket) -> bool:

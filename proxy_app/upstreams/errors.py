@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from proxy_app.services import Service
+from proxy_app.upstreams.own_key import without_key
 
 
 class UpstreamError(Exception):
@@ -118,5 +119,7 @@ class TimeLimitError(UpstreamError):
 def unusable(service: Service, error: Exception) -> UnavailableError:
     """The error for an answer that cannot be read."""
     return UnavailableError(
-        service.name, f"{service.title} gave an answer that makes no sense.", log=str(error)
+        service.name,
+        f"{service.title} gave an answer that makes no sense.",
+        log=without_key(service, str(error)),
     )

@@ -38,6 +38,7 @@ from proxy_app.upstreams.errors import (
     UpstreamError,
 )
 from proxy_app.upstreams.multipart import Audio, Fields, Files, Multipart
+from proxy_app.upstreams.own_key import without_key
 
 CONNECT_S = 5.0
 _LARGEST_ANSWER = 64 * 1024 * 1024
@@ -90,7 +91,7 @@ class Client:
             # Nobody there is told from nobody who answers: the limit above comes after this.
             self._ask(service, path, Timeout(connect=timeout_s / 2, read=timeout_s)) as response,
         ):
-            return response.status, _json(_read(service, response))
+            return response.status, _shown(service, _json(_read(service, response)))
 
     def post_file(
         self,
@@ -287,6 +288,7 @@ def failure(
     retry_after: str | None,
 ) -> UpstreamError:
     """What a service's status and error object mean for the one who asked."""
+    answer = _shown(service, answer)
     if status >= 500:  # noqa: PLR2004 - HTTP's own classes
         # The text may hold anything, CUDA's view of the world included: it goes to the log only.
         return UnavailableError(
@@ -403,6 +405,14 @@ def _json(body: bytes | bytearray) -> Any:  # noqa: ANN401 - JSON
     try:
         return json.loads(body)
     except (ValueError, RecursionError):
+        return None
+
+
+def _shown(service: Service, told: Any) -> Any:  # noqa: ANN401 - JSON
+    """What a service says of itself, as others may read it; None if nobody can."""
+    try:
+        return without_key(service, told)
+    except RecursionError:
         return None
 
 

@@ -15,6 +15,7 @@ from urllib3 import BaseHTTPResponse
 from proxy_app.services import Service
 from proxy_app.upstreams.errors import RejectedError, UpstreamError
 from proxy_app.upstreams.http import Client, failure, time_limit
+from proxy_app.upstreams.own_key import without_key
 
 _READ_BYTES = 64 * 1024
 _BEGINNING_BYTES = 1024 * 1024
@@ -68,10 +69,11 @@ class Answer:
         self.is_plain = self.is_stream and coding in ("", "identity")
 
     def begin(self) -> None:
-        """Wait for the first byte; of what is no stream for the first megabyte."""
+        """Wait for the first byte; of what is no stream, or an error, for the first megabyte."""
+        is_read_on = not self.is_stream or self.status >= HTTPStatus.BAD_REQUEST
         self.beginning = self._read()
         whole = bytearray(self.beginning)
-        while not self.is_stream and self.beginning and len(whole) < _BEGINNING_BYTES:
+        while is_read_on and self.beginning and len(whole) < _BEGINNING_BYTES:
             with self._idle():
                 piece = self._read()
             if not piece:
@@ -153,13 +155,24 @@ class OpenAI:
 
 def _refuse_unless_openais(service: Service, path: str, answer: Answer) -> None:
     """Raise what an error means, but for a refusal that OpenAI's clients can read as it is."""
-    told = _json(answer.beginning)
+    told = _json(answer.beginning) if answer.is_whole else {}
     error = told.get("error")
     is_openais = isinstance(error, Mapping) and isinstance(error.get("message"), str)
     is_refusal = 400 <= answer.status < 500 and answer.status not in _OUR_KEY  # noqa: PLR2004
-    if is_refusal and is_openais:
-        return
-    raise _meaning(service, path, answer, told)
+    if not (is_refusal and is_openais):
+        raise _meaning(service, path, answer, told)
+    _hide_key(service, answer, told)
+
+
+def _hide_key(service: Service, answer: Answer, told: Mapping[str, Any]) -> None:
+    """Take our key out of a refusal, which stays as it is where that is not in it."""
+    try:
+        shown = without_key(service, told)
+    except RecursionError:
+        raise failure(service, answer.status, None, None) from None
+    if shown != told:
+        answer.replace(json.dumps(shown).encode())
+    answer.headers = without_key(service, answer.headers)
 
 
 def _meaning(service: Service, path: str, answer: Answer, told: Mapping[str, Any]) -> UpstreamError:

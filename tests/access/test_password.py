@@ -6,10 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from proxy_app import config as speech_config
 from proxy_app.access import BrokenError, Password, PasswordError, UnclaimedError
 from proxy_app.access.start import claim_link, claim_links, form_key, prepare
-from proxy_app.config import load_config
+from proxy_app.config import load_config, reading
 from proxy_app.settings import SettingError
 from tests.access.conftest import PASSWORD, settings
 
@@ -184,7 +183,7 @@ def test_a_link_is_made_only_while_there_is_no_password(tmp_path: Path) -> None:
 def test_a_link_for_all_addresses_is_printed_as_others_open_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(speech_config, "own_address", lambda _host: "192.168.7.3")
+    monkeypatch.setattr(reading, "own_address", lambda _host: "192.168.7.3")
     given = settings(tmp_path, SPEECH_HOST="0.0.0.0", SPEECH_ALLOWED_HOSTS="spark.local")
     links = [link.partition("/claim?token=")[0] for link in claim_links(load_config(given))]
     assert links == ["http://127.0.0.1:8080", "http://spark.local:8080", "http://192.168.7.3:8080"]

@@ -19,10 +19,13 @@ import yaml
 from proxy_app.services import Places, Reports
 from tests.api.recordings import canonical_wav
 from tests.data import test_data
+from tests.standins.listener import Listener
 from tests.standins.upstream_whisperx import StandIn
 
 if TYPE_CHECKING:
+    from tests.api.audio_house import Installation
     from tests.api.routed import Routed
+    from tests.api.speaking import Speaking
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 
@@ -238,6 +241,65 @@ def routed(session_routed: "Routed") -> Iterator["Routed"]:
         standin.release.set()
     left = session_routed.gateway.files
     assert eventually(lambda: not left()), left()
+
+
+@pytest.fixture(scope="session")
+def session_listener() -> Iterator[Listener]:
+    with Listener() as found:
+        yield found
+
+
+@pytest.fixture
+def listener(session_listener: Listener) -> Listener:
+    """Who is told of the ends of audio jobs, and has heard of none."""
+    session_listener.heard.clear()
+    session_listener.statuses.clear()
+    return session_listener
+
+
+@pytest.fixture(scope="session")
+def session_house(
+    engine: StandIn, session_listener: Listener, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator["Installation"]:
+    from tests.api.audio_house import installed  # noqa: PLC0415 - it needs this file
+
+    state = tmp_path_factory.mktemp("audio-jobs")
+    with installed(state, engine.port, **session_listener.settings) as house:
+        yield house
+
+
+@pytest.fixture
+def house(
+    session_house: "Installation", standin: StandIn, listener: Listener
+) -> Iterator["Installation"]:
+    """At first no process works on the jobs; every test takes its own away."""
+    yield session_house
+    standin.release.set()
+    standin.steps.release(1000)
+    for job in session_house.get().json()["data"]:
+        assert session_house.delete(job["id"]) == 204
+    if session_house.folders() and session_house.process is None:
+        session_house.start()
+    assert eventually(lambda: not session_house.folders(), 30)
+    assert eventually(lambda: not session_house.gateway.files())
+    session_house.end()
+
+
+@pytest.fixture(scope="session")
+def session_speaking(tmp_path_factory: pytest.TempPathFactory) -> Iterator["Speaking"]:
+    from tests.api.speaking import voices_behind  # noqa: PLC0415 - it needs this file
+
+    with voices_behind(tmp_path_factory.mktemp("speaking")) as speaking:
+        yield speaking
+
+
+@pytest.fixture
+def speaking(session_speaking: "Speaking") -> Iterator["Speaking"]:
+    """A gateway before Magpie, Kokoro and eSpeak NG; every test leaves it tidy."""
+    from tests.api.speaking import tidy  # noqa: PLC0415 - as above
+
+    with tidy(session_speaking):
+        yield session_speaking
 
 
 @pytest.fixture(scope="session")

@@ -119,11 +119,14 @@ def _known_and_no_speakers(ask: Asking) -> None:
 
 @proves(TOGETHER, "known speakers in JSON")
 def _known_in_json(ask: Asking) -> None:
-    response = ask.json(input_audio=ask.audio(), model=DIARIZER, known_speaker_names=["Ann"])
-    error = response.json()["error"]
-    assert (response.status_code, error["code"]) == (400, "unsupported_value")
-    assert error["param"] == "known_speaker_names"
-    assert ask.json(input_audio=ask.audio(), known_speaker_names=[]).ok
+    names = {"input_audio": ask.audio(), "model": DIARIZER, "known_speaker_names": ["Ann"]}
+    voice = f"data:audio/wav;base64,{ask.audio()['data']}"
+    assert ask.json(**names, known_speaker_references=[voice]).ok
+    assert ask.standin.received[-1].form()[0].getlist("known_speaker_names[]") == ["Ann"]
+    refused = ask.json(**names, known_speaker_references=[5])
+    error = refused.json()["error"]
+    assert (refused.status_code, error["code"]) == (400, "invalid_type")
+    assert error["param"] == "known_speaker_references"
 
 
 # Streams; tests/api/test_streams.py has the rest, and the comments' times.

@@ -51,11 +51,23 @@ def read_all(client: socket.socket) -> str:
         (b"<svg onload='alert(1)'/>", (400, "unsupported_format", "SVG")),
         (os.urandom(16) + b"\0" * 500, (400, "unsupported_format", "not in an audio format")),
         (canonical_wav(1)[:44], (400, "invalid_audio", "damaged")),
+        (canonical_wav(0), (400, "audio_too_short", "shorter")),
         (canonical_wav(1, 16_000, 32), (400, "too_many_channels", "32 channels")),
         (canonical_wav(61), (413, "audio_too_long", "60 s")),
         (encoded("flac", "flac", 600.0, silence=True), (413, "audio_too_long", "60 s")),
     ],
-    ids=["empty", "text", "m3u8", "svg", "noise", "header", "32-channels", "long", "bomb"],
+    ids=[
+        "empty",
+        "text",
+        "m3u8",
+        "svg",
+        "noise",
+        "header",
+        "no samples",
+        "32-channels",
+        "long",
+        "bomb",
+    ],
 )
 def test_a_file_that_is_no_recording_is_refused(
     gateway: Gateway, standin: StandIn, path: str, data: bytes, error: tuple[int, str, str]

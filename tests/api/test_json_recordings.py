@@ -12,6 +12,7 @@ import requests
 
 from tests.api.conftest import Gateway, eventually
 from tests.api.recordings import PLAYLIST, canonical_wav, encoded
+from tests.api.test_known_speakers import NAMES, REFERENCES, VOICE, data_url
 from tests.standins.upstream_whisperx import StandIn
 
 PATHS = ("/v1/audio/transcriptions", "/v1/audio/translations")
@@ -36,8 +37,10 @@ def holding(data: str, more: str = "") -> str:
         TEXT.replace("/", "\\/"),
         "\\n".join(TEXT[start : start + 76] for start in range(0, len(TEXT), 76)),
         "\\r\\n".join(TEXT[start : start + 64] for start in range(0, len(TEXT), 64)),
+        "".join(f"\\u{ord(letter):04x}" for letter in TEXT),
+        "\\u000D\\u000A".join(TEXT[start : start + 76] for start in range(0, len(TEXT), 76)),
     ],
-    ids=["plain", "slashes", "lines", "CRLF"],
+    ids=["plain", "slashes", "lines", "CRLF", "numbers", "numbered CRLF"],
 )
 def test_the_recording_is_what_base64_says(
     gateway: Gateway, standin: StandIn, path: str, data: str
@@ -45,6 +48,13 @@ def test_the_recording_is_what_base64_says(
     assert post(gateway, holding(data), path).status_code == 200
     _fields, wav = standin.received[0].form()
     assert wav == WAV
+
+
+@pytest.mark.parametrize("nothing", ["[]", "[ \t\r\n ]", "null"])
+@pytest.mark.parametrize("name", ["known_speaker_names", "known_speaker_references"])
+def test_an_empty_list_of_known_speakers_is_none(gateway: Gateway, name: str, nothing: str) -> None:
+    response = post(gateway, holding(TEXT, f', "{name}": {nothing}'))
+    assert response.status_code == 200, response.text
 
 
 @pytest.mark.parametrize("length", range(6))
@@ -72,7 +82,11 @@ def test_every_length_comes_whole(gateway: Gateway, standin: StandIn, length: in
         (holding("UklGR"), "invalid_base64", "input_audio.data"),
         (holding("UklG?g=="), "invalid_base64", "input_audio.data"),
         (holding("UklGRg==UklGRg=="), "invalid_base64", "input_audio.data"),
-        (holding("UklG\\u0052g=="), "invalid_base64", "input_audio.data"),
+        (holding("UklG\\u0052g=="), "unsupported_format", "file"),
+        (holding("UklG\\u00e9g=="), "invalid_base64", "input_audio.data"),
+        (holding("UklG\\u005cnRg=="), "invalid_base64", "input_audio.data"),
+        (holding("UklG\\\\nrRg=="), "invalid_base64", "input_audio.data"),
+        (holding("UklG\\tRg=="), "invalid_base64", "input_audio.data"),
         (holding("data:audio/wav;base64," + TEXT), "invalid_base64", "input_audio.data"),
         (holding("A" * 262_142 + "==" + "A" * 262_144), "invalid_base64", "input_audio.data"),
         (holding(TEXT, ', "language": "klingon"'), "invalid_value", "language"),
@@ -98,6 +112,65 @@ def test_what_is_no_recording_in_json_is_refused(
     assert len(error["message"]) < 400
     assert standin.received == []
     assert "Traceback" not in gateway.log.read_text()
+
+
+def known(names: object, references: object) -> str:
+    """A request for speakers, some of whom are known."""
+    more = {"response_format": "diarized_json", NAMES: names, REFERENCES: references}
+    return holding(TEXT, f", {json.dumps(more)[1:-1]}")
+
+
+@pytest.mark.parametrize("slash", ["/", "\\/"])
+def test_known_speakers_are_those_of_a_form(gateway: Gateway, standin: StandIn, slash: str) -> None:
+    ten_seconds_of_a_cd = canonical_wav(10, 44_100, 2)
+    voices = [data_url(VOICE), data_url(ten_seconds_of_a_cd)]
+    response = post(gateway, known(["Ann", "Bob, jr."], voices).replace("/", slash))
+    assert response.status_code == 200, response.text
+    received = standin.received[0]
+    assert received.form()[0].getlist(f"{NAMES}[]") == ["Ann", "Bob, jr."]
+    first, second = received.files(f"{REFERENCES}[]")
+    assert first == VOICE
+    assert (len(second) - 44) / 32_000 == pytest.approx(10, abs=0.01)
+
+
+@pytest.mark.parametrize("nothing", [None, []])
+def test_no_known_speakers_are_none(gateway: Gateway, standin: StandIn, nothing: object) -> None:
+    assert post(gateway, known(nothing, nothing)).status_code == 200
+    assert standin.received[0].files(f"{REFERENCES}[]") == []
+
+
+@pytest.mark.parametrize(
+    ("sent", "param", "words"),
+    [
+        ((["Ann"], []), REFERENCES, "1 known_speaker_names and 0 "),
+        ((["Ann"], [5]), REFERENCES, "array of texts"),
+        ((["Ann"], [[data_url(VOICE)]]), REFERENCES, "array of texts"),
+        ((["Ann"], {"Ann": data_url(VOICE)}), REFERENCES, "array of texts"),
+        ((["Ann"], 5), REFERENCES, "array of texts"),
+        ((["Ann"], ["https://example.org/ann.wav"]), REFERENCES, "data URL"),
+        ((["Ann"], ["data:audio/wav;base64,UklGRg==UklG"]), REFERENCES, "base64"),
+        ((["Ann"], ["data:audio/wav;base64,Uk\\lGRg=="]), REFERENCES, "data URLs"),
+        ((["Ann"], [data_url(canonical_wav(1))]), REFERENCES, "for Ann"),
+        ((list("abcde"), [data_url(VOICE)] * 5), REFERENCES, "at most 4"),
+        ((["Ann"], [1] * 200_000), REFERENCES, "at most 4"),
+        (([], [data_url(VOICE)]), NAMES, "0 known_speaker_names and 1 "),
+    ],
+)
+def test_what_is_wrong_with_known_speakers_is_said_of_its_field(
+    gateway: Gateway, standin: StandIn, sent: tuple[object, object], param: str, words: str
+) -> None:
+    response = post(gateway, known(*sent))
+    error = response.json()["error"]
+    assert (response.status_code, error["param"]) == (400, param)
+    assert words in error["message"]
+    assert standin.received == []
+
+
+def test_a_reference_in_json_is_bounded(strict_gateway: Gateway, standin: StandIn) -> None:
+    response = post(strict_gateway, known(["Ann"], ["data:;base64," + "A" * 9_000_000]))
+    assert (response.status_code, response.json()["error"]["param"]) == (413, REFERENCES)
+    assert eventually(lambda: not strict_gateway.files())
+    assert not standin.received
 
 
 def test_text_beside_the_recording_is_bounded(gateway: Gateway) -> None:

@@ -19,7 +19,7 @@ from proxy_app.telemetry.gauges import STATES
 from proxy_app.telemetry.metrics import Metrics, reason_of
 from proxy_app.telemetry.of_watch import FAILURES
 from tests.api.conftest import eventually
-from tests.api.llm import CHAT, Talking, question, two_behind
+from tests.api.llm import CHAT, KEY, Talking, question, two_behind
 from tests.api.recordings import canonical_wav
 from tests.standins.upstream_llm import NAME
 from tests.standins.upstream_parakeet import Parakeet, Sortformer
@@ -185,7 +185,17 @@ def test_the_log_and_the_metrics_have_no_secret_and_no_second_line(llm: Talking)
     llm.ask(question("sk-very-secret"), headers={"Authorization": "Bearer sk-very-secret"})
     path = "/v1/models/a%0Ab%22"
     assert eventually(lambda: [it for it in lines(llm) if it["path"] == path])
-    assert "sk-very-secret" not in llm.gateway.log.read_text()
+    forged = '{"request_id": "forged"}'
+    told = f"told\n{forged}\r\x1b[31mred\x9b0m\u2028{KEY}" + "x" * 100_000
+    for answer in ({"error": {"message": told}}, {"detail": told}):
+        llm.first.behave("500", answer)
+        assert llm.ask().status_code == 503
+    log = llm.gateway.log.read_text()
+    assert log.count(rf"told\n{forged}\r\x1b[31mred\x9b0m\u2028***xxx") == 2 * 2
+    assert not [it for it in lines(llm) if it["request_id"] == "forged"]
+    assert max(map(len, log.splitlines())) < 5000
+    assert not [it for it in log if not it.isprintable() and it != "\n"]
+    assert "sk-very-secret" not in log
     assert "sk-very-secret" not in llm.gateway.get("/metrics").text
 
 

@@ -27,6 +27,7 @@ from schemathesis.specs.openapi.checks import (
 
 from proxy_app.api.openapi.operations import OPERATIONS
 from proxy_app.config import load_config
+from tests.api.own_document import closed, refuse_undeclared
 from tests.api.recordings import canonical_wav
 from tests.jobs.house import House
 from tests.jobs.house import settings as house_settings
@@ -134,28 +135,6 @@ def test_the_live_stream_begins_as_declared(web: Web, document: dict[str, Any]) 
     names = shape["text/event-stream"]["schema"]["properties"]["event"]["enum"]
     with web.stream("/api/live") as stream:
         assert next(iter(stream)).name in names
-
-
-def closed(schema: Any) -> Any:  # noqa: ANN401 - JSON
-    """A schema by which what is not declared is wrong."""
-    if isinstance(schema, list):
-        return [closed(item) for item in schema]
-    if not isinstance(schema, dict):
-        return schema
-    inner = {name: closed(value) for name, value in schema.items()}
-    return {"additionalProperties": False, **inner} if "properties" in inner else inner
-
-
-def refuse_undeclared(document: dict[str, Any], method: str, path: str, answer: object) -> None:
-    """See that an answer has what the document says, and no more."""
-    (response,) = (
-        it
-        for status, it in document["paths"][path][method]["responses"].items()
-        if status[0] == "2"
-    )
-    shape = response["content"]["application/json"]["schema"]
-    whole = {**shape, "components": closed(document["components"])}
-    jsonschema_rs.validator_for(whole).validate(answer)
 
 
 @pytest.mark.parametrize(

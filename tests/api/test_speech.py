@@ -7,7 +7,6 @@ import io
 import json
 import wave
 from array import array
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
 from typing import Any
@@ -22,24 +21,9 @@ from tests.api.speaking import (
     TEN,
     Speaking,
     probed,
-    tidy,
-    voices_behind,
 )
 from tests.standins.magpie.serve import tone
 from tests.standins.upstream_speech import ARIA, CALM, MIA
-
-
-@pytest.fixture(scope="module")
-def gateway_of_voices(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Speaking]:
-    with voices_behind(tmp_path_factory.mktemp("speaking")) as speaking:
-        yield speaking
-
-
-@pytest.fixture
-def speaking(gateway_of_voices: Speaking) -> Iterator[Speaking]:
-    with tidy(gateway_of_voices):
-        yield gateway_of_voices
-
 
 # What comes out.
 

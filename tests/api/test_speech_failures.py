@@ -5,7 +5,6 @@ from __future__ import annotations
 import http.client
 import json
 import socket
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
@@ -20,23 +19,8 @@ from tests.api.speaking import (
     TEN,
     Speaking,
     probed,
-    tidy,
-    voices_behind,
 )
 from tests.standins.upstream_speech import Kokoro, Magpie
-
-
-@pytest.fixture(scope="module")
-def gateway_of_voices(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Speaking]:
-    with voices_behind(tmp_path_factory.mktemp("speaking")) as speaking:
-        yield speaking
-
-
-@pytest.fixture
-def speaking(gateway_of_voices: Speaking) -> Iterator[Speaking]:
-    with tidy(gateway_of_voices):
-        yield gateway_of_voices
-
 
 # What a voice does wrong.
 

@@ -18,27 +18,13 @@ from tests.api.speaking import (
     Speaking,
     openais_client,
     probed,
-    tidy,
-    voices_behind,
 )
 from tests.standins.upstream_speech import ARIA, CALM, MIA
 
 
 @pytest.fixture(scope="module")
-def gateway_of_voices(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Speaking]:
-    with voices_behind(tmp_path_factory.mktemp("speaking")) as speaking:
-        yield speaking
-
-
-@pytest.fixture
-def speaking(gateway_of_voices: Speaking) -> Iterator[Speaking]:
-    with tidy(gateway_of_voices):
-        yield gateway_of_voices
-
-
-@pytest.fixture(scope="module")
-def client(gateway_of_voices: Speaking) -> Iterator[openai.OpenAI]:
-    with openais_client(gateway_of_voices) as made:
+def client(session_speaking: Speaking) -> Iterator[openai.OpenAI]:
+    with openais_client(session_speaking) as made:
         yield made
 
 

@@ -3,11 +3,13 @@
 from typing import Any
 
 import pytest
+import requests
 
 from tests.api.openai_document import problems
 from tests.api.routed import AUDIO, DURATION_S, PATH, WORDS, Routed
 from tests.api.test_streams import objects
 from tests.standins.blips import dialogue, recording
+from tests.standins.upstream_whisperx import transcription
 
 TEXT = " ".join(word.text for word in WORDS)
 TRANSLATIONS = "/v1/audio/translations"
@@ -128,6 +130,28 @@ def test_without_whisperx_there_is_no_translation(routed: Routed) -> None:
     response = routed.gateway.transcribe(AUDIO, TRANSLATIONS)
     assert (response.status_code, response.json()["error"]["code"]) == (503, "no_service")
     assert routed.uploads() == [0, 0, 0]
+
+
+@pytest.mark.parametrize(
+    ("path", "name", "fields"),
+    [
+        ("/v1/audio/transcriptions", "file", {}),
+        (TRANSLATIONS, "file", {}),
+        ("/asr", "audio_file", {"task": "translate"}),
+    ],
+)
+def test_what_whisperx_could_not_do_every_answer_says(
+    routed: Routed, path: str, name: str, fields: dict[str, str]
+) -> None:
+    said = ["The times of words are guessed.", "Für „de“ nothing aligns."]
+    routed.unregister("parakeet")
+    routed.whisperx.behave("ok", transcription() | {"warnings": said})
+    response = requests.post(
+        routed.gateway.url + path, data=fields, files={name: AUDIO}, timeout=20
+    )
+    assert response.headers["x-served-by"] == "whisperx"
+    told = "The times of words are guessed. F?r ?de? nothing aligns."
+    assert response.headers["x-speech-warnings"] == told
 
 
 def test_a_language_that_parakeet_refuses_whisperx_hears(routed: Routed) -> None:

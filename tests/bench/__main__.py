@@ -18,7 +18,13 @@ BENCHMARKS = (
     ("page", "dev"),
     ("healing", "dev"),
     ("fleet", "dev"),
+    ("known_speakers", "engine"),
 )
+
+
+def title(name: str) -> str:
+    """The heading of a benchmark's tables."""
+    return name.replace("_", " ").capitalize()
 
 
 def main() -> int:
@@ -26,7 +32,7 @@ def main() -> int:
     environ.pop("PYTHONDONTWRITEBYTECODE", None)
     failed = []
     for name, environment in BENCHMARKS:
-        print(f"\n### {name.capitalize()}\n", flush=True)
+        print(f"\n### {title(name)}\n", flush=True)
         python = ROOT / f".venv/{environment}/bin/python"
         command = [str(python), "-W", "ignore", "-m", f"tests.bench.{name}"]
         if subprocess.call(command, cwd=ROOT, env=environ):

@@ -47,6 +47,7 @@ def at(session_at: Home, document: dict[str, Any] | None) -> Iterator[Home]:
     """All well at first; whatever a client was answered is looked at in the end."""
     session_at.llm.reset()
     session_at.magpie.reset()
+    session_at.listener.heard.clear()
     session_at.wire.forget()
     yield session_at
     found = [it for exchange in session_at.wire.exchanges() for it in broken(exchange, document)]

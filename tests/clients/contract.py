@@ -1,14 +1,17 @@
 """The shared check: what every answer of /v1 has to be, whichever client asked.
 
 OpenAI's document says it where it is present (TEST_DATA), and its Python SDK's types always: the
-SDK itself builds its objects without looking, so they are validated here.
+SDK itself builds its objects without looking, so they are validated here. What OpenAI does not
+have, jobs, is as the gateway's own document says.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from functools import cache
 from typing import Any
+from urllib.parse import parse_qs
 
 from openai.types import Completion, CreateEmbeddingResponse, Model
 from openai.types.audio import (
@@ -22,7 +25,9 @@ from openai.types.responses import Response, ResponseStreamEvent
 from openai.types.shared import ErrorObject
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
+from proxy_app.api.openapi import shapes
 from tests.api.openai_document import problems
+from tests.api.own_document import own_problems
 from tests.clients.wire import Exchange
 
 EVENTS = "text/event-stream"
@@ -54,20 +59,28 @@ class _SpeechModels(BaseModel):
     models: list[_Named]
 
 
+@dataclass(frozen=True)
+class _Own:
+    """A shape of the gateway's own document."""
+
+    kind: Any
+
+
 _ANY: Any = object()
+_TRANSCRIPTIONS, _JOBS = "/v1/audio/transcriptions", "/v1/audio/jobs"
 _SHAPES: dict[tuple[str, str], tuple[str | None, Any]] = {
     ("/v1/models", "json"): ("ListModelsResponse", _Models),
     ("/v1/models/*", "json"): ("Model", Model),
     ("/v1/audio/voices", "json"): (None, _Voices),
     ("/v1/audio/models", "json"): (None, _SpeechModels),
-    ("/v1/audio/transcriptions", "json"): ("CreateTranscriptionResponseJson", Transcription),
-    ("/v1/audio/transcriptions", "verbose_json"): (
+    (_TRANSCRIPTIONS, "json"): ("CreateTranscriptionResponseJson", Transcription),
+    (_TRANSCRIPTIONS, "verbose_json"): (
         "CreateTranscriptionResponseVerboseJson", TranscriptionVerbose,
     ),
-    ("/v1/audio/transcriptions", "diarized_json"): (
+    (_TRANSCRIPTIONS, "diarized_json"): (
         "CreateTranscriptionResponseDiarizedJson", TranscriptionDiarized,
     ),
-    ("/v1/audio/transcriptions", EVENTS): (
+    (_TRANSCRIPTIONS, EVENTS): (
         "CreateTranscriptionResponseStreamEvent", TranscriptionStreamEvent,
     ),
     ("/v1/audio/speech", EVENTS): ("CreateSpeechResponseStreamEvent", _ANY),
@@ -77,6 +90,10 @@ _SHAPES: dict[tuple[str, str], tuple[str | None, Any]] = {
     ("/v1/embeddings", "json"): (None, CreateEmbeddingResponse),
     ("/v1/responses", "json"): (None, Response),
     ("/v1/responses", EVENTS): (None, ResponseStreamEvent),
+    (f"POST {_JOBS}", "json"): (None, _Own(shapes.AudioJob)),
+    (f"GET {_JOBS}", "json"): (None, _Own(shapes.AudioJobList)),
+    (f"{_JOBS}/*", "json"): (None, _Own(shapes.AudioJob)),
+    (f"{_JOBS}/*/result", "json"): (None, _Own(shapes.Transcription)),
 }  # fmt: skip
 """By address and form of the answer: the document's schema and the SDK's type, if there is one."""
 
@@ -102,9 +119,11 @@ def _broken(exchange: Exchange, document: dict[str, Any] | None) -> Iterator[str
 
 
 def _shape(exchange: Exchange) -> tuple[str | None, Any]:
-    path = exchange.path.partition("?")[0]
+    path, _, query = exchange.path.partition("?")
     if path.startswith("/v1/models/"):
         path = "/v1/models/*"
+    if path.startswith(_JOBS):
+        return _of_jobs(exchange.method, path, query)
     form = "json"
     if exchange.kind == EVENTS:
         form = EVENTS
@@ -115,6 +134,16 @@ def _shape(exchange: Exchange) -> tuple[str | None, Any]:
     return _SHAPES[path, form]
 
 
+def _of_jobs(method: str, path: str, query: str) -> tuple[str | None, Any]:
+    """A result that names its format is what the transcription would be."""
+    if wanted := parse_qs(query).get("response_format"):
+        return _SHAPES[_TRANSCRIPTIONS, wanted[0]]
+    _job, _, rest = path.removeprefix(_JOBS).strip("/").partition("/")
+    if path == _JOBS:
+        return _SHAPES[f"{method} {path}", "json"]
+    return _SHAPES[f"{_JOBS}/*/{rest}".rstrip("/"), "json"]
+
+
 def _mismatches(
     answer: object,
     schema: str | None,
@@ -123,7 +152,9 @@ def _mismatches(
 ) -> Iterator[str]:
     if schema and document:
         yield from problems(document, schema, answer)
-    if type_ is not _ANY:
+    if isinstance(type_, _Own):
+        yield from own_problems(type_.kind, answer)
+    elif type_ is not _ANY:
         try:
             _adapter(type_).validate_python(answer)
         except ValidationError as error:

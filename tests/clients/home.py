@@ -15,6 +15,7 @@ import requests
 
 from tests.api.conftest import free_port
 from tests.clients.wire import Wire
+from tests.standins.listener import Listener
 from tests.standins.upstream_llm import StandInLLM
 from tests.standins.upstream_speech import Magpie
 
@@ -35,6 +36,8 @@ class Home:
     """Clients go through it; what they and the gateway say is kept."""
     llm: StandInLLM
     magpie: Magpie
+    listener: Listener
+    """Is told of the ends of audio jobs."""
     key: str
 
     @property
@@ -62,6 +65,9 @@ class Home:
 
     def get(self, path: str, **headers: str) -> requests.Response:
         return requests.get(self.v1 + path, headers=headers, timeout=CLIENT_WITHIN_S)
+
+    def delete(self, path: str) -> requests.Response:
+        return requests.delete(self.v1 + path, headers=self.bearer, timeout=CLIENT_WITHIN_S)
 
     def worked(self) -> float:
         """How many recordings went to the engine so far, as /metrics tells it."""
@@ -98,14 +104,15 @@ def home(state: Path) -> Iterator[Home]:
         "SPEECH_OPEN_LISTS": "true",  # as docs/text-to-speech.md has it for Open WebUI
         "WHISPERX_PORT": str(free_port()),
     }
-    with StandInLLM() as llm, Magpie() as magpie:
+    with StandInLLM() as llm, Magpie() as magpie, Listener() as listener:
+        environ |= listener.settings
         register(state, "llm", kind="llm", api="openai", base_url=_at(llm.port))
         register(state, "magpie", kind="tts", api="magpie", base_url=_at(magpie.port))
         try:
             command(environ, "up")
             key = command(environ, "control", "keys", "add", "clients").strip()
             with Wire(int(environ["SPEECH_PORT"])) as wire:
-                yield Home(environ, wire, llm, magpie, key)
+                yield Home(environ, wire, llm, magpie, listener, key)
         finally:
             command(environ, "down")
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import uuid
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +14,14 @@ import requests
 
 from proxy_app.watch.clip import SPOKEN
 from proxy_app.watch.words import likeness
+from tests.api.conftest import running
+from tests.api.recordings import canonical_wav
+from tests.clients.contract import broken
 from tests.clients.home import Home
 from tests.clients.probed import FORMATS
+from tests.clients.wire import Wire
 from tests.standins.upstream_speech import MIA
+from tests.standins.upstream_whisperx import StandIn
 
 ITS_OWN = {"X-OpenWebUI-User-Name": "Ada", "X-OpenWebUI-User-Id": "1"}
 SENTENCES = ["Here is the first one.", "And the second.", "Done!"]
@@ -61,6 +67,36 @@ def test_both_of_its_requests_fail_with_the_reason_and_neither_is_work(at: Home)
         assert shown(answer).startswith("External: ")
         assert len(shown(answer)) > 20
     assert at.worked() == before
+
+
+def test_of_an_engine_that_fails_both_requests_are_told_and_each_has_asked_it_once(
+    at: Home, clip: Path, document: dict[str, Any] | None, tmp_path: Path
+) -> None:
+    """It does not wait for the second one, whatever Retry-After says."""
+    recording, other = clip.read_bytes(), canonical_wav(3)
+    with (
+        StandIn() as engine,
+        running(tmp_path, engine.port) as gateway,
+        Wire(gateway.port) as wire,
+    ):
+        here = replace(at, wire=wire, key="any")
+        engine.behave("500", {"error": {"message": "CUDA error: device-side assert triggered"}})
+        answers = list(transcribe(here, recording))
+        assert [(it.status_code, it.headers["Retry-After"]) for it in answers] == [(503, "60")] * 2
+        languages = [it.form()[0].get("language") for it in engine.received]
+        assert languages == ["en", None], "each of its requests is one of the engine's"
+        engine.behave("ok")
+        (answer,) = transcribe(here, other)
+        assert answer.status_code == 200
+        engine.behave("500")
+        blamed = list(transcribe(here, recording))
+        assert [it.status_code for it in blamed] == [422, 422]
+        assert len(engine.received) == 2 + 1 + 2
+        for answer in (*answers, *blamed):
+            assert shown(answer).startswith("External: ")
+            assert "CUDA" not in answer.text
+        found = [it for exchange in wire.exchanges() for it in broken(exchange, document)]
+        assert (len(wire.exchanges()), found) == (5, [])
 
 
 def test_its_way_of_sending_sound_in_json_is_heard_too(at: Home, clip: Path) -> None:

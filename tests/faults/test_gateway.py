@@ -13,7 +13,10 @@ from pathlib import Path
 
 import pytest
 import requests
+from requests_toolbelt import MultipartEncoder
 
+from proxy_app.api import audio_jobs
+from proxy_app.app import create_app
 from proxy_app.services import Places
 from tests.api.conftest import eventually, running
 from tests.api.recordings import canonical_wav
@@ -115,6 +118,46 @@ def test_11_a_full_disk_is_said_and_leaves_nothing(small_disk: Path, tmp_path: P
         assert gateway.transcribe(canonical_wav(60)).status_code == 200
         assert standin.received[-1].path == "/v1/audio/transcriptions"
         assert len(standin.received) == 1
+
+
+def test_11_a_job_that_the_disk_has_no_room_for_leaves_nothing_and_may_come_again(
+    small_disk: Path, tmp_path: Path
+) -> None:
+    """The spool has room; the folder of the jobs has none but for a small one's."""
+    (tmp_path / "audio-jobs").symlink_to(small_disk)
+    with StandIn() as standin, running(tmp_path, standin.port, SPEECH_WORKERS="1") as gateway:
+        url, named = f"{gateway.url}/v1/audio/jobs", {"Idempotency-Key": "the same"}
+        files = {"file": ("a.wav", canonical_wav(5))}
+        refused = requests.post(url, files=files, headers=named, timeout=20)
+        assert (refused.status_code, refused.json()["error"]["code"]) == (507, "storage_full")
+        assert int(refused.headers["Retry-After"]) > 0
+        assert list(small_disk.iterdir()) == []
+        assert eventually(lambda: not gateway.files())
+        assert gateway.get("/v1/audio/jobs").json()["data"] == []
+        larger = ["mount", "-o", "remount,size=600m", str(small_disk)]
+        subprocess.run(larger, check=True)
+        again = requests.post(url, files=files, headers=named, timeout=20)
+        assert again.status_code == 202
+        assert [path.name for path in small_disk.iterdir()] == [again.json()["id"]]
+
+
+def test_11_a_quota_that_ends_in_the_middle_of_a_jobs_recording_leaves_nothing(
+    small_disk: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What a quota leaves no look at the disk tells: the gateway finds out when it writes."""
+    monkeypatch.setattr(audio_jobs, "_FREE_BYTES", -(1024**3))
+    (tmp_path / "audio-jobs").symlink_to(small_disk)
+    settings = {"SPEECH_STATE_DIR": str(tmp_path), "WHISPERX_HOST": "127.0.0.1"}
+    client = create_app(settings).test_client()
+    for seconds, status in ((300, 507), (60, 202)):
+        form = MultipartEncoder({"file": ("a.wav", canonical_wav(seconds))})
+        kind = form.content_type
+        answer = client.post("/v1/audio/jobs", data=form.read(), content_type=kind)
+        assert answer.status_code == status
+        listed = client.get("/v1/audio/jobs").get_json()["data"]
+        assert [path.name for path in small_disk.iterdir()] == [job["id"] for job in listed]
+        assert len(listed) == (status == 202)
+        assert list((tmp_path / "spool").glob("*/*")) == []
 
 
 def test_18_a_gateway_that_is_told_to_end_finishes_what_it_has(tmp_path: Path) -> None:

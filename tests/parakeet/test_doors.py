@@ -120,7 +120,7 @@ def test_a_language_that_the_model_does_not_have_is_refused(tmp_path: Path) -> N
     [
         (b"", "empty_file"),
         (b"no audio at all" * 100, "unsupported_format"),
-        (silence(0), "invalid_audio"),
+        (silence(0), "audio_too_short"),
     ],
 )
 def test_what_is_no_recording_is_refused(tmp_path: Path, content: bytes, code: str) -> None:

@@ -143,6 +143,15 @@ def test_less_than_one_sample_is_none(tmp_path: Path) -> None:
     assert (error.status, error.code) == (400, "audio_too_short")
 
 
+@pytest.mark.parametrize("size", [0, 0xFFFFFFFF])
+@pytest.mark.parametrize(("rate", "channels"), [(16_000, 1), (44_100, 2)])
+def test_a_wav_without_a_sample_is_too_short_and_not_damaged(
+    tmp_path: Path, rate: int, channels: int, size: int
+) -> None:
+    error = refused(tmp_path, claiming(canonical_wav(0, rate, channels), size))
+    assert (error.status, error.code) == (400, "audio_too_short")
+
+
 @pytest.mark.parametrize("wav", [TONE, STEREO])
 def test_a_truncated_wav_is_decoded_as_far_as_it_goes(tmp_path: Path, wav: bytes) -> None:
     kept = wav[: len(wav) // 2]

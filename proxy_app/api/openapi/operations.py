@@ -59,6 +59,10 @@ _OPENAI: dict[str, Schema] = {
     "include[]": {"type": "array", "items": {"type": "string", "enum": ["logprobs"]}},
     "chunking_strategy": {"type": "string", "description": "auto, or JSON of type server_vad."},
 }
+_KNOWN_IN_JSON: dict[str, Schema] = {
+    name.removesuffix("[]"): {**schema, "type": ["array", "null"]}
+    for name, schema in _KNOWN.items()
+}
 _IN_JSON: Schema = {
     "type": "object",
     "properties": {
@@ -71,6 +75,9 @@ _IN_JSON: Schema = {
     "required": ["input_audio"],
     "description": "The recording, and the form's other fields.",
 }
+_TRANSCRIPTION_IN_JSON: Schema = {
+    **_IN_JSON, "properties": {**_IN_JSON["properties"], **_KNOWN_IN_JSON}
+}  # fmt: skip
 _JOB: dict[str, Schema] = {
     name: schema for name, schema in (_UPLOAD | _OPENAI | _KNOWN).items() if name != "stream"
 } | {"webhook": {"type": "string", "description": "Is told when the job is done."}}
@@ -183,10 +190,10 @@ OPERATIONS: dict[str, Operation] = {
         shapes.Transcription,
         also={**_events(), "text/plain": _TEXT, "application/x-subrip": _TEXT, "text/vtt": _TEXT},
         upload={**_UPLOAD, **_OPENAI, **_KNOWN},
-        json=_IN_JSON,
+        json=_TRANSCRIPTION_IN_JSON,
     ),
     "POST /v1/audio/jobs": Operation(
-        shapes.AudioJob, 202, other_status=200, upload=_JOB, json=_IN_JSON
+        shapes.AudioJob, 202, other_status=200, upload=_JOB, json=_TRANSCRIPTION_IN_JSON
     ),
     "GET /v1/audio/jobs": Operation(shapes.AudioJobList, query=audio_jobs.LIST),
     "GET /v1/audio/jobs/{job_id}": Operation(shapes.AudioJob),
