@@ -45,7 +45,8 @@ keyfile = _config.tls_key_path and str(_config.tls_key_path)
 workers = _config.workers
 worker_class = "proxy_app.worker.Worker"
 # SPEECH_MAX_UPLOADS bounds the uploads; connections that send nothing useful cost little, and must
-# not keep others out. An upload takes a few files more than its connection.
+# not keep others out. An upload has one file open beside its connection while it comes in, and a
+# few while it is decoded and sent on.
 _most_files = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
 _files = _most_files if 0 <= _most_files < _ENOUGH_FILES else _ENOUGH_FILES
 resource.setrlimit(resource.RLIMIT_NOFILE, (_files, _most_files))

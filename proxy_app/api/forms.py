@@ -5,7 +5,9 @@ python-multipart takes them apart, which costs a fifth of what werkzeug's own pa
 
 from __future__ import annotations
 
+import io
 import re
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import IO, TYPE_CHECKING
@@ -29,21 +31,24 @@ _PREAMBLE_BYTES = 64 * 1024
 """What may come before the first boundary, and is passed over."""
 _BLANKS = 80
 """So many may follow the first boundary on its line."""
+_YIELD_BYTES = 1024 * 1024
 _HALF = re.compile(rb"([\x80-\xff])\\")
 _CHARSETS = frozenset({"ascii", "us-ascii", "utf-8", "iso-8859-1"})
 
 
 @dataclass(frozen=True, slots=True)
 class Spooled:
-    """A field that goes to disk also where it comes as a text, which has megabytes.
+    """A field whose files go to disk, and texts as well where those have megabytes.
 
     Such a text is among the request's files, without a file name.
     """
 
     most: int
     """So many at most, ..."""
-    limit: int
+    limit: int | None = None
     """... each of so many bytes, as it arrives."""
+    are_texts: bool = False
+    """Whether they may come as texts."""
 
 
 @dataclass(slots=True)
@@ -51,14 +56,15 @@ class Form:
     """The parts of a form, as far as they have come.
 
     Args:
-        new_file: opens what a part that goes to disk is written to.
+        new_file: opens what a part that goes to disk is written to; closed when the part ends.
         text_bytes: how much all texts in memory may have together.
         most_parts: how many parts there may be.
-        spooled: fields that go to disk whatever they are, by their names without brackets.
+        spooled: fields that go to disk, by their names without brackets. Files of other names are
+            passed over: a sender could have a hundred of them open, and fall silent.
 
     Attributes:
         texts: the text fields, by name, in order.
-        files: the files, at their beginnings.
+        files: the files, closed; of those that were passed over the names alone, and no content.
     """
 
     new_file: Callable[[], IO[bytes]]
@@ -73,11 +79,14 @@ class Form:
     _filename: str | None = None
     _text: bytearray = field(default_factory=bytearray)
     _file: IO[bytes] | None = None
+    """What the part at hand is written to, where it is a file; one that is passed over is not."""
     _room: int | None = None
     """How many bytes more the file at hand may have."""
     _is_over: bool = False
     _begun: int = 0
     """So many parts."""
+    _passed_over: int = 0
+    """Bytes, since others had their turn."""
 
     def read(self, read: Callable[[int], bytes], boundary: bytes) -> None:
         """Read a body to its end.
@@ -96,7 +105,9 @@ class Form:
             parser = MultipartParser(boundary, self._callbacks())
             parser.write(_without_preamble(read, boundary))
             while data := read(_READ_BYTES):
-                if not self._is_over:  # what comes behind is read, for the next request's sake
+                if self._is_over:  # what comes behind is read, for the next request's sake
+                    self._pass_over(len(data))
+                else:
                     parser.write(data)
         except FormParserError as error:
             raise ValueError(self._with_place(error)) from None
@@ -143,43 +154,60 @@ class Form:
         self._name = _INDEXED.sub("[]", about.get("name", ""))
         self._filename = about.get("filename")
         self._file = self._room = None
-        name = self._name.removesuffix("[]")
-        bounds = self.spooled.get(name)
-        if bounds is not None:
-            before = self.files.getlist(name) + self.files.getlist(f"{name}[]")
-            if len(before) == bounds.most:
-                raise BadRequestError(f"{name}: at most {bounds.most} are accepted.", param=name)
+        bounds = self.spooled.get(self._name.removesuffix("[]"))
+        if bounds is not None and (bounds.are_texts or self._filename is not None):
+            self._check_number(bounds.most)
             self._room = bounds.limit
-        if bounds is not None or self._filename is not None:
             self._file = self.new_file()
 
+    def _check_number(self, most: int) -> None:
+        name = self._name.removesuffix("[]")
+        if len(self.files.getlist(name) + self.files.getlist(f"{name}[]")) < most:
+            return
+        if most == 1:
+            raise BadRequestError(f"Send one `{name}` per request.", param=name)
+        raise BadRequestError(f"{name}: at most {most} are accepted.", param=name)
+
     def _add(self, data: bytes, start: int, end: int) -> None:
-        if self._file is None:
+        if self._file is not None:
+            self._take_room(end - start)
+            self._file.write(memoryview(data)[start:end])
+        elif self._filename is not None:
+            self._pass_over(end - start)
+        else:
             self.text_bytes -= end - start
             if self.text_bytes < 0:
                 raise RequestEntityTooLarge
             self._text += data[start:end]
+
+    def _take_room(self, count: int) -> None:
+        if self._room is None:
             return
-        if self._room is not None:
-            self._room -= end - start
-            if self._room < 0:
-                name = self._name.removesuffix("[]")
-                limit = self.spooled[name].limit
-                raise TooLargeError(f"{name}: one has more than {limit} bytes.", param=name)
-        self._file.write(memoryview(data)[start:end])
+        self._room -= count
+        if self._room < 0:
+            name = self._name.removesuffix("[]")
+            limit = self.spooled[name].limit
+            raise TooLargeError(f"{name}: one has more than {limit} bytes.", param=name)
+
+    def _pass_over(self, count: int) -> None:
+        self._passed_over += count
+        if self._passed_over >= _YIELD_BYTES:
+            self._passed_over = 0
+            time.sleep(0)  # a fast sender would otherwise have the worker to itself
 
     def _end(self) -> None:
-        if self._file is None:
+        if self._file is None and self._filename is None:
             kind = parse_options_header(self._headers.get("content-type"))[1]
             charset = kind.get("charset", "").lower()
             text = self._text.decode(charset if charset in _CHARSETS else "utf-8", "replace")
             self.texts.add(self._name, text)
             self._text.clear()
             return
-        self._file.seek(0)
+        if self._file is not None:
+            self._file.close()
         # Without any name it would be called as the file on the disk is.
-        sent = FileStorage(self._file, self._filename or "", self._name, headers=self._headers)
-        self.files.add(self._name, sent)
+        stream, name = self._file or io.BytesIO(), self._filename or ""
+        self.files.add(self._name, FileStorage(stream, name, self._name, headers=self._headers))
 
     def _finish(self) -> None:
         self._is_over = True

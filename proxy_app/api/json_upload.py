@@ -187,12 +187,12 @@ def _references(given: _Sent, spooled: SpoolingRequest) -> Iterator[SpoolFile]:
         if len(text) > REFERENCE_BYTES:
             message = f"{REFERENCES}: one has more than {REFERENCE_BYTES} bytes."
             raise TooLargeError(message, param=REFERENCES)
-        file = spooled.new_upload()
-        try:
-            for piece in _unescaped(text[1:-1]):
-                file.write(piece)
-        except ValueError:
-            raise _no_texts() from None
+        with spooled.new_upload() as file:
+            try:
+                for piece in _unescaped(text[1:-1]):
+                    file.write(piece)
+            except ValueError:
+                raise _no_texts() from None
         yield file
 
 

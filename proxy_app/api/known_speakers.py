@@ -119,17 +119,16 @@ class _Decoding:
             ValueError: it is no data URL, or too short or too long.
             AudioError: it is no audio.
         """
-        sound = cast(SpoolFile, part.stream)
+        sound = Path(cast(SpoolFile, part.stream).name)
         if not part.filename:
-            with sound, SpoolFile(self.spool_path(f"reference-{number}")) as file:
-                _from_data_url(sound, file)
-            Path(sound.name).unlink()
-            sound = file
-        sound.close()  # an open file keeps its space on the disk when it is removed
+            sent, sound = sound, self.spool_path(f"reference-{number}")
+            with sent.open("rb") as source, SpoolFile(sound) as file:
+                _from_data_url(source, file)
+            sent.unlink()
         wav = self.spool_path(f"reference-{number}.wav")
         (shortest_s, longest_s), slack_s = REFERENCE_S, REFERENCE_SLACK_S
         try:
-            duration_s = decode(self.gateway, Path(sound.name), wav, longest_s=longest_s + slack_s)
+            duration_s = decode(self.gateway, sound, wav, longest_s=longest_s + slack_s)
         except AudioError as error:
             if error.code == "audio_too_long":
                 raise ValueError(f"it is longer than {longest_s:g} s") from None
@@ -146,7 +145,6 @@ def _from_data_url(source: IO[bytes], target: IO[bytes]) -> None:
     Raises:
         ValueError: it is none, or no base64.
     """
-    source.seek(0)
     head = _DATA_URL.match(source.read(_HEAD_BYTES))
     if head is None:
         raise ValueError(_HOW)

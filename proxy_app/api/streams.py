@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
-import math
 import time
 from collections.abc import Collection, Iterable, Iterator, Mapping
+from itertools import chain
 from typing import Any, Protocol
 
 from flask import Response
@@ -119,43 +119,53 @@ class ConversationLines:
 def stream(followed: Followed, rendering: Rendering) -> Response:
     """Send what is known as it becomes known.
 
-    It begins with the first event, but no later than after HEARTBEAT_S.
+    It begins with the first event of which anything is sent, but no later than after HEARTBEAT_S:
+    what goes wrong before has a status of its own, at which clients try again.
 
     Raises:
         Exception: what went wrong before it began, as the events raise it.
     """
     try:
-        first = followed.events.get(HEARTBEAT_S)
+        first, is_over = _first(followed.events, rendering)
     except BaseException:
         followed.close()
         raise
-    pieces = _pieces(first, followed.events, rendering)
-    response = Response(pieces, content_type=rendering.content_type)
+    rest = iter(()) if is_over else _rest(followed.events, rendering)
+    response = Response(_pieces(chain([first], rest)), content_type=rendering.content_type)
     response.headers["x-served-by"] = followed.by()
     response.headers["X-Accel-Buffering"] = "no"  # nginx would keep it until it is complete
     response.call_on_close(followed.close)
     return response
 
 
-def _pieces(first: Event | None, events: Relay[Event], rendering: Rendering) -> Iterator[bytes]:
-    for data in _rendered(first, events, rendering):
+def _pieces(rendered: Iterable[bytes]) -> Iterator[bytes]:
+    for data in rendered:
         for start in range(0, len(data), _PIECE):
             yield data[start : start + _PIECE]
 
 
-def _rendered(first: Event | None, events: Relay[Event], rendering: Rendering) -> Iterator[bytes]:
-    """Never silent for longer than HEARTBEAT_S; begins at once, as the headers go with it."""
-    event = first
-    silent_since = -math.inf
+def _first(events: Relay[Event], rendering: Rendering) -> tuple[bytes, bool]:
+    """What is sent first, and whether it is all."""
+    until = time.monotonic() + HEARTBEAT_S
+    while (left := until - time.monotonic()) > 0 and (event := events.get(left)) is not None:
+        data, is_over = rendering.event(event), isinstance(event, End)
+        if data or is_over:
+            return data, is_over
+    return rendering.heartbeat(), False
+
+
+def _rest(events: Relay[Event], rendering: Rendering) -> Iterator[bytes]:
+    """Never silent for longer than HEARTBEAT_S."""
+    event: Event | None = None
+    silent_since = time.monotonic()
     try:
         while not isinstance(event, End):
+            left = silent_since + HEARTBEAT_S - time.monotonic()
+            event = events.get(max(0.0, left))
             data = rendering.event(event) if event else b""
             if data or time.monotonic() - silent_since >= HEARTBEAT_S:
                 yield data or rendering.heartbeat()
                 silent_since = time.monotonic()
-            left = silent_since + HEARTBEAT_S - time.monotonic()
-            event = events.get(max(0.0, left))
-        yield rendering.event(event)
     except ClientGoneError:
         return
     except Exception as error:  # noqa: BLE001 - the status is sent: this is all that can be told

@@ -30,7 +30,7 @@ REFERENCES = "known_speaker_references"
 """A field of texts that are too long for memory: recordings in base64."""
 REFERENCE_BYTES = 8 * 1024 * 1024
 """One of them, as it is sent."""
-_SPOOLED = {REFERENCES: Spooled(MOST_KNOWN, REFERENCE_BYTES)}
+_SPOOLED = {REFERENCES: Spooled(MOST_KNOWN, REFERENCE_BYTES, are_texts=True)}
 _YIELD_BYTES = 1024 * 1024
 _PIECE = 64 * 1024
 
@@ -50,6 +50,8 @@ class SpoolingRequest(Request):
         self.arrived: Callable[[], None] = lambda: None
         """To be called when it is known what the upload is, where that was awaited."""
         self._fields: MultiDict[str, str] | None = None
+        self.recording: str | None = None
+        """The field whose file is wanted, to be named before the form is read."""
         self._recordings: MultiDict[str, FileStorage] | None = None
 
     @property
@@ -72,9 +74,9 @@ class SpoolingRequest(Request):
 
     @property
     def digests(self) -> list[tuple[str, str]]:
-        """The names of all recordings that were sent, and their SHA-256s."""
-        files = self.recordings.items(multi=True)
-        return [(name, cast(SpoolFile, file.stream).digest) for name, file in files]
+        """The names of all recordings that were sent and are wanted, and their SHA-256s."""
+        files = [(name, file.stream) for name, file in self.recordings.items(multi=True)]
+        return [(name, file.digest) for name, file in files if isinstance(file, SpoolFile)]
 
     def take_place(self) -> None:
         """Count as one of the uploads that this worker takes at the same time.
@@ -93,7 +95,7 @@ class SpoolingRequest(Request):
         self._place = uploads
 
     def new_upload(self) -> SpoolFile:
-        """A file for a recording that is just being sent; it is closed with the request."""
+        """A file for a recording that is just being sent; closed with the request at the latest."""
         path = self.spool_path(f"upload-{len(self._uploads)}")
         self._uploads.append(SpoolFile(path, hashed=True))
         return self._uploads[-1]
@@ -102,12 +104,13 @@ class SpoolingRequest(Request):
         return cast(IO[bytes], self.new_upload())
 
     def make_form_data_parser(self) -> FormParser:
-        """One that knows the bounds, and which texts go to disk; a broken body is an error."""
+        """One that knows the bounds, and what goes to disk; a broken body is an error."""
         parser = super().make_form_data_parser()
         assert isinstance(parser, FormParser)
         parser.silent = False
         parser.text_bytes, parser.most_parts = TEXT_BYTES, PARTS
-        parser.spooled = _SPOOLED
+        recordings = {} if self.recording is None else {self.recording: Spooled(1)}
+        parser.spooled = _SPOOLED | recordings
         return parser
 
     def spool_path(self, name: str) -> Path:
@@ -183,7 +186,7 @@ def uploaded_file(name: str = "file") -> Path:
         ApiError: there is none, the body is no multipart form, or it is over a limit.
     """
     how = f"Send multipart/form-data with the recording in the field `{name}`."
-    _parse_form(how)
+    _parse_form(name, how)
     uploads = request.files.getlist(name)
     if not uploads:
         if name in request.form:
@@ -193,11 +196,7 @@ def uploaded_file(name: str = "file") -> Path:
                 code="missing_file",
             )
         raise BadRequestError(f"`{name}` is missing. {how}", param=name, code="missing_file")
-    if len(uploads) > 1:
-        raise BadRequestError(f"Send one `{name}` per request.", param=name)
-    file = cast(SpoolFile, uploads[0].stream)
-    file.close()  # an open file keeps its space on the disk when it is removed
-    return Path(file.name)
+    return Path(cast(SpoolFile, uploads[0].stream).name)
 
 
 def spooled_json(limit_bytes: int) -> Path:
@@ -234,9 +233,11 @@ def _expect_body(mimetype: str, how: str) -> None:
         )
 
 
-def _parse_form(how: str) -> None:
+def _parse_form(recording: str, how: str) -> None:
     _expect_body("multipart/form-data", how)
-    cast(SpoolingRequest, request).take_place()
+    spooled = cast(SpoolingRequest, request)
+    spooled.take_place()
+    spooled.recording = recording
     try:
         request.form  # noqa: B018 - werkzeug parses on first use
     except RequestEntityTooLarge:

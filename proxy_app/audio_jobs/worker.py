@@ -41,6 +41,10 @@ _PROGRESS_S = 1.0
 _AGAIN_S = 30.0
 _LONGEST_WAIT_S = 3600.0
 """For so long a job waits for a service that can take it."""
+_MOST_FAILURES = 5
+"""So often a service may have worked on a job and failed: the recording costs hours of it."""
+_LONGER = 3
+"""So many times longer than before a job waits after such a failure: what fails may be mended."""
 _NOT_NOW = (429, 503, 507)
 """Of 507 the disk is to blame: there may be room for the result, or the WAV, in a while."""
 _WEBHOOKS = 8
@@ -164,21 +168,27 @@ class _Doing:
 
     def run(self) -> None:
         """Do it, and write down what became of it."""
+        try:
+            write = self._succeeded(self._done())
+        except Exception as error:  # noqa: BLE001 - told to who asks for the result
+            write = self._failed(as_api_error(error))
+        _write_down(self._job, write)
+
+    def _done(self) -> End:
+        """What was said; it is kept when this returns, and nothing else."""
         wav = self._gateway.spool.new_stem().with_suffix(".wav")
         # Who works on an upload removes it; it may be needed once more.
         upload = (self._folder / UPLOAD).with_suffix(".at-work")
         try:
             upload.unlink(missing_ok=True)
             os.link(self._folder / UPLOAD, upload)
-            end = self._transcribed(upload, wav)
-        except Exception as error:  # noqa: BLE001 - told to who asks for the result
-            write = self._failed(as_api_error(error))
-        else:
-            write = self._succeeded(end)
+            return self._transcribed(upload, wav)
         finally:
-            wav.unlink(missing_ok=True)
-            upload.unlink(missing_ok=True)
-        _write_down(self._job, write)
+            for path in (wav, upload):
+                try:
+                    path.unlink(missing_ok=True)
+                except OSError as error:  # what became of the work is worth more
+                    log.warning("audio job %s: a file stays: %s", self._job.id, error.strerror)
 
     def _transcribed(self, upload: Path, wav: Path) -> End:
         """What was said; it is kept when this returns."""
@@ -186,12 +196,13 @@ class _Doing:
         tiers = routes_for(self._gateway, asked.options, speakers=asked.speakers)
         attempts = Attempts(
             self._gateway, tiers, asked.options, wav, lambda: None,
-            cost=self._cost, speakers=asked.speakers,
+            cost=self._cost, speakers=asked.speakers, is_read=False,
         )  # fmt: skip
         try:
             end = attempts.run(upload, self._told)
         finally:
             self._by = attempts.by
+        self._was_at_work = True
         write_end(self._folder / RESULT, end)
         return end
 
@@ -221,12 +232,16 @@ class _Doing:
         job = self._job
         is_for_good = error.headers.get("x-should-retry") == "false"
         self._cost.count(self._gateway.metrics, self._by, is_good=False)
-        if error.status in _NOT_NOW and not is_for_good and job.waits < _LONGEST_WAIT_S:
+        failures = job.failures + self._was_at_work
+        may_pass = error.status in _NOT_NOW and not is_for_good and job.waits < _LONGEST_WAIT_S
+        if may_pass and failures < _MOST_FAILURES:
             log.info("audio job %s waits: %s", job.id, error.message)
-            in_vain_s = 0.0 if self._was_at_work else time.monotonic() - self._began
-            waits = job.waits + round(in_vain_s + _AGAIN_S)
-            again = {"waits": waits, "tries": job.tries - 1}
-            due_at = time.time() + _AGAIN_S
+            again_s, in_vain_s = _AGAIN_S, time.monotonic() - self._began
+            if self._was_at_work:
+                again_s, in_vain_s = _AGAIN_S * _LONGER**job.failures, 0.0
+            waits = job.waits + round(in_vain_s + again_s)
+            again = {"waits": waits, "tries": job.tries - 1, "failures": failures}
+            due_at = time.time() + again_s
             return lambda: self._jobs.put_back(job.id, **again, due_at=due_at)
         log.warning("audio job %s failed: %s", job.id, error.message)
 

@@ -6,7 +6,8 @@ import contextlib
 import fcntl
 import sqlite3
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +18,11 @@ from sqlalchemy.orm import Session
 
 from proxy_app.settings import SettingError
 
-HEAD = "0006"
+HEAD = "0007"
 """The newest migration."""
 BUSY_S = 10
 """How long a writer waits for another process's; transactions here take milliseconds."""
+_BUSY_LOOK_S = 0.02
 _CONNECT_S = 5
 
 
@@ -157,6 +159,8 @@ def _engine(url: URL) -> Engine:
         engine = create_engine(url, connect_args={"timeout": BUSY_S})
         event.listen(engine, "connect", _prepare_sqlite)
         event.listen(engine, "begin", lambda connection: connection.exec_driver_sql("BEGIN"))
+        event.listen(engine, "do_execute", _execute)
+        event.listen(engine, "do_executemany", _execute_many)
         return engine
     arguments = {"connect_timeout": _CONNECT_S, "options": "-c statement_timeout=30s"}
     return create_engine(url, connect_args=arguments, pool_pre_ping=True, pool_size=4)
@@ -168,4 +172,35 @@ def _prepare_sqlite(connection: Any, _record: object) -> None:  # noqa: ANN401 -
     cursor = connection.cursor()
     cursor.execute("PRAGMA journal_mode=WAL")
     cursor.execute("PRAGMA synchronous=NORMAL")
+    cursor.execute("PRAGMA busy_timeout=0")  # from here on `_in_line` waits
     cursor.close()
+
+
+def _execute(cursor: Any, statement: str, parameters: Any, _context: object) -> bool:  # noqa: ANN401
+    _in_line(lambda: cursor.execute(statement, parameters))
+    return True
+
+
+def _execute_many(cursor: Any, statement: str, parameters: Any, _context: object) -> bool:  # noqa: ANN401
+    _in_line(lambda: cursor.executemany(statement, parameters))
+    return True
+
+
+def _in_line(run: Callable[[], object]) -> None:
+    """Wait for another one's write as SQLite would, which stops all of a process's greenlets.
+
+    Raises:
+        sqlite3.Error: it was not over in time, or it has changed what this transaction has read.
+    """
+    until = time.monotonic() + BUSY_S
+    while True:
+        try:
+            run()
+        except sqlite3.OperationalError as error:
+            code = error.sqlite_errorcode
+            is_busy = code & 0xFF == sqlite3.SQLITE_BUSY and code != sqlite3.SQLITE_BUSY_SNAPSHOT
+            if not is_busy or time.monotonic() >= until:
+                raise
+        else:
+            return
+        time.sleep(_BUSY_LOOK_S)

@@ -95,6 +95,8 @@ class AudioJob(Base):
     total_s: Mapped[float] = mapped_column(default=0.0)
     tries: Mapped[int] = mapped_column(default=0)
     """How often it was begun; not those times that a stop of the process ended."""
+    failures: Mapped[int] = mapped_column(default=0)
+    """How often it failed after a service had worked on it, with what may pass."""
     waits: Mapped[int] = mapped_column(default=0)
     """Seconds for which no service could take it, those until it is due again included."""
     due_at: Mapped[float] = mapped_column(default=0.0)

@@ -69,6 +69,8 @@ class Attempts:
         release: lets the request's files go.
         cost: is told what it costs.
         speakers: whether the client wants to know who speaks.
+        is_read: whether somebody reads what is told on the way, and would read it twice if another
+            route began anew.
     """
 
     def __init__(
@@ -81,6 +83,7 @@ class Attempts:
         *,
         cost: Cost,
         speakers: bool,
+        is_read: bool = True,
     ) -> None:
         self._gateway = gateway
         self._tiers = _by_times(gateway, tiers, options)
@@ -89,8 +92,10 @@ class Attempts:
         self._release = release
         self._cost = cost
         self._speakers = speakers
+        self._is_read = is_read
         self._content = ""
         self._told = False
+        """Text was, which is read: no other route may begin."""
         self.by = each(tiers)[0].name
         """The route that is at work, or was the last to be."""
 
@@ -99,8 +104,7 @@ class Attempts:
 
         Args:
             upload: the file as it came; it is removed once it is decoded.
-            tell: is given what becomes known on the way, where that is wanted. Once it was told a
-                word no other route is tried: the client would read everything twice.
+            tell: is given what becomes known on the way, where that is wanted.
 
         Raises:
             ApiError, AudioError, QueueFullError, UpstreamError: each carries what the client gets.
@@ -161,7 +165,7 @@ class Attempts:
 
         def hand_on(event: Event) -> None:
             if tell is not None:
-                self._told = self._told or not isinstance(event, Progress)
+                self._told = self._told or (self._is_read and not isinstance(event, Progress))
                 tell(event)
 
         return hand_on
@@ -193,8 +197,8 @@ class Attempts:
         }
 
     def _commit(self) -> None:
-        """Text is told: nobody else will need the recording, but its hash may be."""
-        if not self._told:
+        """Text is told: if it is read nobody else will need the recording, but maybe its hash."""
+        if self._is_read and not self._told:
             self._told = True
             self._content = self._hash()
             self._release()

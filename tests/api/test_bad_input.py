@@ -153,6 +153,30 @@ def test_too_many_parts_are_refused(gateway: Gateway) -> None:
     assert_error(response, 413, "request_too_large", "parts")
 
 
+def test_no_sender_has_many_files_open_however_many_it_sends(strict_gateway: Gateway) -> None:
+    def part(name: str, more: str) -> str:
+        return f'--b\r\nContent-Disposition: form-data; name="{name}"{more}\r\n\r\n'
+
+    unread = "".join(part(f"x{number}", '; filename="a"') + "x\r\n" for number in range(90))
+    known = (part("known_speaker_references[]", "") + "data:,\r\n") * 4
+    body = unread + known + part("file", '; filename="a"') + "x" * 70_000
+    (worker,) = strict_gateway.workers()
+    spool = str(strict_gateway.state / "spool")
+
+    def is_open() -> list[str]:
+        links = Path(f"/proc/{worker}/fd").iterdir()
+        names = [str(link.readlink()) for link in links if link.is_symlink()]
+        return [name for name in names if name.startswith(f"{spool}/worker-") and "upload" in name]
+
+    with strict_gateway.connect() as client:
+        client.sendall(f"{HEAD}Content-Length: 10000000\r\n\r\n{body}".encode())
+        assert eventually(lambda: len(strict_gateway.files()) >= 5)
+        assert (len(is_open()), len(strict_gateway.files())) == (1, 5)
+        answer = read_all(client)
+    assert answer.startswith("HTTP/1.1 408 "), "who falls silent is not waited for"
+    assert eventually(lambda: not strict_gateway.files())
+
+
 def test_too_much_text_is_refused(gateway: Gateway) -> None:
     assert_error(gateway.transcribe(prompt="x" * 1_000_000), 413, "request_too_large", "text")
 

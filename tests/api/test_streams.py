@@ -65,7 +65,7 @@ def heard(*texts: str) -> list[dict[str, Any]]:
     return [engine.PROGRESS, *batches, {"type": "end", "answer": answer}]
 
 
-def upload(**fields: str) -> bytes:
+def upload(path: str = OPENAI, **fields: str) -> bytes:
     """A request with stream=true as bytes, for clients that do what HTTP libraries do not."""
     parts = [
         f'--b\r\nContent-Disposition: form-data; name="{name}"\r\n\r\n{value}\r\n'
@@ -74,7 +74,7 @@ def upload(**fields: str) -> bytes:
     file = '--b\r\nContent-Disposition: form-data; name="file"; filename="a.wav"\r\n\r\n'
     body = "".join([*parts, file]).encode() + canonical_wav(1) + b"\r\n--b--\r\n"
     head = (
-        f"POST {OPENAI} HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(body)}\r\n"
+        f"POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(body)}\r\n"
         "Content-Type: multipart/form-data; boundary=b\r\n\r\n"
     )
     return head.encode() + body
@@ -247,7 +247,7 @@ def test_a_stream_that_finds_no_place_gets_429(
     gateway: Gateway, standin: StandIn, path: str
 ) -> None:
     standin.behave("stepwise")
-    standin.steps.release(1)
+    standin.steps.release(2)
     with gateway.follow(path), gateway.follow(path, prompt="not the same") as second:
         assert (second.status_code, second.json()["error"]["code"]) == (429, "queue_full")
 
@@ -301,12 +301,35 @@ def test_an_error_of_the_engine_ends_the_stream_instead_of_its_end(
 
 
 @pytest.mark.parametrize("path", PATHS)
-@pytest.mark.parametrize("behaviour", ["cut", "endless"])
 def test_a_stream_that_breaks_off_ends_with_an_error(
-    gateway: Gateway, standin: StandIn, path: str, behaviour: str
+    gateway: Gateway, standin: StandIn, path: str
 ) -> None:
-    standin.behave(behaviour, heard("Hello.")[:-1])
+    standin.behave("cut", heard("Hello.")[:-1])
     assert last(gateway, path)["error"]["code"] == "upstream_unavailable"
+
+
+def test_a_line_without_end_is_an_error(gateway: Gateway, standin: StandIn) -> None:
+    standin.behave("endless")
+    assert last(gateway, OURS)["error"]["code"] == "upstream_unavailable"
+
+
+@pytest.mark.parametrize(
+    ("behaviour", "sent"),
+    [
+        ("cut", [engine.PROGRESS] * 3),
+        ("ok", [engine.PROGRESS, {"type": "error", "status": 503, "error": {"message": "Gone."}}]),
+        ("cut", heard("")[:-1]),
+        ("endless", None),
+    ],
+)
+def test_what_fails_before_any_text_has_the_status_at_which_openais_clients_try_again(
+    gateway: Gateway, standin: StandIn, behaviour: str, sent: list[Any] | None
+) -> None:
+    standin.behave(behaviour, sent)
+    with gateway.follow() as response:
+        error = response.json()["error"]
+    assert (response.status_code, response.headers["Retry-After"]) == (503, "60")
+    assert error["code"] == "upstream_unavailable"
 
 
 @pytest.mark.parametrize("path", PATHS)
@@ -326,7 +349,7 @@ def test_a_stream_that_breaks_off_ends_with_an_error(
 def test_a_line_that_makes_no_sense_is_an_error_and_not_an_end(
     gateway: Gateway, standin: StandIn, path: str, line: object
 ) -> None:
-    standin.behave("ok", [engine.PROGRESS, line])
+    standin.behave("ok", [*heard("Hello.")[:-1], line])
     assert last(gateway, path)["error"]["code"] == "upstream_unavailable"
 
 
@@ -338,15 +361,15 @@ def test_nonsense_at_the_very_beginning_has_a_plain_status(
         assert response.status_code == 503
 
 
-@pytest.mark.parametrize("lines_before", [0, 1, 2])
+@pytest.mark.parametrize(("path", "lines_before"), [(OPENAI, 0), (OURS, 1), (OPENAI, 2)])
 def test_a_client_that_hangs_up_ends_the_engines_work(
-    gateway: Gateway, standin: StandIn, lines_before: int
+    gateway: Gateway, standin: StandIn, path: str, lines_before: int
 ) -> None:
     standin.behave("stepwise")
     for _ in range(lines_before):
         standin.steps.release()
     with gateway.connect() as client:
-        client.sendall(upload())
+        client.sendall(upload(path))
         assert standin.started.wait(10)
         if lines_before:
             assert client.recv(4096).startswith(b"HTTP/1.1 200 ")

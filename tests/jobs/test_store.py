@@ -1,5 +1,8 @@
 """The database: its schema, its versions, and what it refuses by itself."""
 
+import sqlite3
+import subprocess
+import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -9,11 +12,12 @@ import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from sqlalchemy import create_engine, insert, text
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy.exc import IntegrityError, OperationalError
 
 from proxy_app.jobs.states import ACTIVE, State
 from proxy_app.settings import SettingError
 from proxy_app.store import Base, Job, SchemaError, Store
+from proxy_app.store import engine as engines
 from proxy_app.store.engine import HEAD
 
 
@@ -44,6 +48,55 @@ def test_sqlite_writes_ahead_so_that_readers_do_not_wait(tmp_path: Path) -> None
     store = Store(None, tmp_path)
     with store.session() as session:
         assert session.scalar(text("PRAGMA journal_mode")) == "wal"
+    store.close()
+
+
+GREENLETS = """
+from gevent import monkey; monkey.patch_all()
+import sqlite3, sys, gevent
+from pathlib import Path
+from sqlalchemy import text
+from proxy_app.store import Store
+
+folder = Path(sys.argv[1])
+store = Store(None, folder)
+with store.session() as session:
+    session.execute(text("CREATE TABLE t (a int)"))
+other = sqlite3.connect(folder / "speech.db", isolation_level=None)
+other.execute("BEGIN IMMEDIATE")
+
+def write(many):
+    with store.session() as session:
+        session.execute(text("INSERT INTO t VALUES (:a)"), [{"a": 1}] * many)
+
+writers = [gevent.spawn(write, many) for many in (1, 2)]
+gevent.sleep(0.1)  # a process that stands still would never come to the commit
+assert not any(writer.dead for writer in writers)
+other.execute("COMMIT")
+gevent.joinall(writers, raise_error=True)
+with store.session() as session:
+    print(session.scalar(text("SELECT count(*) FROM t")))
+"""
+
+
+def test_who_waits_for_anothers_write_lets_the_processs_greenlets_go_on(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", GREENLETS, str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert (done.stdout, done.returncode) == ("3\n", 0), done.stderr
+
+
+def test_nobody_waits_for_ever_for_anothers_write(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = Store(None, tmp_path)
+    add(store, 1)
+    monkeypatch.setattr(engines, "BUSY_S", 0.1)
+    other = sqlite3.connect(tmp_path / "speech.db", isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    with pytest.raises(OperationalError, match="locked"):
+        add(store, 2, host="spark2")
+    other.close()
+    add(store, 2, host="spark2")
     store.close()
 
 

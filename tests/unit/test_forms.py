@@ -7,9 +7,23 @@ from collections.abc import Callable
 import pytest
 from werkzeug.exceptions import RequestEntityTooLarge
 
-from proxy_app.api.forms import Form
+from proxy_app.api.forms import Form, Spooled
+from proxy_app.errors import BadRequestError
 
 DISPOSITION = b"Content-Disposition: form-data; name="
+
+
+WANTED = {"file": Spooled(1)}
+
+
+class Kept(io.BytesIO):
+    """A file whose content is read after it was closed, as those on the disk are."""
+
+    is_closed = False
+
+    def close(self) -> None:
+        self.is_closed = True
+        self.seek(0)
 
 
 def cut(body: bytes, size: int) -> Callable[[int], bytes]:
@@ -19,7 +33,7 @@ def cut(body: bytes, size: int) -> Callable[[int], bytes]:
 
 
 def parsed(body: bytes, size: int = 1000, boundary: bytes = b"b", **limits: int) -> Form:
-    form = Form(io.BytesIO, limits.get("text_bytes", 1000), limits.get("parts", 10))
+    form = Form(Kept, limits.get("text_bytes", 1000), limits.get("parts", 10), WANTED)
     form.read(cut(body, size), boundary)
     return form
 
@@ -28,8 +42,8 @@ def text(name: bytes, value: bytes, boundary: bytes = b"b") -> bytes:
     return b"--" + boundary + b"\r\n" + DISPOSITION + name + b"\r\n\r\n" + value + b"\r\n"
 
 
-def file(content: bytes, boundary: bytes = b"b") -> bytes:
-    head = DISPOSITION + b'"file"; filename="a.wav"\r\nContent-Type: audio/wav\r\n\r\n'
+def file(content: bytes, boundary: bytes = b"b", name: bytes = b"file") -> bytes:
+    head = DISPOSITION + name + b'; filename="a.wav"\r\nContent-Type: audio/wav\r\n\r\n'
     return b"--" + boundary + b"\r\n" + head + content + b"\r\n"
 
 
@@ -200,6 +214,42 @@ def test_no_more_is_held_than_two_pieces() -> None:
             return len(data)
 
     pieces = [file(b"")[:-2], *[b"\r\n--bx" * 20_000] * 30, b"\r\n--b--"]
-    form = Form(Watched, 1, 1)
+    form = Form(Watched, 1, 1, WANTED)
     form.read(lambda _most: pieces.pop(0) if pieces else b"", b"b")
     assert 0 < largest <= 2 * 120_000
+
+
+@pytest.mark.parametrize("size", [1, 1000])
+def test_a_file_that_nobody_reads_is_passed_over_and_its_name_known(size: int) -> None:
+    opened: list[Kept] = []
+
+    def new_file() -> Kept:
+        opened.append(Kept())
+        return opened[-1]
+
+    body = b"".join(file(b"x" * 50, name=b"other%d" % number) for number in range(8))
+    form = Form(new_file, 10, 10, WANTED)
+    form.read(cut(body + file(b"RIFF") + text(b"a", b"1") + b"--b--", size), b"b")
+    assert [*form.texts.items(multi=True)] == [("a", "1")]
+    assert [*form.files] == [*(f"other{number}" for number in range(8)), "file"]
+    assert form.files["other0"].filename == "a.wav"
+    assert [each.read() for each in opened] == [b"RIFF"]
+
+
+def test_a_file_is_closed_when_its_part_ends_and_not_with_the_form() -> None:
+    body = file(b"RIFF") + b"--b\r\n" + DISPOSITION + b"a\r\n\r\n1"
+    form = Form(Kept, 10, 10, WANTED)
+    with pytest.raises(ValueError, match="breaks off"):
+        form.read(cut(body, 1000), b"b")
+    sent = form.files["file"].stream
+    assert isinstance(sent, Kept)
+    assert sent.is_closed
+
+
+@pytest.mark.parametrize("most", [1, 2])
+def test_more_files_of_a_name_than_are_wanted_are_refused_as_they_begin(most: int) -> None:
+    form = Form(Kept, 10, 10, {"file": Spooled(most)})
+    with pytest.raises(BadRequestError) as refused:
+        form.read(cut(file(b"RIFF") * (most + 1), 1000), b"b")
+    assert refused.value.param == "file"
+    assert len(form.files.getlist("file")) == most
