@@ -407,6 +407,7 @@ def test_an_idempotency_key_is_for_one_content(
             assert (response.status, error["code"]) == (422, "idempotency_key_reused")
             assert error["param"] == "Idempotency-Key"
             assert response.headers["x-should-retry"] == "false"
+        assert eventually(lambda: not uploads(lasting)), "what was refused goes"
         with contextlib.closing(connect(lasting, worker)) as third:
             send(third, headers=named)
             looked_at(lasting, 1, worker)
