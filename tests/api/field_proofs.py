@@ -23,6 +23,17 @@ def _form(ask: Asking) -> None:
         assert ask.standin.received[-1].path == SPEAKERS, "a model after the file was not read"
 
 
+@proves("What is sent", "another file than the recording and the references")
+def _another_file(ask: Asking) -> None:
+    ask.more = [(f"other{number}", ("x.bin", b"\0" * 1000, "audio/wav")) for number in range(20)]
+    assert ask.post().json()["text"] == TEXT
+    ask.more = [("file", ("b.wav", canonical_wav(5), "audio/wav"))]
+    ask.refused("file")
+    reference = ("known_speaker_references[]", ("r.wav", canonical_wav(5), "audio/wav"))
+    ask.more = [reference] * 5
+    ask.refused("known_speaker_references")
+
+
 @proves("What is sent", "a text as a file")
 def _text_as_a_file(ask: Asking) -> None:
     for name in (

@@ -88,7 +88,7 @@ def test_the_first_bytes_come_before_the_last_sentence_is_made(speaking: Speakin
         sound = answer.iter_content(None)
         first = next(sound)
         assert len(first) > 1000
-        assert len(speaking.magpie.texts) == 1
+        assert len(speaking.magpie.texts) <= 2, "the first is there, the second waits"
         speaking.magpie.behave("ok")
         for _ in range(20):
             speaking.magpie.steps.release()
