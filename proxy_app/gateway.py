@@ -12,7 +12,7 @@ from gevent.lock import BoundedSemaphore
 from proxy_app.access import Keys, Password, Rates, Sessions, Throttle
 from proxy_app.access.start import form_key, password_of
 from proxy_app.audio import DecodeLimits
-from proxy_app.audio_jobs import AudioJobs
+from proxy_app.audio_jobs.ledger import AudioJobs
 from proxy_app.config import Config
 from proxy_app.jobs.desk import Room
 from proxy_app.jobs.watching import Watches

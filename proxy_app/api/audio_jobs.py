@@ -20,10 +20,10 @@ from proxy_app.api.jobs import number
 from proxy_app.api.same import HEADER, ticket
 from proxy_app.api.transcribe import Served
 from proxy_app.api.uploads import SpoolingRequest
-from proxy_app.audio_jobs import Asked, BadWebhookError, Order, OtherJobError, State, check_webhook
-from proxy_app.audio_jobs.asked import from_json, read_end, to_json
-from proxy_app.audio_jobs.ledger import ACTIVE, RESULT, UPLOAD
+from proxy_app.audio_jobs.asked import Asked, from_json, read_end, to_json
+from proxy_app.audio_jobs.ledger import ACTIVE, RESULT, UPLOAD, Order, OtherJobError, State
 from proxy_app.audio_jobs.shown import raised, shown
+from proxy_app.audio_jobs.targets import BadWebhookError, check_webhook
 from proxy_app.errors import DO_NOT_RETRY, RETRY_SOON, ApiError, BadRequestError
 from proxy_app.gateway import current
 from proxy_app.speech import Times

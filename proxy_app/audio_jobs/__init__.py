@@ -1,27 +1,7 @@
 """Transcriptions without a client that waits: POST /v1/audio/jobs.
 
 A job is a row of the database and a folder; a process of its own works on them (`__main__`).
+
+Importing this package imports nothing else: it is imported before `__main__` is, which has to patch
+the standard library before anything else imports it.
 """
-
-from proxy_app.audio_jobs.asked import Asked
-from proxy_app.audio_jobs.ledger import (
-    AudioJobs,
-    NoAudioJobError,
-    Order,
-    OtherJobError,
-    State,
-    TooManyJobsError,
-)
-from proxy_app.audio_jobs.targets import BadWebhookError, check_webhook
-
-__all__ = [
-    "Asked",
-    "AudioJobs",
-    "BadWebhookError",
-    "NoAudioJobError",
-    "Order",
-    "OtherJobError",
-    "State",
-    "TooManyJobsError",
-    "check_webhook",
-]

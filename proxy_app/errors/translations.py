@@ -13,7 +13,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from proxy_app.access import BrokenError, BusyError, RateError, TooManyTriesError
 from proxy_app.audio import AudioError
-from proxy_app.audio_jobs import NoAudioJobError, TooManyJobsError
+from proxy_app.audio_jobs.ledger import NoAudioJobError, TooManyJobsError
 from proxy_app.errors import DO_NOT_RETRY, RETRY_IN_A_MINUTE, RETRY_SOON, ApiError, BadRequestError
 from proxy_app.hosts.own import OwnHostsError
 from proxy_app.hosts.ssh import UnusableError

@@ -8,8 +8,14 @@ from pathlib import Path
 import pytest
 from sqlalchemy import func, select, update
 
-from proxy_app.audio_jobs import AudioJobs, NoAudioJobError, Order, OtherJobError, TooManyJobsError
-from proxy_app.audio_jobs.ledger import State
+from proxy_app.audio_jobs.ledger import (
+    AudioJobs,
+    NoAudioJobError,
+    Order,
+    OtherJobError,
+    State,
+    TooManyJobsError,
+)
 from proxy_app.store import AudioJob, Store
 
 
