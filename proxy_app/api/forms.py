@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import io
 import re
-import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import IO, TYPE_CHECKING
@@ -20,6 +19,7 @@ from werkzeug.formparser import FormDataParser
 from werkzeug.http import parse_options_header
 
 from proxy_app.errors import BadRequestError, TooLargeError
+from proxy_app.turns import let_others
 
 if TYPE_CHECKING:
     from python_multipart.multipart import MultipartCallbacks
@@ -193,7 +193,7 @@ class Form:
         self._passed_over += count
         if self._passed_over >= _YIELD_BYTES:
             self._passed_over = 0
-            time.sleep(0)  # a fast sender would otherwise have the worker to itself
+            let_others()  # a fast sender would otherwise have the worker to itself
 
     def _end(self) -> None:
         if self._file is None and self._filename is None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import socket
 import time
 
-import gevent
+from proxy_app.turns import let_others
 
 LINGER_S = 30.0
 """How long the rest of a refused upload is read and thrown away, so that its sender, busy sending,
@@ -21,6 +21,6 @@ def linger(client: socket.socket) -> None:
         client.settimeout(_SILENCE_S)
         until = time.monotonic() + LINGER_S
         while time.monotonic() < until and client.recv(_PIECE):
-            gevent.sleep(0)
+            let_others()
     except OSError:
         pass

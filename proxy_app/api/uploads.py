@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import io
 import os
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, cast
@@ -19,6 +18,7 @@ from proxy_app.api.forms import FormParser, Spooled
 from proxy_app.errors import RETRY_SOON, ApiError, BadRequestError, TooLargeError
 from proxy_app.gateway import current
 from proxy_app.speech import MOST_KNOWN
+from proxy_app.turns import let_others
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIEnvironment
@@ -166,7 +166,7 @@ class SpoolFile(io.FileIO):
         self._since_yield += len(data)
         if self._since_yield >= _YIELD_BYTES:
             self._since_yield = 0
-            time.sleep(0)  # a fast sender would otherwise have the worker to itself
+            let_others()  # a fast sender would otherwise have the worker to itself
         return len(data)
 
 

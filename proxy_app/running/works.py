@@ -13,6 +13,7 @@ from proxy_app.errors import RETRY_SOON, ApiError
 from proxy_app.errors.translations import as_api_error
 from proxy_app.speech import Segment
 from proxy_app.telemetry import Cost
+from proxy_app.turns import let_others
 from proxy_app.upstreams import Attributed, End, Event, Heard, Progress, Tell
 
 LARGEST = 64 * 1024 * 1024
@@ -146,7 +147,7 @@ class Work:
             while self._followers and max(it.taken for it in self._followers) < len(self._events):
                 self._taken.clear()
                 self._taken.wait()
-        gevent.sleep(0)  # who talks fast, to nobody, would have the process to itself
+        let_others()  # who talks fast, to nobody, would have the process to itself
         self._keep(event)
         self._wake()
 
