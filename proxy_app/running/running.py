@@ -184,13 +184,14 @@ class Running:
         since = work.deserted_at = time.monotonic()
         gevent.spawn_later(self._linger_s, self._stop_if_deserted, work, ticket.upload, since)
         others = [
-            held.work
+            (held.work.deserted_at, held.work)
             for held in self._held.values()
             if held.ticket.client == ticket.client and held.work.deserted_at is not None
         ]
-        others.sort(key=lambda other: other.deserted_at or 0)
-        for other in others[: -ticket.most_deserted]:
-            other.stop()
+        others.sort(key=lambda other: other[0])
+        for deserted_at, other in others[: -ticket.most_deserted]:
+            if other.deserted_at == deserted_at:  # nobody came back while one before it ended
+                other.stop()
 
     def _stop_if_deserted(self, work: Work, upload: str, since: float) -> None:
         """End it, unless somebody has come back, or one of the uploads under way is to.

@@ -90,8 +90,10 @@ class Work:
                 headers=RETRY_SOON,
             )
         self._be_forgotten()
-        self._greenlet.kill()
-        self._finish()
+        try:
+            self._greenlet.kill()
+        finally:  # whoever stops it may itself be killed, or run out of time, while it ends
+            self._finish()
 
     def take_cost(self) -> Cost | None:
         """What it has cost, once it has ended, for the first who asks: one request pays."""
