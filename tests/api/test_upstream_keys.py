@@ -162,6 +162,28 @@ def test_a_model_named_like_the_key_is_still_asked_where_it_is(llm: Talking) -> 
         assert answer.headers["x-served-by"] == "second"
 
 
+@pytest.mark.parametrize(("key", "shown"), [("a" * 11, "a" * 11), ("a" * 12, "***")])
+def test_a_key_is_a_secret_from_twelve_characters_on(llm: Talking, key: str, shown: str) -> None:
+    llm.register("first", llm.first.port, key=key)
+    llm.first.behave("400", {"error": {"message": f"no {key}"}})
+    assert llm.ask().json()["error"]["message"] == f"no {shown}"
+
+
+def test_voices_have_their_names_whatever_the_key_is(
+    llm: Talking, others: dict[str, Served]
+) -> None:
+    standin = others["openai"]
+    standin.reset()
+    name = "af_bella_and_george"
+    standin.lists["/v1/audio/voices"] = 200, {"voices": [name]}  # type: ignore[attr-defined]
+    llm.register("voice", standin.port, key=name, kind="tts", api="openai")
+    assert name in llm.gateway.get("/v1/audio/voices").text
+    asked = {"model": "tts-1", "voice": name, "input": "Hello."}
+    answer = requests.post(f"{llm.gateway.url}/v1/audio/speech", json=asked, timeout=20)
+    assert answer.status_code == 200, answer.text
+    assert json.loads(standin.received[-1].body)["voice"] == name
+
+
 @pytest.mark.parametrize("failure", FAILURES)
 @pytest.mark.parametrize("api", ["openai", "magpie"])
 def test_a_voice_that_quotes_its_key(
