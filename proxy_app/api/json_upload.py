@@ -36,7 +36,6 @@ HOW = (
 )
 _DATA = "input_audio.data"
 _PIECE = 256 * 1024
-_NUMBERED = re.compile(rb"\\u([0-9A-Fa-f]{4})")
 _BEGUN = re.compile(rb"\\(?:u[0-9A-Fa-f]{0,3})?\Z")
 """An escape that the end of a piece cuts."""
 _LONGEST_ESCAPE = len(r"\u0041")
@@ -157,14 +156,13 @@ def _unescaped(text: memoryview) -> Iterator[bytes]:
             raise ValueError("a backslash is no base64")
         begun = _BEGUN.search(piece, max(0, len(piece) - _LONGEST_ESCAPE))
         held = begun[0] if begun else b""
-        piece = _NUMBERED.sub(_letter, piece[: len(piece) - len(held)])
-        yield piece.replace(b"\\/", b"/").replace(b"\\n", b"").replace(b"\\r", b"")
+        piece = piece[: len(piece) - len(held)]
+        if b"\\u" in piece:
+            letters = json.loads(b'"%s"' % piece).encode("ascii", "replace")
+            yield letters.replace(b"\\", b"?").translate(None, b"\r\n")
+        else:
+            yield piece.replace(b"\\/", b"/").replace(b"\\n", b"").replace(b"\\r", b"")
     yield held
-
-
-def _letter(numbered: re.Match[bytes]) -> bytes:
-    letter = chr(int(numbered[1], 16))
-    return b"" if letter in "\r\n" else letter.replace("\\", "?").encode("ascii", "replace")
 
 
 def _no_base64() -> BadRequestError:

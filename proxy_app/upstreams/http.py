@@ -91,7 +91,10 @@ class Client:
             # Nobody there is told from nobody who answers: the limit above comes after this.
             self._ask(service, path, Timeout(connect=timeout_s / 2, read=timeout_s)) as response,
         ):
-            return response.status, _shown(service, _json(_read(service, response)))
+            told = _json(_read(service, response))
+            # What a success lists are names of models or voices, which clients send back.
+            is_success = 200 <= response.status < 300  # noqa: PLR2004 - HTTP's own numbers
+            return response.status, _shown(service, told, lists=not is_success)
 
     def post_file(
         self,
@@ -408,10 +411,10 @@ def _json(body: bytes | bytearray) -> Any:  # noqa: ANN401 - JSON
         return None
 
 
-def _shown(service: Service, told: Any) -> Any:  # noqa: ANN401 - JSON
+def _shown(service: Service, told: Any, *, lists: bool = True) -> Any:  # noqa: ANN401 - JSON
     """What a service says of itself, as others may read it; None if nobody can."""
     try:
-        return without_key(service, told)
+        return without_key(service, told, lists=lists)
     except RecursionError:
         return None
 

@@ -44,7 +44,7 @@ class Answer:
 
     Attributes:
         status: the HTTP status.
-        headers: those that are the answer's own, and not the connection's.
+        headers: those that are the answer's own, and not the connection's; without our key.
         is_stream: whether it is server-sent events.
         is_plain: whether it is, and not compressed, which no server was asked to do.
         beginning: what `begin` has waited for, until it is read.
@@ -59,7 +59,7 @@ class Answer:
         self.is_whole = False
         self.status = response.status
         self.headers = {
-            name: value
+            name: value if name.lower() in _HEADERS else without_key(service, value)
             for name, value in response.headers.items()
             if name.lower() in _HEADERS or name.lower().startswith(_PREFIXES)
         }
@@ -172,7 +172,6 @@ def _hide_key(service: Service, answer: Answer, told: Mapping[str, Any]) -> None
         raise failure(service, answer.status, None, None) from None
     if shown != told:
         answer.replace(json.dumps(shown).encode())
-    answer.headers = without_key(service, answer.headers)
 
 
 def _meaning(service: Service, path: str, answer: Answer, told: Mapping[str, Any]) -> UpstreamError:

@@ -35,7 +35,7 @@ class Talking:
     def folder(self) -> Path:
         return self.gateway.state / "services.d"
 
-    def register(self, name: str, port: int, **fields: object) -> None:
+    def register(self, name: str, port: int, *, key: str = KEY, **fields: object) -> None:
         """As a playbook does; with a number, so that nothing is remembered of one before."""
         registration = {
             "kind": "llm",
@@ -46,7 +46,7 @@ class Talking:
             **fields,
         }
         self.folder.mkdir(exist_ok=True)
-        (self.folder / f"{name}.key").write_text(KEY)
+        (self.folder / f"{name}.key").write_text(key)
         (self.folder / f"{name}.new").write_text(json.dumps(registration))
         (self.folder / f"{name}.new").replace(self.folder / f"{name}.json")
 

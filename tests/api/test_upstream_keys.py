@@ -10,13 +10,14 @@ from tests.api.conftest import eventually
 from tests.api.llm import KEY, Talking, question, two_behind
 from tests.api.recordings import canonical_wav
 from tests.standins.served import Served
+from tests.standins.upstream_llm import NAME
 from tests.standins.upstream_speech import Kokoro, Magpie
 from tests.standins.upstream_whisperx import StandIn
 
 QUOTES = f"no: Bearer {KEY}, {KEY}"
 HIDDEN = "no: Bearer ***, ***"
 ESCAPED = json.dumps({"error": {"message": QUOTES}}).replace(KEY, f"\\u{ord(KEY[0]):04x}{KEY[1:]}")
-LONG = "x" * 990 + KEY
+LONG = "x" * 989 + " " + KEY
 """Cut after a thousand characters, which would leave the key's beginning."""
 
 
@@ -53,10 +54,11 @@ Failure = tuple[str, object, str]
 FAILURES: list[Failure] = [
     ("400", {"error": {"message": QUOTES}}, HIDDEN),
     ("400", ESCAPED.encode(), HIDDEN),
+    ("400", {"error": {"message": f"密钥{KEY}。 ?key%3D{KEY}"}}, "密钥***。 ?key%3D***"),
     ("400", {"detail": QUOTES}, HIDDEN),
     ("422", {"error": QUOTES}, HIDDEN),
     ("429", {"error": {"message": "no", "code": KEY, "param": KEY}}, "no"),
-    ("400", {"error": {"message": LONG}}, "x" * 990),
+    ("400", {"error": {"message": LONG}}, "x" * 989 + " "),
     ("401", {"error": {"message": QUOTES}}, "key"),
     ("500", {"error": {"message": QUOTES}}, "status 500"),
     ("503", {"detail": QUOTES}, "status 503"),
@@ -83,6 +85,103 @@ def test_a_refusal_keeps_everything_but_the_key(llm: Talking) -> None:
         "***": [{"tried": ["<***>", 1.5, True]}],
     }
     assert answer.headers["Content-Length"] == str(len(answer.content))
+
+
+def test_a_good_answer_has_no_key_in_its_headers(llm: Talking) -> None:
+    llm.first.headers = {"x-ratelimit-limit": f"5 of {KEY}", "openai-organization": KEY}
+    for stream in (False, True):
+        with llm.ask(question(stream=stream)) as answer:
+            assert answer.headers["x-ratelimit-limit"] == "5 of ***"
+            assert answer.headers["openai-organization"] == "***"
+
+
+SHORT = ["1", "-", "x", "e", "gpt", "local", "retry-after", "x-ratelimit"]
+"""Keys as servers are given that take any."""
+
+
+@pytest.mark.parametrize("key", SHORT)
+@pytest.mark.parametrize("status", ["400", "429"])
+def test_a_short_key_leaves_a_refusal_as_it_is(llm: Talking, key: str, status: str) -> None:
+    llm.register("first", llm.first.port, key=key)
+    error = {"message": f"no local gpt-1: {key}", "type": "e", "param": None, "code": key}
+    told = json.dumps({"error": error, key: [key]}).encode()
+    own = {"x-ratelimit-limit": f"1 of {key}", "Retry-After": "11", "x-should-retry": "true"}
+    llm.first.headers = own
+    llm.first.behave(status, told)
+    answer = llm.ask()
+    assert llm.first.received[0].headers["authorization"] == f"Bearer {key}"
+    assert answer.status_code == int(status)
+    assert answer.content == told
+    assert answer.headers["Content-Length"] == str(len(told))
+    assert answer.headers["Content-Type"] == "application/json"
+    assert own.items() <= dict(answer.headers).items()
+
+
+def test_the_key_inside_a_longer_word_leaves_a_refusal_as_it_is(llm: Talking) -> None:
+    words = f"{KEY}s {KEY}-2 my_{KEY}"
+    error = {"message": words, "type": "e", "param": None, "code": None}
+    told = json.dumps({"error": error}).encode()
+    llm.first.headers = {"openai-organization": words}
+    llm.first.behave("400", told)
+    answer = llm.ask()
+    assert answer.content == told
+    assert answer.headers["openai-organization"] == words
+
+
+def test_headers_that_frame_an_answer_stay_whatever_the_key_is(llm: Talking) -> None:
+    kind = "application/json"
+    llm.register("first", llm.first.port, key=kind)
+    llm.first.headers = {"x-ratelimit-limit": kind, "Retry-After": "7"}
+    llm.first.behave("400", {"error": {"message": f"no {kind}"}})
+    answer = llm.ask()
+    assert answer.headers["Content-Type"] == kind
+    assert answer.headers["Retry-After"] == "7"
+    assert answer.headers["x-ratelimit-limit"] == "***"
+    assert answer.headers["Content-Length"] == str(len(answer.content))
+    assert answer.json()["error"]["message"] == "no ***"
+
+
+@pytest.mark.parametrize("key", [*SHORT, "stand-in", NAME])
+def test_models_have_their_names_whatever_the_key_is(llm: Talking, key: str) -> None:
+    def listed() -> bytes:
+        return llm.gateway.get("/v1/models").content
+
+    llm.register("first", llm.first.port, key="another-long-key")
+    before = listed()
+    assert NAME.encode() in before
+    llm.register("first", llm.first.port, key=key)
+    assert listed() == before
+    assert llm.gateway.get(f"/v1/models/{NAME}").json()["id"] == NAME
+
+
+def test_a_model_named_like_the_key_is_still_asked_where_it_is(llm: Talking) -> None:
+    llm.register("second", llm.second.port, key="e")
+    llm.second.models = (200, ["here-elsewhere"])
+    for _ in range(3):
+        answer = llm.ask(question() | {"model": "here-elsewhere"})
+        assert answer.headers["x-served-by"] == "second"
+
+
+@pytest.mark.parametrize(("key", "shown"), [("a" * 11, "a" * 11), ("a" * 12, "***")])
+def test_a_key_is_a_secret_from_twelve_characters_on(llm: Talking, key: str, shown: str) -> None:
+    llm.register("first", llm.first.port, key=key)
+    llm.first.behave("400", {"error": {"message": f"no {key}"}})
+    assert llm.ask().json()["error"]["message"] == f"no {shown}"
+
+
+def test_voices_have_their_names_whatever_the_key_is(
+    llm: Talking, others: dict[str, Served]
+) -> None:
+    standin = others["openai"]
+    standin.reset()
+    name = "af_bella_and_george"
+    standin.lists["/v1/audio/voices"] = 200, {"voices": [name]}  # type: ignore[attr-defined]
+    llm.register("voice", standin.port, key=name, kind="tts", api="openai")
+    assert name in llm.gateway.get("/v1/audio/voices").text
+    asked = {"model": "tts-1", "voice": name, "input": "Hello."}
+    answer = requests.post(f"{llm.gateway.url}/v1/audio/speech", json=asked, timeout=20)
+    assert answer.status_code == 200, answer.text
+    assert json.loads(standin.received[-1].body)["voice"] == name
 
 
 @pytest.mark.parametrize("failure", FAILURES)
