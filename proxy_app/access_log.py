@@ -49,7 +49,7 @@ class Logger(GunicornLogger):
         body = environ["wsgi.input"]
         end = End(
             status=int(str(resp.status).split()[0]),
-            service=next(served_by, ""),
+            service=next(served_by, account.refused_by),
             total_s=request_time.total_seconds(),
             upload_s=getattr(body, "seconds", 0.0),
             bytes_in=getattr(body, "received", 0),

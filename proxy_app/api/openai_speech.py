@@ -180,18 +180,22 @@ def _sound(relay: Relay[bytes]) -> Iterator[bytes]:
 
 
 def _events(relay: Relay[bytes]) -> Iterator[bytes]:
-    """OpenAI's events, and comments where there is nothing to say for a while."""
+    """OpenAI's events, and comments where there is nothing to say for a while.
+
+    Raises:
+        Exception: what the work raised, or that the client hung up, before the first of them.
+    """
     is_begun = False
     try:
         while (data := relay.get(HEARTBEAT_S)) != _END:
             yield b": ping\n\n" if data is None else _delta(data)
             is_begun = True
         yield _done()
-    except ClientGoneError:
-        return
     except Exception as error:
         if not is_begun:
             raise
+        if isinstance(error, ClientGoneError):
+            return
         yield _event({"error": as_api_error(error).body})
 
 

@@ -7,6 +7,7 @@ import logging
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import BinaryIO, Protocol, TypeVar
 
@@ -18,7 +19,7 @@ from proxy_app.audio.encode import Format, Sound, encoded, needs_encoder, silenc
 from proxy_app.errors import ApiError, BadRequestError
 from proxy_app.gateway import Gateway
 from proxy_app.routing import in_turn
-from proxy_app.services import QueueFullError, Service, Speaking, Tiers
+from proxy_app.services import ENCODERS, QueueFullError, Service, Speaking, Tiers
 from proxy_app.services.registry import ESPEAK
 from proxy_app.speech.aloud import is_speech
 from proxy_app.speech.pieces import Piece, pieces
@@ -39,8 +40,6 @@ log = logging.getLogger(__name__)
 _PIECE_S = 12.0
 """As the estimate goes: Magpie's slowest voices take not more than its 20 s for it."""
 _SILENT_RATE = 24_000
-_ENCODERS = "text to speech"
-"""Places: the processes that encode, of all workers."""
 _ENCODER_WAIT_S = 30.0
 _MOST_NAMED = 40
 """Voices that an error lists."""
@@ -154,12 +153,21 @@ class Speech:
         Raises:
             ApiError, ChildError, QueueFullError, UpstreamError: each carries what the client gets.
         """
-        with self._encoder():
-            self._run(sink)
+        text = self._wanted.text
+        cut = aside(len(text), lambda: pieces(text, _PIECE_S))
+        parts = [it for it in cut if is_speech(it.text)]
+        if not parts:
+            self._hand_on(sink, iter([silence(_SILENT_RATE, NOTHING_S)]))
+            return
+        self._say(parts, sink)
 
     @contextmanager
     def _encoder(self) -> Iterator[None]:
-        """Be one of those who may have an encoder, for as long as the client reads."""
+        """Be one of those who may have an encoder, for as long as the client reads.
+
+        Raises:
+            QueueFullError: too many have one, or wait for it.
+        """
         config, wanted = self._gateway.config, self._wanted
         if not needs_encoder(wanted.format, wanted.speed):
             yield
@@ -167,18 +175,19 @@ class Speech:
         # Who reads slowly holds it for long: it is not waited for as for a service.
         deadline_s = min(config.queue_deadline_s, _ENCODER_WAIT_S)
         place = self._gateway.places.hold(
-            _ENCODERS, config.voice_at_once, deadline_s, most_waiting=config.waiting
+            ENCODERS, config.voice_at_once, deadline_s, most_waiting=config.waiting
         )
-        with self._account.queued(place):
+        with ExitStack() as held:
+            try:
+                with self._gateway.metrics.waiting(ENCODERS):
+                    held.enter_context(self._account.queued(place))
+            except QueueFullError as error:
+                self._account.refused_by = error.name
+                raise
             yield
 
-    def _run(self, sink: Sink) -> None:
-        text = self._wanted.text
-        cut = aside(len(text), lambda: pieces(text, _PIECE_S))
-        parts = [it for it in cut if is_speech(it.text)]
-        if not parts:
-            self._hand_on(sink, iter([silence(_SILENT_RATE, NOTHING_S)]))
-            return
+    def _say(self, parts: list[Piece], sink: Sink) -> None:
+        """Let one service after another say it, until one has."""
         failures: list[UpstreamError | QueueFullError] = []
         without: list[Service] = []
         for route in in_turn(self._gateway, self._routes(), 0.0):
@@ -199,7 +208,8 @@ class Speech:
                     raise
                 failures.append(error)
             except QueueFullError as error:
-                if not error.is_line_full:
+                # Of encoders another service has no more.
+                if not error.is_line_full or error.name == ENCODERS:
                     raise
                 failures.append(error)
         rejections = [error for error in failures if isinstance(error, RejectedTextError)]
@@ -232,7 +242,7 @@ class Speech:
             return False
         self.voice = voice.id
         with ExitStack() as place:
-            # Nothing is begun, and no encoder started, before there is a place.
+            # Nothing is begun before there is a place.
             place.enter_context(
                 self._account.at_service(service.name, self._gateway.place(service))
             )
@@ -275,15 +285,19 @@ class Speech:
             yield sound
 
     def _hand_on(self, sink: Sink, sounds: Iterator[Sound]) -> None:
-        def begun() -> Iterator[Sound]:
-            for number, sound in enumerate(sounds):
-                if number == 0:
-                    sink.begin(sound.rate)
-                yield sound
-
-        data = encoded(begun(), wanted=self._wanted.format, speed=self._wanted.speed)
-        with closing(data):  # else its child is ended by the garbage collector, which logs what
-            for piece in data:  # ends it: a client that has hung up
+        # Who waits for a service to begin has no encoder, so that one that hangs takes none from
+        # others; and who waits for an encoder has no place in a service, which others go on with.
+        first = next(sounds)
+        with ExitStack() as held:
+            held.enter_context(self._encoder())
+            sink.begin(first.rate)
+            data = encoded(
+                chain([first], sounds), wanted=self._wanted.format, speed=self._wanted.speed
+            )
+            # Else its child is ended by the garbage collector, which logs what ends it: a client
+            # that has hung up.
+            held.enter_context(closing(data))
+            for piece in data:
                 if self._account.first_byte_s is None:
                     self._account.answer_began()
                 sink.write(piece)

@@ -96,7 +96,6 @@ def encoded(sounds: Iterator[Sound], *, wanted: Format, speed: float = 1.0) -> G
     if not needs_encoder(wanted, speed):
         yield from (sound.samples for sound in sounds)
         return
-    # It starts while the first sound is made.
     with confined(_CHILD, memory_bytes=_MEMORY_BYTES, cpu_s=_CPU_S) as child:
         rate = 0
         for sound in sounds:

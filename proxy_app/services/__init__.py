@@ -1,7 +1,7 @@
 """Which services are registered, how they are, and how many requests each may have."""
 
 from proxy_app.services.health import Health, HealthCache
-from proxy_app.services.places import Places, QueueFullError
+from proxy_app.services.places import ENCODERS, Places, QueueFullError
 from proxy_app.services.registry import ENVIRONMENT, Malformed, Registered, Registry, Service
 from proxy_app.services.removed import Removed, digest
 from proxy_app.services.reports import Failure, Reports, Verdict
@@ -22,6 +22,7 @@ from proxy_app.services.spool import Spool
 from proxy_app.services.suspects import Suspects
 
 __all__ = [
+    "ENCODERS",
     "ENVIRONMENT",
     "Alone",
     "AnyRoute",

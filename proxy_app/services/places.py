@@ -28,6 +28,9 @@ from proxy_app.flocks import is_held
 _POLL_S = 0.02
 """How often a full service is asked again; only one request of each worker asks."""
 
+ENCODERS = "speech encoding"
+"""The places of the processes that encode speech, of all workers: no service has a blank in it."""
+
 Line = deque[Event]
 """Those of this worker who wait: each is woken when it is the first, or should look again."""
 

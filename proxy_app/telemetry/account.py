@@ -24,7 +24,7 @@ class End:
 
     status: int
     service: str
-    """As x-served-by names it; empty if none."""
+    """As x-served-by names it, else what had no place for it; empty if none."""
     total_s: float
     upload_s: float
     """Waiting for the bytes of the request's body."""
@@ -133,6 +133,8 @@ class Account(Cost):
     key: str | None = None
     """The name of the API key that was sent."""
     first_byte_s: float | None = None
+    refused_by: str = ""
+    """What had no place for it, where that is no service."""
     send_s: float = 0.0
     """The client's reading, where nobody else was waited for."""
     _began: float = field(default_factory=time.monotonic)

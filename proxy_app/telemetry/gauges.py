@@ -11,7 +11,7 @@ from prometheus_client.registry import Collector
 from sqlalchemy.exc import SQLAlchemyError
 
 from proxy_app import __version__
-from proxy_app.services import Service
+from proxy_app.services import ENCODERS, Service
 from proxy_app.services.health import (
     ABSENT,
     GIVEN_UP,
@@ -60,10 +60,12 @@ class Gauges(Collector):
             labels=("service", "kind", "state"),
         )  # fmt: skip
         inflight = GaugeMetricFamily(
-            "speech_inflight", "Requests that a service has of all workers.", labels=("service",)
+            "speech_inflight",
+            "Requests that a service, or an encoder, has of all workers.",
+            labels=("service",),
         )
         depth = GaugeMetricFamily(
-            "speech_queue_depth", "Requests that wait for a place in a service, of all workers.",
+            "speech_queue_depth", "Requests that wait for a place in a service, or for an encoder.",
             labels=("service",),
         )  # fmt: skip
         watched = GaugeMetricFamily("speech_watched", "Whether the watch process lives.")
@@ -73,8 +75,9 @@ class Gauges(Collector):
             its = verdict.state if verdict else health.state
             for one in STATES:
                 state.add_metric((service.name, service.kind, one), float(one == its))
-            inflight.add_metric((service.name,), gateway.places.held(service.name))
-            depth.add_metric((service.name,), gateway.places.waiting(service.name))
+        for name in (*(service.name for service in services), ENCODERS):
+            inflight.add_metric((name,), gateway.places.held(name))
+            depth.add_metric((name,), gateway.places.waiting(name))
         yield from (state, inflight, depth, watched)
 
     def _of_database(self, services: tuple[Service, ...]) -> Iterator[Metric]:

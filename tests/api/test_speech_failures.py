@@ -213,6 +213,24 @@ def test_a_client_that_leaves_ends_the_work(speaking: Speaking) -> None:
     assert speaking.magpie.hung_up.wait(30)
 
 
+def test_a_client_that_leaves_before_the_first_event_is_no_error_of_the_server(
+    speaking: Speaking,
+) -> None:
+    log = speaking.gateway.log
+    for asked in ({"stream_format": "sse"}, {"stream_format": "audio"}):
+        speaking.magpie.behave("hang")
+        before = len(log.read_bytes())
+        connection = http.client.HTTPConnection("127.0.0.1", speaking.gateway.port, timeout=30)
+        body = json.dumps({"input": TEN, "voice": "alloy"} | asked)
+        connection.request("POST", "/v1/audio/speech", body, JSON)
+        assert speaking.magpie.started.wait(30)
+        connection.close()
+        assert eventually(lambda: b'"route": "/v1/audio/speech"' in log.read_bytes()[before:])  # noqa: B023
+        told = log.read_bytes()[before:].decode()
+        assert '"status": 499' in told
+        assert "Traceback" not in told
+
+
 def test_four_are_worked_on_at_once_and_more_wait(speaking: Speaking) -> None:
     speaking.magpie.behave("hang")
     with ThreadPoolExecutor(6) as pool:

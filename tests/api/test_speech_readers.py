@@ -10,7 +10,9 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
+from prometheus_client.parser import text_string_to_metric_families
 
+from proxy_app.services import ENCODERS
 from tests.api.conftest import Gateway, eventually, running
 from tests.api.speaking import SENTENCE, TEN, Speaking
 from tests.standins.upstream_speech import Kokoro, Magpie
@@ -57,6 +59,18 @@ def slow_reader(stack: ExitStack, gateway: Gateway, **asked: object) -> socket.s
     return reader
 
 
+def value(speaking: Speaking, name: str, service: str, **labels: str) -> float:
+    """What a metric is now, of all that has these labels."""
+    families = text_string_to_metric_families(speaking.gateway.get("/metrics").text)
+    wanted = ({"service": service} | labels).items()
+    return sum(
+        sample.value
+        for family in families
+        for sample in family.samples
+        if sample.name == name and wanted <= sample.labels.items()
+    )
+
+
 def test_slow_readers_keep_a_bounded_number_of_processes(tmp_path: Path) -> None:
     with workers_with(tmp_path) as speaking, ExitStack() as stack:
         gateway = speaking.gateway
@@ -64,11 +78,17 @@ def test_slow_readers_keep_a_bounded_number_of_processes(tmp_path: Path) -> None
         answers = [reader.recv(12) for reader in readers]
         assert sorted(answers) == [b"HTTP/1.1 200"] * AT_ONCE + [b"HTTP/1.1 429"] * (9 - AT_ONCE)
         assert encoders(gateway) == AT_ONCE
+        sent_away = 9 - AT_ONCE  # the alert SpeechQueueFull counts what has a service
+        assert eventually(
+            lambda: value(speaking, "speech_requests_total", ENCODERS, code="429") == sent_away
+        )
         refused = speaking.post()
         assert (refused.status_code, refused.headers["Retry-After"]) == (429, "10")
         assert refused.json()["error"]["code"] == "queue_full"
-        assert "text to speech is busy" in refused.json()["error"]["message"]
+        assert "speech encoding is busy" in refused.json()["error"]["message"]
         assert "x-served-by" not in refused.headers
+        assert value(speaking, "speech_inflight", ENCODERS) == AT_ONCE
+        assert value(speaking, "speech_queue_depth", ENCODERS) == 0
         assert speaking.post(response_format="wav").ok  # which nothing is encoded for
         for reader in readers:
             reader.close()
@@ -94,14 +114,61 @@ def test_who_takes_nothing_is_dropped_and_leaves_no_process(
 def test_more_than_are_encoded_at_once_wait_for_their_turn(tmp_path: Path) -> None:
     with (
         workers_with(tmp_path, SPEECH_QUEUE_DEADLINE_S="30") as speaking,
+        ExitStack() as stack,
         ThreadPoolExecutor(8) as pool,
     ):
-        speaking.magpie.behave("hang")
+        places = speaking.gateway.places
+        readers = [slow_reader(stack, speaking.gateway) for _ in range(AT_ONCE)]
+        assert [reader.recv(12) for reader in readers] == [b"HTTP/1.1 200"] * AT_ONCE
         answers = [pool.submit(speaking.post, input=f"{SENTENCE} {n}") for n in range(8)]
-        assert eventually(lambda: speaking.magpie.working == AT_ONCE)
-        assert eventually(lambda: speaking.gateway.places.waiting("text to speech") == 8 - AT_ONCE)
-        speaking.magpie.release.set()
+        assert eventually(lambda: places.waiting(ENCODERS) == 8, within_s=20)
+        assert value(speaking, "speech_queue_depth", ENCODERS) == 8
+        assert (places.held("magpie"), encoders(speaking.gateway)) == (0, AT_ONCE)
+        for reader in readers:
+            reader.close()
         assert [answer.result().status_code for answer in answers] == [200] * 8
+
+
+def test_who_waits_for_a_service_takes_no_encoder_from_others(tmp_path: Path) -> None:
+    with (
+        workers_with(tmp_path, SPEECH_VOICE="true") as speaking,
+        ThreadPoolExecutor(AT_ONCE) as pool,
+    ):
+        speaking.magpie.behave("hang")
+        waiting = [pool.submit(speaking.post, input=f"{SENTENCE} {n}") for n in range(AT_ONCE)]
+        assert eventually(lambda: speaking.magpie.working == AT_ONCE)
+        answer = speaking.post(model="voice")
+        assert (answer.status_code, answer.headers.get("x-served-by")) == (200, "voice")
+        assert (speaking.gateway.places.held(ENCODERS), encoders(speaking.gateway)) == (0, 0)
+        speaking.magpie.release.set()
+        assert [one.result().status_code for one in waiting] == [200] * AT_ONCE
+
+
+def test_no_other_service_is_asked_where_the_line_for_encoders_is_full(tmp_path: Path) -> None:
+    with (
+        workers_with(tmp_path, SPEECH_WAITING="1", SPEECH_QUEUE_DEADLINE_S="30") as speaking,
+        ExitStack() as stack,
+        ThreadPoolExecutor(1) as pool,
+    ):
+        speaking.register("kokoro")
+        readers = [slow_reader(stack, speaking.gateway) for _ in range(AT_ONCE)]
+        assert [reader.recv(12) for reader in readers] == [b"HTTP/1.1 200"] * AT_ONCE
+        waits = pool.submit(speaking.post)
+        assert eventually(lambda: speaking.gateway.places.waiting(ENCODERS) == 1)
+        refused = speaking.post()
+        assert (refused.status_code, refused.json()["error"]["code"]) == (429, "queue_full")
+        assert refused.json()["error"]["message"].startswith("speech encoding is busy: as many")
+        assert eventually(
+            lambda: '"service": "speech encoding"' in speaking.gateway.log.read_text()
+        )
+        (line,) = (
+            json.loads(it)
+            for it in speaking.gateway.log.read_text().splitlines()
+            if '"service": "speech encoding"' in it
+        )
+        assert len(line["tried"]) == 1
+        readers[0].close()
+        assert waits.result().ok
 
 
 def test_a_worker_takes_no_more_texts_than_uploads(tmp_path: Path) -> None:
