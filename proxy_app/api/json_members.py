@@ -157,7 +157,7 @@ class _Text:
         self._forgotten += self._at
         self._at = 0
         if len(piece) == _PIECE:
-            let_others()  # others want their turn
+            let_others()
 
 
 class _Scan:

@@ -205,7 +205,10 @@ def _model(body: Path) -> str:
             file.seek(place.start)
             named = json.loads(file.read(place.end - place.start), strict=False)
     except ValueError:
-        raise BadRequestError("The body is no JSON object.", code="invalid_json") from None
+        raise BadRequestError(
+            "The body is no JSON object, or it is nested more than is read here.",
+            code="invalid_json",
+        ) from None
     return named if isinstance(named, str) else ""
 
 
