@@ -161,4 +161,5 @@ def test_while_nobody_takes_what_was_told_no_service_is_at_work() -> None:
     gevent.sleep(HELD_S)
     waited_s = time.monotonic() - waited_from
     assert len(list(events)) == 3
-    assert cost.upstream_s <= time.monotonic() - began - waited_s
+    # What it did before it had to wait, while this one waited already, is work.
+    assert cost.upstream_s <= time.monotonic() - began - waited_s / 2
