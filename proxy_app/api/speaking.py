@@ -137,7 +137,6 @@ class Speech:
         self._gateway = gateway
         self._account = account
         self._wanted = wanted
-        self._account = account
         self._model = tts_model(gateway, wanted.model)
         self.by = ""
         """The service that is at work, or was the last to be; none where nothing is to be said."""

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import logging
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+
+from gevent.pool import Pool
 
 from proxy_app.errors import RETRY_IN_A_MINUTE, ApiError
 from proxy_app.gateway import Gateway
@@ -55,10 +56,9 @@ def voices(gateway: Gateway) -> list[tuple[Service | None, Voice]]:
     found: list[tuple[Service | None, Voice]] = []
     services = [it for it in gateway.registry.read().speaking() if gateway.voices.by(it)]
     if services:
-        with ThreadPoolExecutor(max_workers=min(len(services), _MOST_ASKED)) as pool:
-            lists = pool.map(lambda service: _voices_of(gateway, service), services)
-            for service, its in zip(services, lists, strict=True):
-                found += [(service, voice) for voice in its]
+        lists = Pool(_MOST_ASKED).map(lambda service: _voices_of(gateway, service), services)
+        for service, its in zip(services, lists, strict=True):
+            found += [(service, voice) for voice in its]
     named = {voice.id for _, voice in found}
     missing = [name for name in OPENAI_VOICES if name not in named] if services else []
     return [*found, *((None, Voice(name, name, "")) for name in missing)]

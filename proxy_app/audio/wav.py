@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import struct
 from array import array
+from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
@@ -67,12 +68,18 @@ def find_canonical(path: Path) -> Pcm | None:
 
     None is no error: the file may be anything, also a WAV whose header lies. FFmpeg reads those.
     """
+    is_ours = False
     with path.open("rb") as file:
         file_size = os.fstat(file.fileno()).st_size
-        riff = file.read(12)
-        if riff[:4] != b"RIFF" or riff[8:12] != b"WAVE":
-            return None
-        return _find_data(file, file_size)
+        for name, offset, size in _chunks(file):
+            if offset + size > file_size:
+                return None
+            if name == b"data":
+                is_honest = size > 0 and size % SAMPLE_BYTES == 0
+                return Pcm(offset, size, file_size) if is_ours and is_honest else None
+            if name == b"fmt ":
+                is_ours = size == len(_FORMAT) and file.read(size) == _FORMAT
+    return None
 
 
 def is_empty(path: Path) -> bool:
@@ -81,18 +88,25 @@ def is_empty(path: Path) -> bool:
     One that promises some was cut off. Who streams says 0, or as much as can be said.
     """
     with path.open("rb") as file:
-        riff = file.read(12)
-        if riff[:4] != b"RIFF" or riff[8:12] != b"WAVE":
-            return False
-        for _ in range(_MAXIMUM_CHUNKS):
-            chunk = file.read(_CHUNK.size)
-            if len(chunk) < _CHUNK.size:
-                return False
-            name, size = _CHUNK.unpack(chunk)
+        for name, _offset, size in _chunks(file):
             if name == b"data":
                 return size in (0, _UNKNOWN_BYTES) and not file.read(1)
-            file.seek(size + size % 2, os.SEEK_CUR)
     return False
+
+
+def _chunks(file: BinaryIO) -> Iterator[tuple[bytes, int, int]]:
+    """The name, place and size of each chunk, in bytes; the file is at its content meanwhile."""
+    riff = file.read(12)
+    if riff[:4] != b"RIFF" or riff[8:12] != b"WAVE":
+        return
+    for _ in range(_MAXIMUM_CHUNKS):
+        chunk = file.read(_CHUNK.size)
+        if len(chunk) < _CHUNK.size:
+            return
+        name, size = _CHUNK.unpack(chunk)
+        offset = file.tell()
+        yield name, offset, size
+        file.seek(offset + size + size % 2)
 
 
 def parse(data: bytes) -> tuple[int, bytes]:
@@ -159,22 +173,3 @@ def _of_fractions(samples: array[float]) -> bytes:
 
 def _is_rate(rate: int) -> bool:
     return 4000 <= rate <= 192_000  # noqa: PLR2004 - what there is
-
-
-def _find_data(file: BinaryIO, file_size: int) -> Pcm | None:
-    known_format = False
-    for _ in range(_MAXIMUM_CHUNKS):
-        chunk = file.read(_CHUNK.size)
-        if len(chunk) < _CHUNK.size:
-            return None
-        name, size = _CHUNK.unpack(chunk)
-        offset = file.tell()
-        if offset + size > file_size:
-            return None
-        if name == b"data":
-            honest = size > 0 and size % SAMPLE_BYTES == 0
-            return Pcm(offset, size, file_size) if known_format and honest else None
-        if name == b"fmt ":
-            known_format = size == len(_FORMAT) and file.read(size) == _FORMAT
-        file.seek(offset + size + size % 2)
-    return None

@@ -223,7 +223,7 @@ class AudioJobs:
         wait for it.
         """
         claimed: list[AudioJob] = []
-        with self._store.session() as session:
+        with self._store.session(writes=True) as session:
             at_work = session.scalars(
                 select(AudioJob.tries).where(AudioJob.state == State.RUNNING)
             ).all()

@@ -122,7 +122,7 @@ class Collector:
         """Drop the hosts that no inventory has any more."""
         for name in [name for name in self._watched if name not in logins]:
             self._watched.pop(name).drop()
-        with self._room.store.session() as session:
+        with self._room.store.session(writes=True) as session:
             gone = set(session.scalars(select(HostState.name))) - set(logins)
             if gone:
                 session.execute(delete(HostState).where(HostState.name.in_(gone)))
@@ -156,7 +156,7 @@ class Collector:
     ) -> None:
         now = time.time()
         try:
-            with self._room.store.session() as session:
+            with self._room.store.session(writes=True) as session:
                 row = session.get(HostState, name)
                 if row is None:
                     row = HostState(name=name, since=now, state="", history=[])

@@ -48,15 +48,19 @@ class Store:
         self._mutex = threading.Lock()
 
     @contextlib.contextmanager
-    def session(self) -> Iterator[Session]:
+    def session(self, *, writes: bool = False) -> Iterator[Session]:
         """One transaction. It begins with its write, if it has one: SQLite then waits in line.
+
+        Args:
+            writes: it reads first what its write depends on, and waits in line before that.
 
         Raises:
             SQLAlchemyError: the database does not answer or does not take it.
             SchemaError: it is a newer version's.
         """
         self._ensure_schema()
-        with Session(self._engine, expire_on_commit=False) as session, session.begin():
+        engine = self._engine.execution_options(writes=True) if writes else self._engine
+        with Session(engine, expire_on_commit=False) as session, session.begin():
             yield session
 
     @property
@@ -158,7 +162,7 @@ def _engine(url: URL) -> Engine:
     if url.get_backend_name() == "sqlite":
         engine = create_engine(url, connect_args={"timeout": BUSY_S})
         event.listen(engine, "connect", _prepare_sqlite)
-        event.listen(engine, "begin", lambda connection: connection.exec_driver_sql("BEGIN"))
+        event.listen(engine, "begin", _begin_sqlite)
         event.listen(engine, "do_execute", _execute)
         event.listen(engine, "do_executemany", _execute_many)
         return engine
@@ -174,6 +178,11 @@ def _prepare_sqlite(connection: Any, _record: object) -> None:  # noqa: ANN401 -
     cursor.execute("PRAGMA synchronous=NORMAL")
     cursor.execute("PRAGMA busy_timeout=0")  # from here on `_in_line` waits
     cursor.close()
+
+
+def _begin_sqlite(connection: Connection) -> None:
+    writes = connection.get_execution_options().get("writes", False)
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
 
 
 def _execute(cursor: Any, statement: str, parameters: Any, _context: object) -> bool:  # noqa: ANN401

@@ -310,13 +310,10 @@ environment = room.project.environment(os.environ)
 (key,) = ssh.scan(address, 22, environment)
 room.own_hosts.add(Host("from-the-page", address, 22, user, ("parakeet",), key.line))
 collector = Collector(room)
-for _ in range(10):  # a round may meet a write of the app's own collector: the next one does it
-    collector.run_once()
-    with room.store.session() as session:
-        row = session.get(HostState, "from-the-page")
-        if row is not None:
-            told = {"state": row.state, "detail": row.detail, "look": row.look}
-            break
+collector.run_once()
+with room.store.session() as session:
+    row = session.get(HostState, "from-the-page")
+    told = {"state": row.state, "detail": row.detail, "look": row.look}
 collector.close()
 told["inventories"] = [str(path) for path in room.project.inventories()]
 print(json.dumps(told))

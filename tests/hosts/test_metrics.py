@@ -1,10 +1,12 @@
 """How hosts are: this machine without SSH, another one over a connection that stays open."""
 
 import ast
+import contextlib
 import json
 import os
 import shlex
 import signal
+import sqlite3
 import subprocess
 import sys
 import threading
@@ -13,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import update
+from sqlalchemy import event, update
 
 from proxy_app.hosts import line, metrics, on_host
 from proxy_app.hosts.line import Line
@@ -75,6 +77,31 @@ def test_this_machine_is_looked_at_without_ssh(tmp_path: Path) -> None:
     assert [set(point) for point in second.history] == [{"at", "cpu", "memory", "gpu"}]
     collector.close()
     assert not Path(f"/proc/{process}").exists()
+    house.room.close()
+
+
+def test_a_look_is_written_down_also_when_another_process_writes(tmp_path: Path) -> None:
+    """SQLite refuses a write that depends on what has changed since it was read."""
+    house = empty_house(tmp_path / "house", LOCAL)
+    collector = Collector(house.room)
+    engine = house.room.store.engine
+
+    def write(_conn: object, _cursor: object, statement: str, *_more: object) -> None:
+        if not (statement.startswith("SELECT") and "host_states" in statement):
+            return
+        other = sqlite3.connect(str(engine.url.database), timeout=0)
+        with contextlib.closing(other), contextlib.suppress(sqlite3.OperationalError):
+            other.execute("UPDATE host_states SET detail = detail || 'x'")
+            other.commit()
+
+    collector.run_once()
+    before = known(house, "this")
+    event.listen(engine, "after_cursor_execute", write)
+    collector._watched["this"].due = 0
+    collector.run_once()
+    event.remove(engine, "after_cursor_execute", write)
+    assert known(house, "this").at > before.at
+    collector.close()
     house.room.close()
 
 

@@ -1,5 +1,6 @@
 """The database: its schema, its versions, and what it refuses by itself."""
 
+import contextlib
 import sqlite3
 import subprocess
 import sys
@@ -187,3 +188,17 @@ def test_a_url_that_cannot_be_used_is_refused_without_showing_it(url: str, tmp_p
     with pytest.raises(SettingError, match="SPEECH_DATABASE_URL: expected") as caught:
         Store(url, tmp_path)
     assert "hunter2" not in str(caught.value)
+
+
+def test_who_reads_what_it_writes_lets_nobody_write_between(tmp_path: Path) -> None:
+    store = Store(None, tmp_path)
+    add(store, 1)
+    file = str(store.engine.url.database)
+    with contextlib.closing(sqlite3.connect(file, timeout=0)) as other:
+        with store.session(writes=True) as session:
+            job = session.get_one(Job, 1)
+            with pytest.raises(sqlite3.OperationalError, match="locked"):
+                other.execute("UPDATE jobs SET reason = 'theirs'")
+            job.reason = "ours"
+        assert other.execute("SELECT reason FROM jobs").fetchall() == [("ours",)]
+    store.close()
