@@ -11,8 +11,9 @@ from __future__ import annotations
 import codecs
 import json
 import re
+import sys
 from dataclasses import dataclass
-from typing import IO
+from typing import Protocol
 
 from proxy_app.turns import let_others
 
@@ -70,27 +71,49 @@ class Span:
     start: int
     end: int
 
+    def of(self, text: memoryview) -> memoryview:
+        """What is there, of the file's content."""
+        return text[self.start : self.end]
 
-def members(file: IO[bytes], wanted: Wanted) -> dict[str, Span]:
+
+class File(Protocol):
+    """What can be read from a place on: a file, or one that is mapped."""
+
+    def seek(self, to: int, /) -> object:
+        """Go to a byte."""
+
+    def read(self, most: int, /) -> bytes:
+        """So many bytes from there, fewer at the end."""
+
+
+def members(file: File, wanted: Wanted, within: Span | None = None) -> dict[str, Span]:
     """Where the values of these names are in the object that a file is; of a name's, the last.
+
+    Args:
+        file: what to read.
+        wanted: the names.
+        within: where the object is in the file, if that has more in it.
 
     Raises:
         NoObjectError: it is none.
     """
-    return _Scan(_Text(file), wanted).run()
+    return _Scan(_Text(file, within), wanted).run()
 
 
 class _Text:
     """A file's text from a place on; what is before that place is forgotten."""
 
-    def __init__(self, file: IO[bytes]) -> None:
+    def __init__(self, file: File, within: Span | None) -> None:
         self._file = file
         self._text = b""
         self._at = 0
-        self._forgotten = 0
+        self._forgotten = within.start if within else 0
+        self._left = within.end - within.start if within else sys.maxsize
         self._is_all = False
+        if within:
+            file.seek(within.start)
         self._read_on()
-        if self._text.startswith(codecs.BOM_UTF8):
+        if within is None and self._text.startswith(codecs.BOM_UTF8):
             self._at = len(codecs.BOM_UTF8)
 
     @property
@@ -151,7 +174,8 @@ class _Text:
             self._read_on()
 
     def _read_on(self) -> None:
-        piece = self._file.read(_PIECE)
+        piece = self._file.read(min(_PIECE, self._left))
+        self._left -= len(piece)
         self._is_all = not piece
         self._text = self._text[self._at :] + piece
         self._forgotten += self._at

@@ -11,13 +11,14 @@ import mmap
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import IO, TypeVar, cast
+from typing import IO, cast
 
 import msgspec
 from flask import current_app, request
 from werkzeug.datastructures import FileStorage, MultiDict
 
 from proxy_app.api.base64_pieces import decoded
+from proxy_app.api.json_members import NoObjectError, Span, Wanted, members
 from proxy_app.api.uploads import (
     REFERENCE_BYTES,
     REFERENCES,
@@ -40,46 +41,23 @@ _BEGUN = re.compile(rb"\\(?:u[0-9A-Fa-f]{0,3})?\Z")
 """An escape that the end of a piece cuts."""
 _LONGEST_ESCAPE = len(r"\u0041")
 _ABSENT = msgspec.Raw()
-
-
-class _Audio(msgspec.Struct):
-    data: msgspec.Raw = _ABSENT
-
-
-class _Sent(msgspec.Struct):
-    """What is looked at. The rest is passed over where it lies, however much it is."""
-
-    input_audio: msgspec.Raw = _ABSENT
-    model: msgspec.Raw = _ABSENT
-    language: msgspec.Raw = _ABSENT
-    languages: msgspec.Raw = _ABSENT
-    keywords: msgspec.Raw = _ABSENT
-    hotwords: msgspec.Raw = _ABSENT
-    prompt: msgspec.Raw = _ABSENT
-    initial_prompt: msgspec.Raw = _ABSENT
-    response_format: msgspec.Raw = _ABSENT
-    temperature: msgspec.Raw = _ABSENT
-    include: msgspec.Raw = _ABSENT
-    timestamp_granularities: msgspec.Raw = _ABSENT
-    stream: msgspec.Raw = _ABSENT
-    chunking_strategy: msgspec.Raw = _ABSENT
-    num_speakers: msgspec.Raw = _ABSENT
-    min_speakers: msgspec.Raw = _ABSENT
-    max_speakers: msgspec.Raw = _ABSENT
-    known_speaker_names: msgspec.Raw = _ABSENT
-    known_speaker_references: msgspec.Raw = _ABSENT
-    webhook: msgspec.Raw = _ABSENT
-
-
 _RECORDINGS = ("input_audio", REFERENCES)
-_FIELDS = tuple(name for name in _Sent.__struct_fields__ if name not in _RECORDINGS)
-_S = TypeVar("_S", _Audio, _Sent)
+_FIELDS = (
+    "model", "language", "languages", "keywords", "hotwords", "prompt", "initial_prompt",
+    "response_format", "temperature", "include", "timestamp_granularities", "stream",
+    "chunking_strategy", "num_speakers", "min_speakers", "max_speakers", "known_speaker_names",
+    "webhook",
+)  # fmt: skip
+_SENT, _AUDIO = Wanted(*_RECORDINGS, *_FIELDS), Wanted("data")
+"""What is looked at. The rest is passed over where it lies, however much it is."""
 _Several = msgspec.defstruct(
     "_Several",
     [(f"at_{place}", msgspec.Raw, _ABSENT) for place in range(MOST_KNOWN + 1)],
     array_like=True,
 )
 """As many of an array as may be, and one: what follows is passed over, and never in memory."""
+_LONGEST_ARRAY = 2 * MOST_KNOWN * REFERENCE_BYTES
+"""With what may be between the texts: an array is taken apart at once."""
 
 
 def recording_in_json() -> Path:
@@ -90,13 +68,15 @@ def recording_in_json() -> Path:
     """
     body = spooled_json(current_app.config["MAX_CONTENT_LENGTH"])
     spooled = cast(SpoolingRequest, request)
-    given = _object(_mapped(body), _Sent, None)
-    spooled.fields = _fields(given)
-    if given.input_audio == _ABSENT:
+    sent = _mapped(body)
+    text, found = memoryview(sent), _members(sent, _SENT)
+    spooled.fields = _fields({it: found[it].of(text) for it in _FIELDS if it in found})
+    if "input_audio" not in found:
         raise BadRequestError(
             f"`input_audio` is missing. {HOW}", param="input_audio", code="missing_file"
         )
-    data = memoryview(_object(given.input_audio, _Audio, "input_audio").data)
+    audio = _members(sent, _AUDIO, "input_audio", found["input_audio"])
+    data = audio["data"].of(text) if "data" in audio else memoryview(b"")
     if bytes(data[:1]) != b'"':
         raise BadRequestError(f"`{_DATA}` is to be a text. {HOW}", param=_DATA, code="missing_file")
     with spooled.new_upload() as upload:
@@ -105,7 +85,8 @@ def recording_in_json() -> Path:
                 upload.write(piece)
         except ValueError:
             raise _no_base64() from None
-    files = [("input_audio", upload), *((REFERENCES, it) for it in _references(given, spooled))]
+    array = found[REFERENCES].of(text) if REFERENCES in found else memoryview(b"")
+    files = [("input_audio", upload), *((REFERENCES, it) for it in _references(array, spooled))]
     spooled.recordings = MultiDict(
         (name, FileStorage(cast(IO[bytes], file), "", name)) for name, file in files
     )
@@ -121,10 +102,12 @@ def _mapped(path: Path) -> mmap.mmap:
             raise _unusable() from None
 
 
-def _object(data: mmap.mmap | msgspec.Raw, kind: type[_S], param: str | None = None) -> _S:
+def _members(
+    sent: mmap.mmap, wanted: Wanted, param: str | None = None, within: Span | None = None
+) -> dict[str, Span]:
     try:
-        return msgspec.json.decode(data, type=kind)
-    except (msgspec.DecodeError, RecursionError):
+        return members(sent, wanted, within)
+    except NoObjectError:
         raise _unusable(param) from None
 
 
@@ -173,10 +156,9 @@ def _no_base64() -> BadRequestError:
     )
 
 
-def _references(given: _Sent, spooled: SpoolingRequest) -> Iterator[SpoolFile]:
+def _references(array: memoryview, spooled: SpoolingRequest) -> Iterator[SpoolFile]:
     """The known speakers' voices, as texts on disk: as they lie in the object, or as one text."""
-    sent = memoryview(given.known_speaker_references)
-    texts = [sent] if bytes(sent[:1]) == b'"' else _elements(given.known_speaker_references)
+    texts = [array] if bytes(array[:1]) == b'"' else _elements(array)
     if len(texts) > MOST_KNOWN:
         raise BadRequestError(f"{REFERENCES}: at most {MOST_KNOWN} are accepted.", param=REFERENCES)
     for text in texts:
@@ -194,10 +176,13 @@ def _references(given: _Sent, spooled: SpoolingRequest) -> Iterator[SpoolFile]:
         yield file
 
 
-def _elements(array: msgspec.Raw) -> list[memoryview]:
+def _elements(array: memoryview) -> list[memoryview]:
     """Those of an array, as many as may be and one; none where there is no array."""
-    if bytes(memoryview(array)[:5]) in (b"", b"null"):
+    if bytes(array[:5]) in (b"", b"null"):
         return []
+    if len(array) > _LONGEST_ARRAY:
+        message = f"{REFERENCES}: all of them have more than {_LONGEST_ARRAY} bytes."
+        raise TooLargeError(message, param=REFERENCES)
     try:
         found = msgspec.structs.astuple(msgspec.json.decode(array, type=_Several))
     except (msgspec.DecodeError, RecursionError):
@@ -213,10 +198,9 @@ def _no_texts() -> BadRequestError:
     )
 
 
-def _fields(given: _Sent) -> MultiDict[str, str]:
+def _fields(sent: dict[str, memoryview]) -> MultiDict[str, str]:
     """The other values as a form would have them."""
-    sent = {name: getattr(given, name) for name in _FIELDS if getattr(given, name) != _ABSENT}
-    if sum(len(memoryview(raw)) for raw in sent.values()) > TEXT_BYTES:
+    if sum(map(len, sent.values())) > TEXT_BYTES:
         raise too_large()
     fields: MultiDict[str, str] = MultiDict()
     for name, raw in sent.items():
@@ -228,8 +212,8 @@ def _fields(given: _Sent) -> MultiDict[str, str]:
     return fields
 
 
-def _shown(raw: msgspec.Raw) -> str:
-    return repr(bytes(memoryview(raw)[:40]).decode(errors="replace"))
+def _shown(raw: memoryview) -> str:
+    return repr(bytes(raw[:40]).decode(errors="replace"))
 
 
 def _as_form(name: str, value: object) -> list[tuple[str, str]]:

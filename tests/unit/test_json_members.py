@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy_app.api.json_members import NoObjectError, Wanted, members
+from proxy_app.api.json_members import NoObjectError, Span, Wanted, members
 
 MODEL = Wanted("model")
 _NAMES = ("model", "mode", "models", "", "a\\", 'mo"del', "möde\n")
@@ -108,6 +108,18 @@ def test_a_member_is_the_last_of_its_name_in_the_outermost_object(
     assert (span and text[span.start : span.end]) == found
 
 
+@pytest.mark.parametrize("length", [1, 70_000])
+def test_an_object_inside_a_file_is_read_to_its_end_and_no_further(length: int) -> None:
+    inner = b'{"models":0,"model":"' + b"m" * length + b'"}'
+    text = b'{"model":' + inner + b',"model":2}'
+    within = Span(text.index(b":") + 1, text.index(b"}") + 1)
+    span = members(io.BytesIO(text), MODEL, within)["model"]
+    assert bytes(span.of(memoryview(text))) == b'"' + b"m" * length + b'"'
+    for odd in (Span(within.start, within.end - 1), Span(within.start, within.end + 1)):
+        with pytest.raises(NoObjectError):
+            members(io.BytesIO(text), MODEL, odd)
+
+
 @pytest.mark.parametrize(
     "text",
     [
@@ -133,7 +145,7 @@ def test_its_memory_is_bounded_and_others_have_their_turn(
     file = _Long(b'{"a":[', repeated, 2 * MIB // len(repeated), b'1],"model":"m"}')
     tracemalloc.start()
     try:
-        assert members(file, MODEL)  # type: ignore[arg-type]
+        assert members(file, MODEL)
         assert tracemalloc.get_traced_memory()[1] < 0.7 * MIB
     finally:
         tracemalloc.stop()
@@ -148,5 +160,5 @@ def test_who_nests_without_end_is_refused_before_it_takes_long(
     turns: list[float] = []
     monkeypatch.setattr(time, "sleep", turns.append)
     with pytest.raises(NoObjectError):
-        members(_Long(b'{"a":[', text, 60 * MIB, b"1]}"), MODEL)  # type: ignore[arg-type]
+        members(_Long(b'{"a":[', text, 60 * MIB, b"1]}"), MODEL)
     assert len(turns) > 90
