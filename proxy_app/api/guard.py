@@ -26,7 +26,7 @@ from proxy_app.api.errors import is_api
 from proxy_app.api.proxies import FORWARDED
 from proxy_app.api.refused_keys import missing_key, tried_too_often, wrong_key
 from proxy_app.api.relay import LOOK_AGAIN
-from proxy_app.api.site import is_called_localhost
+from proxy_app.api.site import check_origin, is_called_localhost
 from proxy_app.config import Config
 from proxy_app.errors import ApiError
 from proxy_app.gateway import Gateway, current
@@ -50,6 +50,9 @@ _OTHERS = "sk-"
 """How keys of OpenAI and others begin: as a Bearer that is never tried as a password, which takes
 half a second each time and is allowed a few times only."""
 _SOON_S = 1.0
+_LEFT_BEHIND_S = 0.5
+"""How long a key's place is waited for: who has its answer's last byte may call again before the
+place of that answer is free, which is at once, but in another worker."""
 _CLAIM_LINK = "the link that `python -m proxy_app control claim` prints"
 _HARMLESS = frozenset({"GET", "HEAD", "OPTIONS"})
 
@@ -139,9 +142,15 @@ def still_admitted() -> Callable[[], bool]:
 
 
 def _check() -> Response | None:
-    if not _is_open() and not _is_admitted():
+    is_open = _is_open()
+    # No browser sends a Bearer by itself: with one of our keys it is a program that asks, whatever
+    # page it runs in, and no page of another site. Where that key is wrong nobody is let in.
+    by_key = not is_open and _brings_bearer_key()
+    if not by_key:
+        check_origin(current().config)
+    if not is_open and not _is_admitted():
         return _turn_away()
-    if request.method not in _HARMLESS and request.endpoint not in _OWN_TOKEN:
+    if not by_key and request.method not in _HARMLESS and request.endpoint not in _OWN_TOKEN:
         check_form(request.headers.get("x-csrf-token", ""))
     return None
 
@@ -151,7 +160,8 @@ def _is_open() -> bool:
         return False  # a list of all services is nobody else's business
     rule = request.url_rule
     if current().config.open_lists and rule is not None and rule.rule in _LISTS:
-        return request.method in ("GET", "HEAD")
+        # Who brings a key goes by that key.
+        return request.method in ("GET", "HEAD") and not _brings_bearer_key()
     return request.endpoint in _OPEN
 
 
@@ -174,6 +184,11 @@ def _sent_key() -> str | None:
     return given if given and given.startswith(PREFIX) else None
 
 
+def _brings_bearer_key() -> bool:
+    sent = request.authorization
+    return sent is not None and sent.type == "bearer" and _sent_key() is not None
+
+
 def _use_key(sent: str) -> bool:
     """Whether a key opens this; what it may do at most is counted until the answer's end.
 
@@ -191,7 +206,9 @@ def _use_key(sent: str) -> bool:
         return False
     gateway.rates.take(key)
     if key.max_in_flight is not None:
-        place = gateway.places.hold(f"key {key.id}", key.max_in_flight, 0)
+        most = key.max_in_flight
+        # As many may wait as may be followed by one: others are over the limit in any case.
+        place = gateway.places.hold(f"key {key.id}", most, _LEFT_BEHIND_S, most_waiting=most)
         try:
             g.key_place = ExitStack()
             g.key_place.enter_context(place)

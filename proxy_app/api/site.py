@@ -14,13 +14,10 @@ _ADDRESS = re.compile(r"[0-9.]+|[0-9a-f:.]*:[0-9a-f:.]*")
 
 
 def check_site(config: Config) -> None:
-    """Answer only to names of our own, and to no page of another site.
-
-    DNS tricks can make a name of another site mean this machine, and any page can make a browser
-    post a form to it.
+    """Answer only to names of our own: DNS tricks can make another site's mean this machine.
 
     Raises:
-        ApiError: the request's Host or Origin is not ours.
+        ApiError: the request's Host is not ours (421).
     """
     host = request.environ.get("HTTP_HOST")
     # A load balancer's simple probe names no host; a browser always does.
@@ -31,6 +28,14 @@ def check_site(config: Config) -> None:
             status=421,
             code="unknown_host",
         )
+
+
+def check_origin(config: Config) -> None:
+    """Answer to no page of another site: any page can make a browser post a form to this machine.
+
+    Raises:
+        ApiError: the request's Origin is not ours (403).
+    """
     origin = request.headers.get("Origin")
     if origin is not None and not _is_ours(origin.partition("://")[2], config):
         raise ApiError(

@@ -1,10 +1,13 @@
 """API keys: what they open, what they may do at most, and how they come and go."""
 
 import base64
+import fcntl
 import math
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from threading import Timer
 
 import pytest
 from flask import Flask
@@ -44,6 +47,14 @@ def bearer(key: str) -> dict[str, str]:
 
 def basic(key: str, user: str = "speakr") -> dict[str, str]:
     return {"Authorization": "Basic " + base64.b64encode(f"{user}:{key}".encode()).decode()}
+
+
+@contextmanager
+def flocked(path: Path) -> Iterator[None]:
+    """Have a file, as another process does."""
+    with path.open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
 
 
 class Clock:
@@ -238,6 +249,64 @@ def test_one_setting_opens_the_lists_alone(tmp_path: Path) -> None:
     for path in ("/metrics", "/v1/nothing", "//v1/models", "/v1/models/"):
         assert client.get(path, base_url=ELSEWHERE).status_code in (401, 303), path
     assert client.post("/v1/models", base_url=ELSEWHERE).status_code == 401
+    key, _ = app.extensions[EXTENSION].keys.make("obsidian")
+    page = {"Origin": "app://obsidian.md"}
+    for sent, status in ((bearer(key), 200), (bearer(f"{key}x"), 401), ({}, 403)):
+        answer = client.get("/v1/models", headers=page | sent, base_url=ELSEWHERE)
+        assert answer.status_code == status
+
+
+# Programs that run in a page of their own.
+
+APP_PAGES = [
+    {"Origin": "app://obsidian.md"},
+    {"Origin": "null", "Sec-Fetch-Site": "cross-site"},
+    {"Origin": "chrome-extension://abcdefghijklmnop", "Sec-Fetch-Site": "none"},
+    {"Origin": "tauri://localhost"},
+]
+
+
+@pytest.mark.parametrize("page", APP_PAGES)
+def test_with_a_key_as_bearer_a_program_may_run_in_whatever_page(
+    gateway: Gateway, client: FlaskClient, page: dict[str, str]
+) -> None:
+    key, _ = gateway.keys.make("obsidian")
+    sent = bearer(key) | page
+    assert client.get("/v1/models", headers=sent, base_url=ELSEWHERE).status_code == 200
+    posted = client.post("/v1/audio/transcriptions", headers=sent, base_url=ELSEWHERE)
+    assert posted.status_code == 411, posted.text  # let in, and nothing was sent
+
+
+def test_a_wrong_key_another_way_in_or_another_address_excuses_no_foreign_page(
+    app: Flask, gateway: Gateway, client: FlaskClient
+) -> None:
+    key, known = gateway.keys.make("obsidian")
+    page, url = {"Origin": "https://evil.example"}, "/v1/audio/transcriptions"
+    for sent in ({}, basic(key), basic(PASSWORD), bearer(PASSWORD), bearer("sk-x")):
+        answer = client.post(url, headers=page | sent, base_url=ELSEWHERE)
+        assert (answer.status_code, answer.get_json()["error"]["code"]) == (403, "foreign_origin")
+    named = page | bearer(key)
+    assert client.get("/v1/models", headers=named, base_url="http://evil").status_code == 421
+    assert client.post("/login", headers=named, base_url=ELSEWHERE).status_code == 403
+    assert client.post("/api/keys", headers=named, base_url=ELSEWHERE).status_code == 401
+    gateway.keys.revoke(known.id)
+    for wrong in (key, f"{PREFIX}00000000-x"):
+        answer = client.post(url, headers=page | bearer(wrong), base_url=ELSEWHERE)
+        assert (answer.status_code, answer.get_json()["error"]["code"]) == (401, "invalid_api_key")
+    local = app.test_client()  # it needs no key
+    for sent in ({}, bearer("none")):
+        answer = local.post(url, headers=page | sent, base_url=LOCAL)
+        assert (answer.status_code, answer.get_json()["error"]["code"]) == (403, "foreign_origin")
+        answer = local.post(url, headers=sent | {"Origin": LOCAL}, base_url=LOCAL)
+        assert (answer.status_code, answer.get_json()["error"]["code"]) == (403, "csrf_token")
+
+
+def test_a_persons_session_changes_nothing_for_a_foreign_page(locked: Flask) -> None:
+    client = locked.test_client()
+    token = log_in(client)
+    headers = {"Origin": "https://evil.example", "x-csrf-token": token}
+    answer = client.post("/v1/audio/transcriptions", headers=headers)
+    assert (answer.status_code, answer.get_json()["error"]["code"]) == (403, "foreign_origin")
 
 
 # What each may do at most.
@@ -302,6 +371,24 @@ def test_too_many_at_once_is_429_and_a_place_is_held_until_the_answers_end(
     for _ in range(3):
         with client.get("/v1/models/nothing", headers=bearer(key)) as again:
             assert again.status_code == 404
+
+
+def test_a_place_that_is_about_to_be_free_is_waited_for_by_as_many_as_may_have_one(
+    gateway: Gateway, client: FlaskClient
+) -> None:
+    key, known = gateway.keys.make("narrow", max_in_flight=1)
+    places, name = gateway.places, f"key {known.id}"
+    with ExitStack() as held:
+        held.enter_context(places.hold(name, 1, 0))
+        leaving = Timer(0.1, held.close)
+        leaving.start()
+        assert client.get("/v1/models", headers=bearer(key)).status_code == 200
+        leaving.join()
+    with places.hold(name, 1, 0), flocked(gateway.config.state_dir / f"places/waiting/{name}.0"):
+        # Another one waits already.
+        refused = client.get("/v1/models", headers=bearer(key))
+        assert (refused.status_code, refused.headers["Retry-After"]) == (429, "1")
+    assert not places.wanted(name)
 
 
 # How they come and go.
