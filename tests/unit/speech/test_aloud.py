@@ -38,7 +38,7 @@ from proxy_app.speech.pieces import pieces
         ("[https://a.b](https://a.b) it is", "it is"),
         ("[![a cat](cat.png)](https://a.b) sits", "a cat sits"),
         ("Go to foo.com/bar?x=1, write to mailto:x@y.org now", "Go to, write to now"),
-        ("HTTPS://A.B/C and WWW.A.B, read foo.de/Bar or docs.foo.co.uk:80/x now", "and, read or now"),
+        ("HTTPS://A.B/C and WWW.A.B, foo.de/Bar or docs.foo.co.uk:80/x now", "and, or now"),
         ("https://\u043f\u0440\u0438\u043c\u0435\u0440.\u0440\u0444/x yes", "yes"),
         ("https://a.b/c\\_d yes", "yes"),
         # Tags are those of a list, entities are characters.
