@@ -222,7 +222,8 @@ def _temperature(ask: Asking) -> None:
 def _format(ask: Asking) -> None:
     assert ask.post(response_format="").json()["text"] == TEXT
     error = ask.refused("response_format", response_format="docx")
-    assert "json, text, verbose_json, diarized_json, rttm, srt, vtt" in error["message"]
+    listed = "'json', 'text', 'verbose_json', 'diarized_json', 'rttm', 'srt', 'vtt'"
+    assert error["message"] == f"Invalid value: 'docx'. Supported values are: {listed}."
 
 
 @proves("Transcriptions", "`timestamp_granularities[]`")
