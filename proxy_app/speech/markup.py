@@ -64,7 +64,6 @@ _ADDRESS = re.compile(
     rf"(?:(?i:(?:https?|ftp)://|mailto:(?=[\w.+-]{{1,64}}@)|(?<![A-Za-z0-9.@])www\.(?=\w))"
     rf"|(?<![\w.@/-])(?:[a-z0-9-]{{1,63}}\.){{1,5}}(?:{_ENDINGS})(?::\d{{1,5}})?/(?=\w)){_IN_ADDRESS}+"
 )
-_IN_ANGLES = re.compile(r"<([^<>\s]*)>")
 _AFTER = ".,;:!?'\"*_~"
 _PAIRS = re.compile(
     rf"\([ \t]*{_PLACE}[ \t]*\)|\[[ \t]*{_PLACE}[ \t]*\]|<[ \t]*{_PLACE}[ \t]*>"
@@ -102,18 +101,14 @@ def without_tags(text: str) -> str:
 
 
 def without_addresses(text: str) -> str:
-    """Links and pictures as their words; addresses gone, and the brackets that they were in.
-
-    Where nothing else is said the addresses stay: who sends nothing but one wants to hear it.
-    """
+    """Links and pictures as their words; addresses gone, and the brackets that they were in."""
     text = _DEFINITION.sub("", _FOOTNOTE.sub("", text))
     for _ in range(_NESTED):
         text = _LINK.sub(r"\1", text)
-    said = _ADDRESS.sub(_of_address, text)
+    text = _ADDRESS.sub(_of_address, text)
     for _ in range(_AROUND):
-        said = _PAIRS.sub(_PLACE, said)
-    said = said.replace(_PLACE, "")
-    return said if any(map(str.isalnum, said)) else _IN_ANGLES.sub(r"\1", text)
+        text = _PAIRS.sub(_PLACE, text)
+    return text.replace(_PLACE, "")
 
 
 def without_emphasis(text: str) -> str:
