@@ -106,7 +106,7 @@ class HealthCache:
         asked = time.monotonic()
         entry = self._entries.setdefault(service, _Entry())
         if at_most_s and (known := entry.health) and entry.is_known_silent(asked):
-            if not entry.is_fresh(asked, at_most_s) and entry.lock.acquire(blocking=False):
+            if not entry.is_fresh(asked, at_most_s) and not entry.lock.locked():
                 threading.Thread(target=self._renew, args=(service, entry), daemon=True).start()
             return known
         with entry.lock:
@@ -121,11 +121,12 @@ class HealthCache:
         return health
 
     def _renew(self, service: Service, entry: _Entry) -> None:
-        """Ask beside the requests; the entry's lock is ours, and given back."""
-        try:
-            entry.health = self._ask(service, entry)
-        finally:
-            entry.lock.release()
+        """Ask beside the requests, unless somebody is asking."""
+        if entry.lock.acquire(blocking=False):
+            try:
+                entry.health = self._ask(service, entry)
+            finally:
+                entry.lock.release()
 
     def known(self, service: Service) -> Health | None:
         """What it said last, however long ago; it is not asked."""
