@@ -33,6 +33,7 @@ def in_turn(
     """The routes that can take a recording now, the best first; the next one if that has failed.
 
     Of those of a tier it is the one that the fewest requests are at or wait for, in all workers.
+    One that says nothing, when it is asked how it is, comes behind all that do.
     A WhisperX server that has no alternative is not asked how it is: it says so in its answer.
 
     Args:
@@ -46,17 +47,23 @@ def in_turn(
     """
     refusals = [] if refusals is None else refusals
     is_only = len(each(tiers)) == 1
-    is_tried = False
-    for tier in tiers:
-        left = list(tier)
-        # How they are is looked at anew when one has failed, perhaps after minutes.
-        while left := _able(gateway, left, duration_s, refusals, is_only=is_only):
-            # Nothing is waited for between this and taking a place: whoever comes sees that.
-            route = left[0] if len(left) == 1 else min(left, key=lambda it: _load(gateway, it))
-            left.remove(route)
-            is_tried = True
-            yield route
-    if not is_tried:
+    tried: list[AnyRoute] = []
+    for silent_too in (False, True):
+        for tier in tiers:
+            # How they are is looked at anew when one has failed, perhaps after minutes.
+            while able := [
+                route
+                for route in _able(
+                    gateway, [it for it in tier if it not in tried], duration_s, refusals,
+                    is_only=is_only,
+                )
+                if silent_too or not _is_silent(gateway, route)
+            ]:  # fmt: skip
+                # Nothing is waited for between this and taking a place: whoever comes sees that.
+                route = able[0] if len(able) == 1 else min(able, key=lambda it: _load(gateway, it))
+                tried.append(route)
+                yield route
+    if not tried:
         raise joined(refusals)
 
 
@@ -88,6 +95,12 @@ def _refusal(
     # Parakeet servers of others may have no /health at all.
     may_work = (READY,) if isinstance(route, Alone) else (READY, SUSPECT)
     return not_ready(gateway, route.services, may_work)
+
+
+def _is_silent(gateway: Gateway, route: Route | Speaking) -> bool:
+    """Whether one of its services said nothing when it was asked how it is; asks nobody."""
+    known = (gateway.health.known(service) for service in route.services)
+    return any(health is not None and health.is_silent for health in known)
 
 
 def _load(gateway: Gateway, route: Route | Speaking) -> tuple[int, bool]:

@@ -12,6 +12,7 @@ from werkzeug.datastructures import MultiDict
 
 from proxy_app.api.chunking import chunking_strategy
 from proxy_app.api.uploads import SpoolingRequest
+from proxy_app.api.wording import not_supported, out_of_bounds, shown, too_long, wrong_type
 from proxy_app.errors import BadRequestError
 from proxy_app.speech import Times, language_code
 from proxy_app.upstreams import Options
@@ -20,6 +21,7 @@ _MOST_SPEAKERS = 50
 _LONGEST_NUMBER = 9
 """In characters: what is longer is no number of speakers, and int() takes no more than 4,300."""
 _LONGEST_PROMPT = 10_000
+TEMPERATURES = (0.0, 1.0)
 _MOST_KEYWORDS = 100
 _LONGEST_KEYWORD = 100
 _TEXTS = frozenset(
@@ -88,7 +90,7 @@ def flag(name: str) -> bool:
     """
     text = sent().get(name, "").strip().lower()
     if text not in _YES + _NO:
-        raise BadRequestError(f"{name}={text[:40]!r}: expected true or false.", param=name)
+        raise wrong_type(name, "a boolean", _as_sent(text))
     return text in _YES
 
 
@@ -97,10 +99,7 @@ def _prompt() -> str:
     name = "prompt" if sent().get("prompt") else "initial_prompt"
     prompt = sent().get(name, "")
     if len(prompt) > _LONGEST_PROMPT:
-        raise BadRequestError(
-            f"The prompt has {len(prompt)} characters; at most {_LONGEST_PROMPT} are accepted.",
-            param=name,
-        )
+        raise too_long(name, len(prompt), _LONGEST_PROMPT)
     return prompt
 
 
@@ -124,8 +123,7 @@ def choice(name: str, choices: tuple[str, ...], default: str) -> str:
     """
     text = sent().get(name, "").strip() or default
     if text not in choices:
-        listed = ", ".join(choices)
-        raise BadRequestError(f"{name}={text[:40]!r}: expected one of {listed}.", param=name)
+        raise not_supported(name, text, choices)
     return text
 
 
@@ -172,7 +170,7 @@ def _language(name: str, text: str) -> str | None:
     code = language_code(text)
     if code is None:
         raise BadRequestError(
-            f"{name}={text[:40]!r} is not known: send a code (en), a tag (en-US) or an English "
+            f"Invalid value: '{shown(text)}'. Send a code (en), a tag (en-US) or an English "
             "name (English), or leave it out and the language is detected.",
             param=name,
         )
@@ -200,8 +198,19 @@ def _temperature() -> float:
         temperature = float(text)
     except ValueError:
         temperature = math.nan
-    if not 0 <= temperature <= 1:
-        raise BadRequestError(
-            f"temperature={text[:40]!r}: expected a number from 0 to 1.", param="temperature"
-        )
+    if math.isnan(temperature):
+        raise wrong_type("temperature", "a decimal", _as_sent(text))
+    coolest, warmest = TEMPERATURES
+    if not coolest <= temperature <= warmest:
+        raise out_of_bounds("temperature", temperature, TEMPERATURES)
     return temperature
+
+
+def _as_sent(text: str) -> object:
+    """A field's value before it became a text, as far as it was something else in JSON."""
+    if not request.is_json:
+        return text
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        return text

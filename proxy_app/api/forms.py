@@ -59,8 +59,9 @@ class Form:
         new_file: opens what a part that goes to disk is written to; closed when the part ends.
         text_bytes: how much all texts in memory may have together.
         most_parts: how many parts there may be.
-        spooled: fields that go to disk, by their names without brackets. Files of other names are
-            passed over: a sender could have a hundred of them open, and fall silent.
+        spooled: fields that go to disk, by their names without brackets, which those with brackets
+            lose. Files of other names are passed over: a sender could have a hundred of them open,
+            and fall silent.
 
     Attributes:
         texts: the text fields, by name, in order.
@@ -151,18 +152,23 @@ class Form:
         disposition, about = parse_options_header(self._headers.get("content-disposition"))
         if disposition != "form-data":
             raise ValueError(f"part {self._begun} has no Content-Disposition: form-data")
-        self._name = _INDEXED.sub("[]", about.get("name", ""))
+        self._name = self._known(_INDEXED.sub("[]", about.get("name", "")))
         self._filename = about.get("filename")
         self._file = self._room = None
-        bounds = self.spooled.get(self._name.removesuffix("[]"))
+        bounds = self.spooled.get(self._name)
         if bounds is not None and (bounds.are_texts or self._filename is not None):
             self._check_number(bounds.most)
             self._room = bounds.limit
             self._file = self.new_file()
 
+    def _known(self, sent: str) -> str:
+        """The one name of a field that goes to disk: some send any file as an array's element."""
+        name = sent.removesuffix("[]")
+        return name if name in self.spooled else sent
+
     def _check_number(self, most: int) -> None:
-        name = self._name.removesuffix("[]")
-        if len(self.files.getlist(name) + self.files.getlist(f"{name}[]")) < most:
+        name = self._name
+        if len(self.files.getlist(name)) < most:
             return
         if most == 1:
             raise BadRequestError(f"Send one `{name}` per request.", param=name)
@@ -177,6 +183,8 @@ class Form:
         else:
             self.text_bytes -= end - start
             if self.text_bytes < 0:
+                if self._name in self.spooled:
+                    raise sent_as_text(self._name)
                 raise RequestEntityTooLarge
             self._text += data[start:end]
 
@@ -185,9 +193,8 @@ class Form:
             return
         self._room -= count
         if self._room < 0:
-            name = self._name.removesuffix("[]")
-            limit = self.spooled[name].limit
-            raise TooLargeError(f"{name}: one has more than {limit} bytes.", param=name)
+            limit = self.spooled[self._name].limit
+            raise TooLargeError(f"{self._name}: one has more than {limit} bytes.", param=self._name)
 
     def _pass_over(self, count: int) -> None:
         self._passed_over += count
@@ -211,6 +218,16 @@ class Form:
 
     def _finish(self) -> None:
         self._is_over = True
+
+
+def sent_as_text(name: str) -> BadRequestError:
+    """The error of a recording that has no file name, and so is a text of the form."""
+    return BadRequestError(
+        f"`{name}` was sent as text: it needs a file name. Send multipart/form-data with the "
+        f"recording as a file in the field `{name}`.",
+        param=name,
+        code="missing_file",
+    )
 
 
 def _without_preamble(read: Callable[[int], bytes], boundary: bytes) -> bytes:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 from flask import Response, g, request
+from gevent.pool import Pool
 
 from proxy_app.api.connection import cut_off
 from proxy_app.api.json_members import Wanted, members
@@ -41,6 +42,7 @@ log = logging.getLogger(__name__)
 
 _LONGEST_ACCEPT = 200
 _LONGEST_MODEL = 4096
+_MOST_ASKED = 16
 _MODEL = "model"
 _LOOKED_AT = Wanted(_MODEL)
 """Of a request only this is; the rest is checked to be JSON."""
@@ -161,7 +163,8 @@ class _Exchange:
         ordered = self.services
         if not is_only:
             # All are asked before any is counted: those of one moment are counted in one moment.
-            healths = {it: health_of(self.gateway, it) for it in self.services}
+            asked = Pool(_MOST_ASKED).map(lambda it: health_of(self.gateway, it), self.services)
+            healths = dict(zip(self.services, asked, strict=True))
             ordered = tuple(sorted(self.services, key=lambda it: self._rank(it, healths[it])))
         refusals: list[ApiError] = []
         for service in ordered:

@@ -24,6 +24,7 @@ from proxy_app.api.speaking import Speech, Wanted, aside, wav_file
 from proxy_app.api.streams import HEARTBEAT_S
 from proxy_app.api.uploads import SpoolingRequest
 from proxy_app.api.voices import tts_models, voices
+from proxy_app.api.wording import not_supported, out_of_bounds, too_long, wrong_type
 from proxy_app.audio.encode import FORMATS
 from proxy_app.errors import ApiError, BadRequestError, ClientGoneError, TooLargeError
 from proxy_app.errors.translations import as_api_error
@@ -290,7 +291,7 @@ def _text(
             code="missing_required_parameter",
         )
     if not isinstance(value, str):
-        raise _wrong_type(shown, "a string", value)
+        raise wrong_type(shown, "a string", value)
     if _LONE.search(value):
         raise BadRequestError(
             f"Invalid '{shown}': it has half a character (a lone surrogate, U+D800 to U+DFFF), "
@@ -305,12 +306,7 @@ def _text(
             code="empty_string",
         )
     if len(value) > most:
-        raise BadRequestError(
-            f"Invalid '{shown}': string too long. Expected a string with maximum length {most}, "
-            f"but got a string with length {len(value)} instead.",
-            param=shown,
-            code="string_above_max_length",
-        )
+        raise too_long(shown, len(value), most)
     return value
 
 
@@ -319,11 +315,7 @@ def _choice(given: dict[str, Any], name: str, choices: tuple[str, ...], default:
     if value is None:
         return default
     if value not in choices:
-        listed = ", ".join(f"'{choice}'" for choice in choices)
-        shown = ascii(value)[1:-1] if isinstance(value, str) else ascii(value)
-        raise BadRequestError(
-            f"Invalid value: '{shown[:100]}'. Supported values are: {listed}.", param=name
-        )
+        raise not_supported(name, value, choices)
     return cast(str, value)
 
 
@@ -331,31 +323,8 @@ def _speed(value: object) -> float:
     if value is None:
         return 1.0
     if isinstance(value, bool) or not isinstance(value, int | float):
-        raise _wrong_type("speed", "a decimal", value)
+        raise wrong_type("speed", "a decimal", value)
     slowest, fastest = SPEEDS
     if slowest <= value <= fastest:
         return float(value)
-    below = value < slowest
-    bound = f"below minimum value. Expected a value >= {slowest:g}"
-    if not below:
-        bound = f"above maximum value. Expected a value <= {fastest:g}"
-    raise BadRequestError(
-        f"Invalid 'speed': decimal {bound}, but got {str(value)[:40]} instead.",
-        param="speed",
-        code="decimal_below_min_value" if below else "decimal_above_max_value",
-    )
-
-
-_NAMES: dict[type, str] = {
-    bool: "a boolean", int: "an integer", float: "a decimal", str: "a string", list: "an array",
-    dict: "an object",
-}  # fmt: skip
-
-
-def _wrong_type(name: str, expected: str, value: object) -> BadRequestError:
-    got = _NAMES.get(type(value), "null")
-    return BadRequestError(
-        f"Invalid type for '{name}': expected {expected}, but got {got} instead.",
-        param=name,
-        code="invalid_type",
-    )
+    raise out_of_bounds("speed", value, SPEEDS)

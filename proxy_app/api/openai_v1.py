@@ -20,6 +20,7 @@ from proxy_app.api.same import announce
 from proxy_app.api.streams import OpenAIEvents, check_logprobs, stream
 from proxy_app.api.transcribe import follow, transcribe
 from proxy_app.api.uploads import uploaded_file
+from proxy_app.api.wording import not_supported
 from proxy_app.errors import BadRequestError
 from proxy_app.speech import (
     Times,
@@ -153,7 +154,7 @@ def granularities(default: Collection[str] = ("segment",)) -> frozenset[str]:
     wanted = values(name)
     for value in wanted:
         if value not in _GRANULARITIES:
-            raise BadRequestError(f"{name}={value[:40]!r}: expected word or segment.", param=name)
+            raise not_supported(name, value, _GRANULARITIES)
     return frozenset(wanted or default)
 
 
@@ -162,9 +163,7 @@ def _logprobs(wanted: str, *, is_diarizer: bool) -> bool:
     included = values("include")
     for value in included:
         if value != "logprobs":
-            raise BadRequestError(
-                f"Invalid value: '{value[:40]}'. Supported values are: 'logprobs'.", param=_INCLUDE
-            )
+            raise not_supported(_INCLUDE, value, ["logprobs"])
     if included and is_diarizer:
         raise BadRequestError(
             "Logprobs are not supported for diarization models. Leave `include[]` out, or send "

@@ -14,9 +14,10 @@ from typing import BinaryIO, Protocol, TypeVar
 import gevent
 
 from proxy_app.api.voices import tts_model, voices
+from proxy_app.api.wording import not_supported
 from proxy_app.audio import wav
 from proxy_app.audio.encode import Format, Sound, encoded, needs_encoder, silence, smooth
-from proxy_app.errors import ApiError, BadRequestError
+from proxy_app.errors import ApiError
 from proxy_app.gateway import Gateway
 from proxy_app.routing import in_turn
 from proxy_app.services import ENCODERS, QueueFullError, Service, Speaking, Tiers
@@ -321,12 +322,8 @@ class Speech:
         """The error for a voice that nobody has, with those that there are."""
         known = [voice.id for it, voice in voices(self._gateway) if it in asked]
         names = [*OPENAI_VOICES, *known[:_MOST_NAMED]]
-        listed = ", ".join(f"'{name}'" for name in names)
         more = ", and more at GET /v1/audio/voices" if len(known) > _MOST_NAMED else ""
-        return BadRequestError(
-            f"Invalid value: '{self._wanted.voice[:100]}'. Supported values are: {listed}{more}.",
-            param="voice",
-        )
+        return not_supported("voice", self._wanted.voice, names, more=more)
 
 
 def _true(sound: Sound) -> bytes:

@@ -14,7 +14,7 @@ from gevent.lock import BoundedSemaphore
 from werkzeug.datastructures import FileStorage, MultiDict
 from werkzeug.exceptions import RequestEntityTooLarge
 
-from proxy_app.api.forms import FormParser, Spooled
+from proxy_app.api.forms import FormParser, Spooled, sent_as_text
 from proxy_app.errors import RETRY_SOON, ApiError, BadRequestError, TooLargeError
 from proxy_app.gateway import current
 from proxy_app.speech import MOST_KNOWN
@@ -190,11 +190,7 @@ def uploaded_file(name: str = "file") -> Path:
     uploads = request.files.getlist(name)
     if not uploads:
         if name in request.form:
-            raise BadRequestError(
-                f"`{name}` was sent as text: it needs a file name. {how}",
-                param=name,
-                code="missing_file",
-            )
+            raise sent_as_text(name)
         raise BadRequestError(f"`{name}` is missing. {how}", param=name, code="missing_file")
     return Path(cast(SpoolFile, uploads[0].stream).name)
 

@@ -46,6 +46,8 @@ class Health:
     """A number that changes while the work advances."""
     models: tuple[str, ...] = ()
     """Of an LLM server: what it lists."""
+    is_silent: bool = False
+    """Whether nothing came within the time that it has to answer."""
 
     @property
     def ready(self) -> bool:
@@ -54,7 +56,7 @@ class Health:
 
     def shown(self) -> dict[str, Any]:
         """What people want to know of it, for JSON."""
-        hidden = ("progress", "tells_progress", "models")
+        hidden = ("progress", "tells_progress", "models", "is_silent")
         return {name: value for name, value in asdict(self).items() if name not in hidden}
 
 
@@ -67,6 +69,18 @@ class _Entry:
     began: float = 0.0
     """When the service was asked for it."""
     until: float = 0.0
+
+    def is_fresh(self, at: float, at_most_s: float) -> bool:
+        """Whether what is known may still be told."""
+        return self.health is not None and at <= max(self.began + at_most_s, self.until)
+
+    def is_known_silent(self, at: float) -> bool:
+        """Whether it was silent the last time, which was not long ago."""
+        return self.health is not None and self.health.is_silent and at < self.began + _SILENT_S
+
+
+_SILENT_S = 60.0
+"""For so long requests do not wait for one that was silent, but are told that it was."""
 
 
 class HealthCache:
@@ -86,17 +100,32 @@ class HealthCache:
 
         Args:
             service: which one.
-            at_most_s: how old an answer may be, in seconds, whatever it says.
+            at_most_s: how old an answer may be, in seconds, whatever it says. Where it is given,
+                one that was silent a moment ago is not waited for: it is asked beside.
         """
         asked = time.monotonic()
         entry = self._entries.setdefault(service, _Entry())
+        if at_most_s and (known := entry.health) and entry.is_known_silent(asked):
+            if not entry.is_fresh(asked, at_most_s) and entry.lock.acquire(blocking=False):
+                threading.Thread(target=self._renew, args=(service, entry), daemon=True).start()
+            return known
         with entry.lock:
-            fresh_until = max(entry.began + at_most_s, entry.until)
-            if entry.health is None or asked > fresh_until:
-                entry.began = time.monotonic()
-                entry.health = self._probe(service)
-                entry.until = time.monotonic() + self._keep_s if entry.health.ready else 0.0
+            if entry.health is None or not entry.is_fresh(asked, at_most_s):
+                entry.health = self._ask(service, entry)
             return entry.health
+
+    def _ask(self, service: Service, entry: _Entry) -> Health:
+        entry.began = time.monotonic()
+        health = self._probe(service)
+        entry.until = time.monotonic() + self._keep_s if health.ready else 0.0
+        return health
+
+    def _renew(self, service: Service, entry: _Entry) -> None:
+        """Ask beside the requests; the entry's lock is ours, and given back."""
+        try:
+            entry.health = self._ask(service, entry)
+        finally:
+            entry.lock.release()
 
     def known(self, service: Service) -> Health | None:
         """What it said last, however long ago; it is not asked."""
@@ -112,7 +141,9 @@ class HealthCache:
 
     def forget(self, service: Service) -> None:
         """Ask again next time: the service has just shown that it is not what it says."""
-        self._entries.pop(service, None)
+        entry = self._entries.get(service)
+        if entry is None or not (entry.health and entry.health.is_silent):
+            self._entries.pop(service, None)
 
     def of_all(self, services: tuple[Service, ...]) -> list[Health]:
         """How the services are, in their order, asked side by side."""

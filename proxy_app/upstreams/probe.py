@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
@@ -39,13 +40,16 @@ class Probe:
         if service.api == "espeak":
             return Health(READY, "Started for each text.", model="eSpeak NG")
         path = _PATHS[service.api]
+        began = time.monotonic()
         try:
             status, answer = self._client.get(service, path, timeout_s=TIMEOUT_S)
         except TimeLimitError:
             # It is there, and may only be busy: what it is asked to do may still be done.
-            return Health(SUSPECT, f"{path} gave no answer within {TIMEOUT_S:g} s.")
+            return Health(SUSPECT, f"{path} gave no answer within {TIMEOUT_S:g} s.", is_silent=True)
         except UpstreamError as error:
-            return Health(UNREACHABLE, error.message)
+            # A host that is off refuses nothing.
+            is_silent = time.monotonic() - began >= TIMEOUT_S / 4
+            return Health(UNREACHABLE, error.message, is_silent=is_silent)
         except Exception as error:  # noqa: BLE001 - one service must not hide the others
             # The error's text may quote what was sent, the key included.
             log.error("asking %s failed: %s", service.name, type(error).__name__)  # noqa: TRY400

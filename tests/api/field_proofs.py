@@ -34,6 +34,16 @@ def _another_file(ask: Asking) -> None:
     ask.refused("known_speaker_references")
 
 
+@proves("What is sent", "the recording as a text")
+def _recording_as_a_text(ask: Asking) -> None:
+    for size in (9, 400_000):
+        body = MultipartEncoder([("file", "x" * size)])
+        headers = {"Content-Type": body.content_type}
+        url = ask.gateway.url + ask.path
+        error = requests.post(url, data=body, headers=headers, timeout=20).json()["error"]
+        assert (error["code"], error["param"]) == ("missing_file", "file")
+
+
 @proves("What is sent", "a text as a file")
 def _text_as_a_file(ask: Asking) -> None:
     for name in (
@@ -212,7 +222,8 @@ def _temperature(ask: Asking) -> None:
 def _format(ask: Asking) -> None:
     assert ask.post(response_format="").json()["text"] == TEXT
     error = ask.refused("response_format", response_format="docx")
-    assert "json, text, verbose_json, diarized_json, rttm, srt, vtt" in error["message"]
+    listed = "'json', 'text', 'verbose_json', 'diarized_json', 'rttm', 'srt', 'vtt'"
+    assert error["message"] == f"Invalid value: 'docx'. Supported values are: {listed}."
 
 
 @proves("Transcriptions", "`timestamp_granularities[]`")

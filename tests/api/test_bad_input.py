@@ -102,11 +102,28 @@ def test_a_form_without_a_file_is_refused(gateway: Gateway, path: str) -> None:
     assert_error(response, 400, "missing_file", "`file` is missing")
 
 
-def test_a_file_sent_as_text_is_refused_with_the_reason(gateway: Gateway) -> None:
-    body = MultipartEncoder([("file", "not a file")])
+@pytest.mark.parametrize("name", ["file", "file[]", "file[0]"])
+@pytest.mark.parametrize("size", [9, 400_000, 3_000_000])
+def test_a_file_sent_as_text_is_refused_with_the_reason(
+    gateway: Gateway, name: str, size: int
+) -> None:
+    body = MultipartEncoder([("model", "whisper-1"), (name, "x" * size)])
     headers = {"Content-Type": body.content_type}
     response = requests.post(gateway.url + PATHS[0], data=body, headers=headers, timeout=20)
-    assert_error(response, 400, "missing_file", "sent as text")
+    assert_error(response, 400, "missing_file", "`file` was sent as text: it needs a file name")
+    assert response.json()["error"]["param"] == "file"
+
+
+@pytest.mark.parametrize("path", PATHS)
+@pytest.mark.parametrize("name", ["file", "file[]", "file[0]"])
+def test_a_file_is_read_with_brackets_too(gateway: Gateway, path: str, name: str) -> None:
+    files = {name: ("a.wav", canonical_wav(1))}
+    plain = gateway.transcribe(None, path).json()
+    assert requests.post(gateway.url + path, files=files, timeout=20).json().keys() == plain.keys()
+    twice = [*files.items(), ("file", ("b.wav", canonical_wav(1)))]
+    response = requests.post(gateway.url + path, files=twice, timeout=20)
+    assert_error(response, 400, "invalid_value", "Send one `file`")
+    assert response.json()["error"]["param"] == "file"
 
 
 def test_two_files_are_refused(gateway: Gateway) -> None:

@@ -90,7 +90,7 @@ def test_every_length_comes_whole(gateway: Gateway, standin: StandIn, length: in
         (holding("data:audio/wav;base64," + TEXT), "invalid_base64", "input_audio.data"),
         (holding("A" * 262_142 + "==" + "A" * 262_144), "invalid_base64", "input_audio.data"),
         (holding(TEXT, ', "language": "klingon"'), "invalid_value", "language"),
-        (holding(TEXT, ', "temperature": {"a": 1}'), "invalid_value", "temperature"),
+        (holding(TEXT, ', "temperature": {"a": 1}'), "invalid_type", "temperature"),
         (holding(TEXT, ', "chunking_strategy": 5'), "invalid_value", "chunking_strategy"),
         (holding(TEXT, ', "include": ["tokens"]'), "invalid_value", "include[]"),
         (holding(TEXT, ', "prompt": 1e999'), "invalid_value", "prompt"),

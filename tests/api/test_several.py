@@ -8,6 +8,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 import pytest
 import requests
 
+from proxy_app.upstreams.probe import TIMEOUT_S
 from tests.api.conftest import eventually, free_port
 from tests.api.routed import AUDIO, PAIR, PATH, WORDS, Routed, segments, three_behind
 from tests.api.test_fallback import in_flight
@@ -98,6 +99,23 @@ def test_one_that_is_not_ready_gets_nothing(several: Routed, second: Parakeet) -
         response = several.gateway.transcribe(AUDIO)
         assert response.headers["x-served-by"] == "parakeet"
     assert second.received == []
+
+
+def test_one_that_does_not_say_how_it_is_comes_behind_all_that_do(
+    several: Routed, second: Parakeet
+) -> None:
+    several.add("a-first", "parakeet", second.port)
+    second.health_takes_s = 3 * TIMEOUT_S
+    others = ["parakeet", "whisperx"]
+    for name in others:
+        for _ in range(3):
+            response = several.another()
+            assert (response.status_code, response.headers["x-served-by"]) == (200, name)
+        several.unregister(name)
+    assert second.received == []
+    # It may only be busy.
+    response = several.another()
+    assert (response.status_code, response.headers["x-served-by"]) == (200, "a-first")
 
 
 @pytest.mark.parametrize("kind", ["parakeet", "whisperx"])

@@ -1,5 +1,6 @@
 """POST /v1/audio/transcriptions, as OpenAI's clients send it."""
 
+import base64
 from typing import Any
 
 import pytest
@@ -169,7 +170,8 @@ def test_a_translation_has_no_speakers(gateway: Gateway, format_: str) -> None:
     response = gateway.transcribe(None, TRANSLATIONS, response_format=format_)
     error = response.json()["error"]
     assert (response.status_code, error["param"]) == (400, "response_format")
-    assert "json, text, verbose_json, srt, vtt" in error["message"]
+    listed = "'json', 'text', 'verbose_json', 'srt', 'vtt'"
+    assert error["message"] == f"Invalid value: '{format_}'. Supported values are: {listed}."
 
 
 def test_a_model_that_cannot_translate_is_refused_in_the_engines_words(
@@ -240,6 +242,83 @@ def test_a_field_that_makes_no_sense_is_named(gateway: Gateway, field: str, valu
     assert response.status_code == 400
     assert error["param"] == field.removesuffix("[]")
     assert len(error["message"]) < 300
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "code", "says"),
+    [
+        (
+            *("response_format", "docx", "invalid_value"),
+            "Invalid value: 'docx'. Supported values are: 'json', 'text', 'verbose_json', ",
+        ),
+        (
+            *("temperature", "9", "decimal_above_max_value"),
+            "Invalid 'temperature': decimal above maximum value. Expected a value <= 1, but got 9",
+        ),
+        (
+            *("temperature", "-0.5", "decimal_below_min_value"),
+            "Invalid 'temperature': decimal below minimum value. Expected a value >= 0, but got -0",
+        ),
+        (
+            *("temperature", "warm", "invalid_type"),
+            "Invalid type for 'temperature': expected a decimal, but got a string instead.",
+        ),
+        (
+            *("temperature", "nan", "invalid_type"),
+            "Invalid type for 'temperature': expected a decimal, but got a string instead.",
+        ),
+        ("language", "klingon", "invalid_value", "Invalid value: 'klingon'. Send a code (en)"),
+        (
+            *("prompt", "x" * 10_001, "string_above_max_length"),
+            "Invalid 'prompt': string too long. Expected a string with maximum length 10000",
+        ),
+    ],
+)
+def test_what_is_wrong_is_said_in_openais_words(
+    gateway: Gateway, field: str, value: str, code: str, says: str
+) -> None:
+    for path in ("/v1/audio/transcriptions", TRANSLATIONS):
+        error = gateway.transcribe(None, path, **{field: value}).json()["error"]
+        assert error["message"].startswith(says)
+        named = (error["type"], error["param"], error["code"])
+        assert named == ("invalid_request_error", field, code)
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "code", "says"),
+    [
+        (
+            *("stream", "perhaps", "invalid_type"),
+            "Invalid type for 'stream': expected a boolean, but got a string instead.",
+        ),
+        (
+            *("timestamp_granularities", "phoneme", "invalid_value"),
+            "Invalid value: 'phoneme'. Supported values are: 'segment', 'word'.",
+        ),
+        (
+            *("include[]", "tokens\n", "invalid_value"),
+            "Invalid value: 'tokens'. Supported values are: 'logprobs'.",
+        ),
+    ],
+)
+def test_what_is_wrong_with_a_transcription_is_said_in_openais_words(
+    gateway: Gateway, field: str, value: str, code: str, says: str
+) -> None:
+    error = gateway.transcribe(**{field: value}).json()["error"]
+    assert error["message"] == says
+    assert (error["type"], error["param"], error["code"]) == ("invalid_request_error", field, code)
+
+
+@pytest.mark.parametrize(
+    ("value", "got"), [(True, "a boolean"), ("warm", "a string"), ({"a": 1}, "an object")]
+)
+def test_a_wrong_type_in_json_is_called_what_it_is(
+    gateway: Gateway, value: object, got: str
+) -> None:
+    sound = base64.b64encode(canonical_wav(1)).decode()
+    body = {"input_audio": {"data": sound}, "temperature": value}
+    answer = requests.post(f"{gateway.url}/v1/audio/transcriptions", json=body, timeout=20)
+    assert f"expected a decimal, but got {got} instead" in answer.json()["error"]["message"]
 
 
 def test_errors_have_openais_four_keys(gateway: Gateway, schema: dict[str, Any]) -> None:

@@ -246,6 +246,21 @@ def test_a_file_is_closed_when_its_part_ends_and_not_with_the_form() -> None:
     assert sent.is_closed
 
 
+@pytest.mark.parametrize("name", [b'"file"', b'"file[]"', b'"file[0]"'])
+def test_a_file_that_is_wanted_has_one_name_with_and_without_brackets(name: bytes) -> None:
+    form = parsed(file(b"RIFF", name=name) + text(name, b"1") + text(b'"a[0]"', b"2") + b"--b--")
+    assert [(key, it.name) for key, it in form.files.items()] == [("file", "file")]
+    assert [*form.texts.items()] == [("file", "1"), ("a[]", "2")]
+
+
+def test_too_long_a_text_is_to_be_a_file_where_it_has_a_files_name() -> None:
+    with pytest.raises(BadRequestError, match="it needs a file name") as refused:
+        parsed(text(b'"file[]"', b"x" * 9), text_bytes=8)
+    assert (refused.value.param, refused.value.code) == ("file", "missing_file")
+    with pytest.raises(RequestEntityTooLarge):
+        parsed(text(b"file", b"x") + text(b"a", b"x" * 9), text_bytes=8)
+
+
 @pytest.mark.parametrize("most", [1, 2])
 def test_more_files_of_a_name_than_are_wanted_are_refused_as_they_begin(most: int) -> None:
     form = Form(Kept, 10, 10, {"file": Spooled(most)})

@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import pytest
 
 from proxy_app.services import Health, HealthCache, Service, health
-from proxy_app.services.health import READY, UNREACHABLE
+from proxy_app.services.health import READY, SUSPECT, UNREACHABLE
 
 SERVICE = Service("asr", "ASR", "asr", "parakeet", "http://127.0.0.1:1", "127.0.0.1")
 
@@ -16,15 +16,22 @@ SERVICE = Service("asr", "ASR", "asr", "parakeet", "http://127.0.0.1:1", "127.0.
 class Asked:
     """A service that tells what it is told to, and counts."""
 
-    def __init__(self, state: str, before: Callable[[], object] = lambda: None) -> None:
+    def __init__(
+        self,
+        state: str,
+        before: Callable[[], object] = lambda: None,
+        *,
+        is_silent: bool = False,
+    ) -> None:
         self.state = state
+        self.is_silent = is_silent
         self.count = 0
         self._before = before
 
     def __call__(self, _service: Service) -> Health:
         self.count += 1
         self._before()
-        return Health(self.state)
+        return Health(self.state, is_silent=self.is_silent)
 
 
 def test_a_ready_service_is_asked_once() -> None:
@@ -84,3 +91,34 @@ def test_what_is_forgotten_is_asked_for_again() -> None:
     cache.forget(SERVICE)
     asked.state = UNREACHABLE
     assert cache.of(SERVICE, at_most_s=1e6).state == UNREACHABLE
+
+
+def test_requests_do_not_wait_for_a_service_that_was_silent_a_moment_ago() -> None:
+    go_on, asking = threading.Event(), threading.Event()
+    asked = Asked(SUSPECT, is_silent=True)
+    cache = HealthCache(asked)
+    assert cache.of(SERVICE, at_most_s=1e-9).state == SUSPECT
+    cache.forget(SERVICE)  # as a request does that failed there
+
+    def answer_late() -> None:
+        asking.set()
+        assert go_on.wait(10)
+
+    asked = cache._probe = Asked(READY, answer_late)
+    for _ in range(3):
+        assert cache.of(SERVICE, at_most_s=1e-9).state == SUSPECT
+    assert asking.wait(10), "it is asked beside the requests"
+    assert asked.count == 1
+    go_on.set()
+    assert cache.of(SERVICE).state == READY, "who wants to know waits"
+    assert cache.of(SERVICE, at_most_s=1e-9).state == READY
+
+
+def test_what_was_silent_long_ago_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = Asked(SUSPECT, is_silent=True)
+    cache = HealthCache(asked)
+    cache.of(SERVICE)
+    asked.state, asked.is_silent = READY, False
+    later = time.monotonic() + 61
+    monkeypatch.setattr(health, "time", SimpleNamespace(monotonic=lambda: later))
+    assert cache.of(SERVICE, at_most_s=5).state == READY

@@ -38,6 +38,7 @@ from proxy_app.speech.pieces import pieces
         ("[https://a.b](https://a.b) it is", "it is"),
         ("[![a cat](cat.png)](https://a.b) sits", "a cat sits"),
         ("Go to foo.com/bar?x=1, write to mailto:x@y.org now", "Go to, write to now"),
+        ("HTTPS://A.B/C and WWW.A.B, foo.de/Bar or docs.foo.co.uk:80/x now", "and, or now"),
         ("https://\u043f\u0440\u0438\u043c\u0435\u0440.\u0440\u0444/x yes", "yes"),
         ("https://a.b/c\\_d yes", "yes"),
         # Tags are those of a list, entities are characters.
@@ -66,11 +67,31 @@ def test_what_only_makes_a_text_look_well_is_not_read(written: str, said: str) -
         "If 5<x and y>3 we win.", "a<b and the long rest is c>d", "He said <hello> to me",
         "List<String> names", "x <- y", "f(*a, *b), *args, **kwargs", "2**3**4 and 5* or 6*",
         "C:\\path\\x", "AT&T and R&D; Q&A", "and/or, he/she, v1.2/v1.3", "See example.com now.",
+        "Use socket.io/redis now", "Please use ASP.net/Core today", "I use asp.net/core",
+        "I said no.It/that is fine", "I said no.it/that is fine", "Answer yes.no/maybe here",
+        "Yes.No/maybe", "yes.no/maybe", "Who.me/you", "Look.at/in it", "Let it be.be/is",
+        "ASP.com/Core", "Ask Foo.Com/Bar",
         "\u00a9 2026 Mia's caf\u00e9", "1. First", "half-open", "e-mail ann@example.com",
     ],
 )  # fmt: skip
 def test_what_only_looks_like_markup_is_read(text: str) -> None:
     assert plain(text) == text
+
+
+@pytest.mark.parametrize(
+    ("written", "said"),
+    [
+        ("https://a.b/c", "https://a.b/c"),
+        ("**foo.com/bar**!", "foo.com/bar!"),
+        ("- <https://a.b>", "https://a.b"),
+        ("[https://a.b](https://c.d) \U0001f600", "https://a.b"),
+        ("<p>www.a.b</p>", "www.a.b"),
+        ("<p class='x'></p>", ""),
+        ('[1]: https://a.b "t"', ""),
+    ],
+)
+def test_an_address_is_read_where_there_is_nothing_else(written: str, said: str) -> None:
+    assert plain(written) == said
 
 
 def test_markup_is_read_where_that_is_wanted() -> None:
