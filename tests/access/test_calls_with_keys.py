@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import json
+import socket
 from collections.abc import Iterator
+from http.client import HTTPResponse
 
 import pytest
 
@@ -35,11 +38,32 @@ def test_one_call_after_the_other_is_never_too_many_at_once(
     llm: Talking, narrow: dict[str, str]
 ) -> None:
     statuses = []
-    for number in range(60):  # each on a connection of its own, to whichever worker
-        with llm.ask(question(stream=bool(number % 2)), headers=narrow, stream=True) as answer:
-            assert answer.content
-            statuses.append(answer.status_code)
-    assert statuses == [200] * 60
+    coming = llm.gateway.connect()
+    for number in range(150):  # each on a connection of its own, to whichever worker
+        here, coming = coming, llm.gateway.connect()  # the next one waits for nothing but its turn
+        with here:
+            here.sendall(call(number, narrow["Authorization"]))
+            statuses.append(status_at_the_end(here))
+    coming.close()
+    assert statuses == [200] * 150
+
+
+def call(number: int, key: str) -> bytes:
+    """A look at the list, or a chat as a stream."""
+    head = f"Host: localhost\r\nAuthorization: {key}\r\n"
+    if number % 2:
+        return f"GET /v1/models HTTP/1.1\r\n{head}\r\n".encode()
+    body = json.dumps(question(stream=True))
+    head += f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n"
+    return f"POST /v1/chat/completions HTTP/1.1\r\n{head}\r\n{body}".encode()
+
+
+def status_at_the_end(client: socket.socket) -> int:
+    """An answer's status, at the very moment when its last byte is here."""
+    answer = HTTPResponse(client)
+    answer.begin()
+    answer.read()
+    return answer.status
 
 
 def test_a_call_beside_one_that_goes_on_is_one_too_many(
