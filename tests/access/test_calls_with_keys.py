@@ -37,7 +37,7 @@ def narrow(llm: Talking) -> Iterator[dict[str, str]]:
 def test_one_call_after_the_other_is_never_too_many_at_once(
     llm: Talking, narrow: dict[str, str]
 ) -> None:
-    """As people meet it: without the wait some runs fail. tests/access/test_keys.py makes it sure."""
+    # As people meet it: without the wait some runs fail. tests/access/test_keys.py makes it sure.
     statuses = []
     coming = llm.gateway.connect()
     for number in range(600):  # each on a connection of its own, to whichever worker
