@@ -37,9 +37,9 @@ install_uv() {
     /opt/pip/bin/pip install --no-deps --find-links /inputs/wheelhouse --requirement /inputs/setup.lock
 }
 
-# pip_says NAME: what pip_conf sets NAME to, in one line.
+# pip_says NAME: what pip's $settings, which pip itself needs a while to tell, set NAME to, in one line.
 pip_says() {
-    /opt/pip/bin/pip config list | sed -n "s/^[^=]*\.$1='\(.*\)'\$/\1/p" | sed 's/\\n/ /g; s/^ *//'
+    printf '%s\n' "$settings" | sed -n "s/^[^=]*\.$1='\(.*\)'\$/\1/p" | sed 's/\\n/ /g; s/^ *//'
 }
 
 # tell_uv VARIABLE VALUE: where there is a value.
@@ -53,6 +53,7 @@ install_packages() (
     links=""
     [ ! -d /inputs/wheelhouse ] || links=/inputs/wheelhouse
     if [ -s /run/secrets/pip_conf ]; then  # which uv does not read
+        settings="$(/opt/pip/bin/pip config list)"
         tell_uv UV_DEFAULT_INDEX "$(pip_says index-url)"
         tell_uv UV_INDEX "$(pip_says extra-index-url)"
         tell_uv UV_INSECURE_HOST "$(pip_says trusted-host)"
