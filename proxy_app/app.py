@@ -15,6 +15,7 @@ from proxy_app.api import (
     asr,
     audio,
     audio_jobs,
+    cross_origin,
     errors,
     guard,
     health,
@@ -77,6 +78,7 @@ def create_app(environ: Mapping[str, str] | None = None) -> Flask:
     app.url_map.merge_slashes = False
     app.before_request(_name_request)
     app.before_request(lambda: check_site(config))
+    cross_origin.init_app(app, config.origins)
     guard.init_app(app)
     app.after_request(_add_headers)
     errors.init_app(app)

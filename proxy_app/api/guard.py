@@ -202,7 +202,7 @@ def _use_key(sent: str) -> bool:
     g.api_key = key
     request.environ[LOOK_AGAIN] = partial(_look_again, gateway, sent)
     request.environ[KEY].key = key.name
-    if not _is_for_keys():
+    if not is_for_keys():
         return False
     gateway.rates.take(key)
     if key.max_in_flight is not None:
@@ -226,7 +226,7 @@ def _look_again(gateway: Gateway, sent: str) -> ApiError | None:
         return None  # nothing is known
 
 
-def _is_for_keys() -> bool:
+def is_for_keys() -> bool:
     """Whether programs may use it with a key: not what looks after the house."""
     if request.endpoint is not None:
         return request.blueprint in _FOR_KEYS
@@ -270,12 +270,12 @@ def _has_password(sent: Authorization | None) -> bool:
     if sent is None:
         return False
     given = sent.password if sent.type == "basic" else None
-    if sent.type == "bearer" and _is_for_keys():
+    if sent.type == "bearer" and is_for_keys():
         given = sent.token
     if not given:
         return False
     password = current().password
-    if not _is_for_keys():
+    if not is_for_keys():
         return password.remembers(given) or try_password(given)
     if sent.type == "bearer" and (given.startswith(_OTHERS) or password.cannot_be(given)):
         raise wrong_key()
@@ -305,7 +305,7 @@ def try_password(given: str) -> bool:
 def _turn_away() -> Response:
     password = current().password
     is_unset = password.fingerprint is None
-    if _is_for_keys() and not (is_unset and password.claim_token is None):
+    if is_for_keys() and not (is_unset and password.claim_token is None):
         unset = f" Nobody has set the gateway's password yet: open {_CLAIM_LINK}."
         raise missing_key(unset if is_unset else "")
     if not is_unset:

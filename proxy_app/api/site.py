@@ -39,7 +39,10 @@ def check_origin(config: Config) -> None:
     origin = request.headers.get("Origin")
     if origin is not None and not _is_ours(origin.partition("://")[2], config):
         raise ApiError(
-            "Pages of other sites may not use the gateway.", status=403, code="foreign_origin"
+            "Pages of other sites may not use the gateway without one of its API keys, sent as"
+            " `Authorization: Bearer KEY`.",
+            status=403,
+            code="foreign_origin",
         )
 
 

@@ -15,6 +15,7 @@ from proxy_app.config.addresses import (
     own_address,
 )
 from proxy_app.config.limits import Limits
+from proxy_app.config.origins import listed_origins
 from proxy_app.config.serving import Serving
 from proxy_app.config.upstreams import Upstreams
 from proxy_app.config.work import Work
@@ -44,6 +45,11 @@ class Config(Upstreams, Work, Limits, Serving):
         """The host names of `allowed_hosts`, in lower case, and addresses without brackets."""
         names = (name.strip(" []").lower().rstrip(".") for name in self.allowed_hosts.split(","))
         return frozenset(name for name in names if name)
+
+    @property
+    def origins(self) -> frozenset[str]:
+        """The origins of `allowed_origins`, as browsers send them, or `*` alone."""
+        return listed_origins(self.allowed_origins)
 
     @property
     def proxies(self) -> tuple[ipaddress.IPv4Network | ipaddress.IPv6Network, ...]:
@@ -109,6 +115,14 @@ def load_config(environ: Mapping[str, str]) -> Config:
                 "such as hooks.example.org, or http://n8n.lan:5678, separated by commas, without "
                 "path or wildcard"
             )
+    try:
+        listed_origins(config.allowed_origins)
+    except ValueError as error:
+        raise SettingError(
+            f"SPEECH_ALLOWED_ORIGINS={config.allowed_origins!r}: {str(error)!r} is no origin; list "
+            "what browsers send, such as https://notes.example or http://localhost:3000, separated "
+            "by commas, without path or wildcard, or * alone"
+        ) from None
     try:
         trusts_all = any(network.prefixlen == 0 for network in config.proxies)
     except ValueError:

@@ -34,6 +34,12 @@ class Serving:
         "Answer GET /v1/models, /v1/audio/models and /v1/audio/voices to everybody, without a "
         "key: Open WebUI sends none when it lists voices.",
     )
+    allowed_origins: str = setting(
+        "",
+        "Origins of pages, separated by commas, that may call from a browser what API keys open, "
+        "with a key as Bearer, and read the answers (CORS): https://notes.example, "
+        "http://localhost:3000, app://obsidian.md; * for all.",
+    )
     trusted_proxies: str = setting(
         "",
         "Addresses or networks of reverse proxies, separated by commas, whose X-Forwarded-For, "

@@ -18,6 +18,7 @@ from tests.api.conftest import COMMAND, REPOSITORY, environment
         ({"SPARK2_HOST": "a b"}, "SPARK2_HOST='a b'"),
         ({"WHISPERX_API_KEY": "hunter2\nx"}, "WHISPERX_API_KEY=(hidden)"),
         ({"SPEECH_ALLOWED_HOSTS": "*"}, "SPEECH_ALLOWED_HOSTS='*': '*' is no host name"),
+        ({"SPEECH_ALLOWED_ORIGINS": "notes.example"}, "'notes.example' is no origin"),
         ({"SPEECH_STATE_DIR": "/dev/null/x"}, "SPEECH_STATE_DIR='/dev/null/x' cannot be made"),
         ({"SPEECH_SPOOL_DIR": "/dev/null"}, "SPEECH_SPOOL_DIR='/dev/null' cannot be made"),
         ({"WHISPERX_API_KEY_FILE": "/no/such/file"}, "WHISPERX_API_KEY_FILE='/no/such/file'"),

@@ -73,3 +73,25 @@ def test_an_allowed_host_that_can_never_match_is_refused(names: str) -> None:
 def test_an_allowed_host_may_be_an_address() -> None:
     config = load_config({"SPEECH_ALLOWED_HOSTS": "10.0.0.7, [FD00::1]"})
     assert config.names == {"10.0.0.7", "fd00::1"}
+
+
+def test_allowed_origins_are_what_browsers_send() -> None:
+    listed = "https://Notes.Example:443, http://localhost:3000,app://obsidian.md, http://[::1]:80,"
+    assert load_config({"SPEECH_ALLOWED_ORIGINS": listed}).origins == {
+        *("https://notes.example", "http://localhost:3000", "app://obsidian.md", "http://[::1]")
+    }
+    assert load_config({"SPEECH_ALLOWED_ORIGINS": " * "}).origins == {"*"}
+    assert load_config({}).origins == frozenset()
+
+
+@pytest.mark.parametrize(
+    "origins",
+    [
+        *("notes.example", "https://notes.example/", "https://a@notes.example", "http://a b"),
+        *("null", "https://", "http://a:0", "http://a:x", "http://[a", "*, https://a", "//a"),
+        *("http://a?", "http://a#", "http://a:80:80", "https://*.example"),
+    ],
+)
+def test_an_allowed_origin_that_no_browser_sends_is_refused(origins: str) -> None:
+    with pytest.raises(SettingError, match=r"SPEECH_ALLOWED_ORIGINS=.* is no origin"):
+        load_config({"SPEECH_ALLOWED_ORIGINS": origins})
