@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from typing import TypeVar
+
+from gevent.pool import Pool
 
 from proxy_app.errors import DO_NOT_RETRY, RETRY_IN_A_MINUTE, ApiError
 from proxy_app.gateway import Gateway
@@ -22,6 +25,8 @@ from proxy_app.services.health import GIVEN_UP, READY, SUSPECT
 
 REMEMBERED_S = 5.0
 """How old what a service said of itself may be; it is asked no more often for all requests."""
+_MOST_ASKED = 16
+T = TypeVar("T")
 
 
 def in_turn(
@@ -48,41 +53,30 @@ def in_turn(
     refusals = [] if refusals is None else refusals
     is_only = len(each(tiers)) == 1
     tried: list[AnyRoute] = []
+
+    def best(tier: Iterable[AnyRoute], *, silent_too: bool) -> AnyRoute | None:
+        """The next of a tier; how they are is looked at anew, perhaps after minutes."""
+        able = []
+        for route in tier:
+            if route in tried:
+                continue
+            refusal = _refusal(gateway, route, duration_s, is_only=is_only)
+            if refusal is not None:
+                refusals.append(refusal)
+            elif silent_too or not _is_silent(gateway, route):
+                able.append(route)
+        # Nothing is waited for between this and taking a place: whoever comes sees that.
+        if len(able) > 1:
+            return min(able, key=lambda it: _load(gateway, it))
+        return able[0] if able else None
+
     for silent_too in (False, True):
         for tier in tiers:
-            # How they are is looked at anew when one has failed, perhaps after minutes.
-            while able := [
-                route
-                for route in _able(
-                    gateway, [it for it in tier if it not in tried], duration_s, refusals,
-                    is_only=is_only,
-                )
-                if silent_too or not _is_silent(gateway, route)
-            ]:  # fmt: skip
-                # Nothing is waited for between this and taking a place: whoever comes sees that.
-                route = able[0] if len(able) == 1 else min(able, key=lambda it: _load(gateway, it))
+            while route := best(tier, silent_too=silent_too):
                 tried.append(route)
                 yield route
     if not tried:
         raise joined(refusals)
-
-
-def _able(
-    gateway: Gateway,
-    routes: Iterable[AnyRoute],
-    duration_s: float,
-    refusals: list[ApiError],
-    *,
-    is_only: bool,
-) -> list[AnyRoute]:
-    found = []
-    for route in routes:
-        refusal = _refusal(gateway, route, duration_s, is_only=is_only)
-        if refusal is None:
-            found.append(route)
-        else:
-            refusals.append(refusal)
-    return found
 
 
 def _refusal(
@@ -125,6 +119,11 @@ def joined(refusals: Sequence[ApiError]) -> ApiError:
 def health_of(gateway: Gateway, service: Service) -> Health:
     """How a service is, or was a moment ago."""
     return gateway.health.of(service, at_most_s=REMEMBERED_S)
+
+
+def of_each(ask: Callable[[Service], T], services: Sequence[Service]) -> list[T]:
+    """What each service answers, asked side by side; in their order."""
+    return Pool(_MOST_ASKED).map(ask, services)
 
 
 def state_of(gateway: Gateway, name: str) -> str:

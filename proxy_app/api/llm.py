@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 from flask import Response, g, request
-from gevent.pool import Pool
 
 from proxy_app.api.connection import cut_off
 from proxy_app.api.json_members import Wanted, members
@@ -22,7 +21,7 @@ from proxy_app.api.uploads import SpoolingRequest, spooled_json
 from proxy_app.errors import RETRY_IN_A_MINUTE, ApiError, BadRequestError, ClientGoneError
 from proxy_app.errors.translations import as_api_error
 from proxy_app.gateway import Gateway, current
-from proxy_app.routing import health_of, joined, not_ready, refused
+from proxy_app.routing import health_of, joined, not_ready, of_each, refused
 from proxy_app.services import Health, QueueFullError, Service
 from proxy_app.services.health import READY, SUSPECT
 from proxy_app.telemetry import Account
@@ -42,7 +41,6 @@ log = logging.getLogger(__name__)
 
 _LONGEST_ACCEPT = 200
 _LONGEST_MODEL = 4096
-_MOST_ASKED = 16
 _MODEL = "model"
 _LOOKED_AT = Wanted(_MODEL)
 """Of a request only this is; the rest is checked to be JSON."""
@@ -163,7 +161,7 @@ class _Exchange:
         ordered = self.services
         if not is_only:
             # All are asked before any is counted: those of one moment are counted in one moment.
-            asked = Pool(_MOST_ASKED).map(lambda it: health_of(self.gateway, it), self.services)
+            asked = of_each(lambda it: health_of(self.gateway, it), self.services)
             healths = dict(zip(self.services, asked, strict=True))
             ordered = tuple(sorted(self.services, key=lambda it: self._rank(it, healths[it])))
         refusals: list[ApiError] = []

@@ -5,11 +5,9 @@ from __future__ import annotations
 import logging
 from dataclasses import dataclass
 
-from gevent.pool import Pool
-
 from proxy_app.errors import RETRY_IN_A_MINUTE, ApiError
 from proxy_app.gateway import Gateway
-from proxy_app.routing import health_of
+from proxy_app.routing import health_of, of_each
 from proxy_app.services import Service
 from proxy_app.services.health import READY
 from proxy_app.speech.voices import OPENAI_VOICES, Voice
@@ -19,8 +17,6 @@ log = logging.getLogger(__name__)
 
 MODELS = ("tts-1", "tts-1-hd", "gpt-4o-mini-tts", "gpt-4o-mini-tts-2025-12-15")
 """OpenAI's, which clients have built in: any service answers to them, the best that is ready."""
-_MOST_ASKED = 16
-"""Services that are asked for their voices side by side."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +52,7 @@ def voices(gateway: Gateway) -> list[tuple[Service | None, Voice]]:
     found: list[tuple[Service | None, Voice]] = []
     services = [it for it in gateway.registry.read().speaking() if gateway.voices.by(it)]
     if services:
-        lists = Pool(_MOST_ASKED).map(lambda service: _voices_of(gateway, service), services)
+        lists = of_each(lambda service: _voices_of(gateway, service), services)
         for service, its in zip(services, lists, strict=True):
             found += [(service, voice) for voice in its]
     named = {voice.id for _, voice in found}
