@@ -81,6 +81,8 @@ class Task:
     done_s: float = 0.0
     begun: bool = False
     """It had its first step, in which models may have been loaded: that tells no speed."""
+    at_work: bool = False
+    """Its thread is in the middle of a step, or about to begin one."""
 
     @property
     def left_s(self) -> float:
@@ -171,9 +173,14 @@ class Scheduler:
             asyncio.get_running_loop().run_in_executor(None, trim)
 
     def abandon(self, job: Job) -> None:
-        """Nobody waits for this job any more."""
+        """Nobody waits for this job any more: what is not in the middle of a step ends here.
+
+        The threads would end it as well, but only after the steps that they are in.
+        """
         job.unwanted.set()
         with self._changed:
+            for task in [task for task in job.tasks if task in self._tasks and not task.at_work]:
+                self._drop(task, Unwanted())
             self._changed.notify_all()
 
     def check(self) -> None:
@@ -187,7 +194,7 @@ class Scheduler:
         newcomer = Job(duration_s)
         with self._changed:
             waits = dict.fromkeys(lanes, 0.0)
-            for task in self._tasks:
+            for task in (task for task in self._tasks if not task.job.unwanted.is_set()):
                 goes_first = task.job.is_clip or not (newcomer.is_clip or task.left_s > duration_s)
                 if task.lane in waits and goes_first:
                     waits[task.lane] += task.left_s * self._speeds[task.lane].work_per_audio
@@ -211,7 +218,9 @@ class Scheduler:
                         self._drop(task, task.job.error or Unwanted())
                 mine = [task for task in mine if task in self._tasks]
                 if mine:
-                    return choose(mine, time.monotonic(), was_aged=was_aged)
+                    chosen = choose(mine, time.monotonic(), was_aged=was_aged)
+                    chosen[0].at_work = True
+                    return chosen
                 if self._stopping:
                     return None
                 self._changed.wait()
@@ -231,7 +240,7 @@ class Scheduler:
             error = raised if isinstance(raised, Unwanted) else self._translate(raised)
         with self._changed:
             now = time.monotonic()
-            task.served = now
+            task.served, task.at_work = now, False
             self.steps += 1
             if task.begun:
                 self._speeds[task.lane].note(now - began, task.done_s - before_s)

@@ -194,11 +194,52 @@ def test_a_job_that_waits_and_is_left_never_begins(one_thread: Scheduler) -> Non
     assert at_work.wait(30)
     one_thread.submit(waiting, {LANE: steps(waiting, 1, log, "left")})
     one_thread.abandon(waiting)
-    go_on.set()
-    with pytest.raises(Unwanted):
+    with pytest.raises(Unwanted):  # at once, and not after the step at hand
         wait(waiting.finished)
+    go_on.set()
     wait(running.finished)
     assert not log
+
+
+def test_a_job_that_is_left_is_over_once_no_lane_is_in_a_step_of_it(
+    two_threads: Scheduler,
+) -> None:
+    go_on, log = threading.Event(), list[str]()
+    left, other = Job(3.0), Job(3.0)
+
+    def slow(begun: threading.Event) -> Steps:
+        begun.set()
+        assert go_on.wait(30)
+        yield 3.0
+
+    for job, lanes in ((other, (OTHER,)), (left, (LANE, OTHER))):
+        begun = threading.Event()
+        work = {lane: steps(job, 1, log, "waited") for lane in lanes}
+        two_threads.submit(job, work | {lanes[0]: slow(begun)})
+        assert begun.wait(30)
+    two_threads.abandon(left)
+    assert not left.finished.done()  # a lane may be reading its file
+    go_on.set()
+    with pytest.raises(Unwanted):
+        wait(left.finished)
+    wait(other.finished)
+    assert not log
+
+
+def test_the_expected_wait_leaves_out_whom_nobody_waits_for(one_thread: Scheduler) -> None:
+    at_work, go_on, long = threading.Event(), threading.Event(), Job(LONG_S)
+
+    def slow() -> Steps:
+        at_work.set()
+        assert go_on.wait(30)
+        yield 0.0
+
+    one_thread.submit(long, {LANE: slow()})
+    assert at_work.wait(30)
+    assert one_thread.expected_wait_s(2 * LONG_S, [LANE]) > 0
+    one_thread.abandon(long)
+    assert one_thread.expected_wait_s(2 * LONG_S, [LANE]) == 0
+    go_on.set()
 
 
 def test_a_job_that_is_left_ends_at_its_next_step(one_thread: Scheduler) -> None:
