@@ -17,6 +17,8 @@ from tests.standins.upstream_whisperx import StandIn
 QUOTES = f"no: Bearer {KEY}, {KEY}"
 HIDDEN = "no: Bearer ***, ***"
 ESCAPED = json.dumps({"error": {"message": QUOTES}}).replace(KEY, f"\\u{ord(KEY[0]):04x}{KEY[1:]}")
+WHOLE = {"message": "no", "type": "e", "param": None, "code": None}
+TWICE = json.dumps({"error": WHOLE}).replace('"param"', f'"param": "{KEY}", "param"')
 LONG = "x" * 989 + " " + KEY
 """Cut after a thousand characters, which would leave the key's beginning."""
 
@@ -54,6 +56,7 @@ Failure = tuple[str, object, str]
 FAILURES: list[Failure] = [
     ("400", {"error": {"message": QUOTES}}, HIDDEN),
     ("400", ESCAPED.encode(), HIDDEN),
+    ("400", TWICE.encode(), "no"),
     ("400", {"error": {"message": f"密钥{KEY}。 ?key%3D{KEY}"}}, "密钥***。 ?key%3D***"),
     ("400", {"detail": QUOTES}, HIDDEN),
     ("422", {"error": QUOTES}, HIDDEN),
