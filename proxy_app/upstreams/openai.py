@@ -165,13 +165,28 @@ def _refuse_unless_openais(service: Service, path: str, answer: Answer) -> None:
 
 
 def _hide_key(service: Service, answer: Answer, told: Mapping[str, Any]) -> None:
-    """Take our key out of a refusal, which stays as it is where that is not in it."""
+    """Take our key out of a refusal, which stays as it is where that cannot be in it.
+
+    Of a member that comes twice the last is what it says: nothing is known of the first.
+    """
     try:
         shown = without_key(service, told)
     except RecursionError:
         raise failure(service, answer.status, None, None) from None
-    if shown != told:
+    if shown != told or _says_twice(answer.beginning):
         answer.replace(json.dumps(shown).encode())
+
+
+def _says_twice(body: bytes) -> bool:
+    """Whether an object of this JSON has a member more than once."""
+    found = False
+
+    def look(pairs: list[tuple[str, Any]]) -> None:
+        nonlocal found
+        found = found or len(dict(pairs)) < len(pairs)
+
+    json.loads(body, object_pairs_hook=look)
+    return found
 
 
 def _meaning(service: Service, path: str, answer: Answer, told: Mapping[str, Any]) -> UpstreamError:

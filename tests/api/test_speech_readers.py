@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from http.client import HTTPResponse
 from pathlib import Path
 from typing import Any
@@ -169,6 +170,34 @@ def test_who_waits_for_a_service_takes_no_encoder_from_others(tmp_path: Path) ->
         assert (speaking.gateway.places.held(ENCODERS), encoders(speaking.gateway)) == (0, 0)
         speaking.magpie.release.set()
         assert [one.result().status_code for one in waiting] == [200] * AT_ONCE
+
+
+def test_a_service_that_hangs_in_the_middle_keeps_an_encoder_for_its_time_limit(
+    tmp_path: Path,
+) -> None:
+    with (
+        workers_with(tmp_path, SPEECH_TIME_LIMIT_FLOOR_S="4") as speaking,
+        ThreadPoolExecutor(AT_ONCE) as pool,
+    ):
+        places = speaking.gateway.places
+
+        def has(count: int) -> bool:
+            return places.held(ENCODERS) == count
+
+        speaking.magpie.behave("one_by_one")
+        events: dict[str, Any] = {"input": TEN, "stream_format": "sse"}
+        broken = [pool.submit(speaking.post, **events) for _ in range(AT_ONCE)]
+        assert eventually(lambda: speaking.magpie.working == AT_ONCE)
+        for number in range(1, 1 + AT_ONCE):  # the first piece of each, and no more
+            speaking.magpie.steps.release()
+            assert eventually(partial(has, number))
+        for answer in broken:
+            *_, last = filter(None, answer.result().content.split(b"\n"))
+            assert json.loads(last[6:])["error"]["code"] == "time_limit"
+        assert eventually(lambda: (places.held(ENCODERS), encoders(speaking.gateway)) == (0, 0))
+        speaking.magpie.behave("ok")
+        speaking.magpie.steps.release(AT_ONCE)
+        assert speaking.post(response_format="mp3").ok
 
 
 def test_no_other_service_is_asked_where_the_line_for_encoders_is_full(tmp_path: Path) -> None:

@@ -49,12 +49,16 @@ def _check(llm: Talking, answer: requests.Response, about: str) -> None:
     assert KEY not in llm.gateway.log.read_text(), about
 
 
+TWICE = f'''{{"error": {{"message": "{KEY}"}}, "tried": [{{"key": "{KEY}", "key": 1}}],
+    "error": {{"message": "{KEY}", "message": "no", "type": "e"}}}}'''
+"""Of a member that comes twice the last counts, and what is before it is read by nobody."""
 Failure = tuple[str, object, str]
 """A status, an answer, and what is to be read of it."""
 FAILURES: list[Failure] = [
     ("400", {"error": {"message": QUOTES}}, HIDDEN),
     ("400", ESCAPED.encode(), HIDDEN),
     ("400", {"error": {"message": f"密钥{KEY}。 ?key%3D{KEY}"}}, "密钥***。 ?key%3D***"),
+    ("400", TWICE.encode(), "no"),
     ("400", {"detail": QUOTES}, HIDDEN),
     ("422", {"error": QUOTES}, HIDDEN),
     ("429", {"error": {"message": "no", "code": KEY, "param": KEY}}, "no"),
