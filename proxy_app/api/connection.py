@@ -1,4 +1,4 @@
-"""The client's end of the connection: bodies that stop, early refusals.
+"""The client's end of the connection: bodies that stop, early refusals, slow readers.
 
 Everything here needs the socket, which gunicorn puts into the environment; without it (tests, in
 process) these functions do the plain thing.
@@ -16,6 +16,7 @@ import gevent
 from gunicorn.http.errors import ParseException
 
 from proxy_app.api.linger import linger
+from proxy_app.api.taking import Taker
 from proxy_app.errors import ApiError, BadRequestError, ClientGoneError
 from proxy_app.telemetry.account import KEY
 
@@ -151,7 +152,7 @@ class Answer:
 
 
 class ConnectionCare:
-    """WSGI middleware: ends silent and slow uploads, and lingers after an early refusal."""
+    """WSGI middleware: ends what nobody sends or takes any more, and lingers after a refusal."""
 
     def __init__(
         self, app: WSGIApplication, *, body_timeout_s: float, body_bytes_per_s: float
@@ -168,12 +169,15 @@ class ConnectionCare:
         body = Body(environ, self._body_timeout_s, self._body_bytes_per_s)
         environ["wsgi.input"] = body
         client.settimeout(self._body_timeout_s)
+        # The method of gunicorn's own response object.
+        response: Any = start_response.__self__  # type: ignore[attr-defined]
+        response.sock = Taker(client)
 
         def start(status: str, headers: list[tuple[str, str]], *rest: Any) -> Any:  # noqa: ANN401
             if not body.complete:
-                # gunicorn drops a Connection header of the application's, and asks its own
-                # response object, whose method this is, whether the connection is to be closed.
-                start_response.__self__.force_close()  # type: ignore[attr-defined]
+                # gunicorn drops a Connection header of the application's, and asks the response
+                # whether the connection is to be closed.
+                response.force_close()
             return start_response(status, headers, *rest)
 
         answer = Answer(self._app(environ, start), body, client, environ.get(KEY))

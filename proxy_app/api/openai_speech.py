@@ -168,9 +168,8 @@ def _sound(relay: Relay[bytes]) -> Iterator[bytes]:
     is_begun = False
     try:
         while data := relay.get():
-            for start in range(0, len(data), _SEND_BYTES):
-                yield data[start : start + _SEND_BYTES]
-                is_begun = True
+            yield data
+            is_begun = True
     except Exception as error:
         if not is_begun:
             raise

@@ -24,8 +24,6 @@ from proxy_app.upstreams import Attributed, End, Event, Heard, Progress
 
 HEARTBEAT_S = 15.0
 """The longest silence: proxies and clients give up on a connection that says nothing."""
-_PIECE = 64 * 1024
-"""Bytes sent at once; the client has SPEECH_BODY_TIMEOUT_S for each such piece."""
 
 
 class Rendering(Protocol):
@@ -131,17 +129,11 @@ def stream(followed: Followed, rendering: Rendering) -> Response:
         followed.close()
         raise
     rest = iter(()) if is_over else _rest(followed.events, rendering)
-    response = Response(_pieces(chain([first], rest)), content_type=rendering.content_type)
+    response = Response(chain([first], rest), content_type=rendering.content_type)
     response.headers["x-served-by"] = followed.by()
     response.headers["X-Accel-Buffering"] = "no"  # nginx would keep it until it is complete
     response.call_on_close(followed.close)
     return response
-
-
-def _pieces(rendered: Iterable[bytes]) -> Iterator[bytes]:
-    for data in rendered:
-        for start in range(0, len(data), _PIECE):
-            yield data[start : start + _PIECE]
 
 
 def _first(events: Relay[Event], rendering: Rendering) -> tuple[bytes, bool]:

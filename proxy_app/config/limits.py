@@ -31,7 +31,8 @@ class Limits:
     )
     body_timeout_s: float = setting(
         60.0,
-        "Seconds without a byte after which an upload is given up, or an answer that nobody takes.",
+        "Seconds without a byte after which an upload is given up, or an answer of which the "
+        "client's machine acknowledges nothing; who takes it slowly gets all of it.",
         minimum=1,
     )
     body_bytes_per_s: int = setting(

@@ -165,7 +165,10 @@ def _refuse_unless_openais(service: Service, path: str, answer: Answer) -> None:
 
 
 def _hide_key(service: Service, answer: Answer, told: Mapping[str, Any]) -> None:
-    """Take our key out of a refusal, which stays as it is where that is not in it."""
+    """Take our key out of a refusal, which stays as it is where that cannot be in it.
+
+    Of a member that comes twice the last is what it says: nothing is known of the first.
+    """
     try:
         shown = without_key(service, told)
     except RecursionError:

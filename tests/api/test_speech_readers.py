@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import json
 import socket
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
+from functools import partial
+from http.client import HTTPResponse
 from pathlib import Path
+from typing import Any
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
@@ -19,6 +23,8 @@ from tests.standins.upstream_speech import Kokoro, Magpie
 
 AT_ONCE = 3
 ENCODED = ({"response_format": "mp3"}, {"response_format": "pcm"}, {"response_format": "opus"})
+SLOWLY: dict[str, Any] = {"voice": "alloy", "input": " ".join([TEN] * 7), "speed": 0.25}
+"""Minutes of sound."""
 
 
 @contextmanager
@@ -48,7 +54,7 @@ def encoders(gateway: Gateway) -> int:
 
 def slow_reader(stack: ExitStack, gateway: Gateway, **asked: object) -> socket.socket:
     """One that has sent its request for minutes of sound, and read nothing."""
-    said = {"voice": "alloy", "input": " ".join([TEN] * 7), "speed": 0.25} | asked
+    said = SLOWLY | asked
     body = json.dumps(said).encode()
     head = "POST /v1/audio/speech HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
     reader = stack.enter_context(socket.socket())
@@ -111,6 +117,28 @@ def test_who_takes_nothing_is_dropped_and_leaves_no_process(
         assert "Traceback" not in log.read_text()
 
 
+@pytest.mark.parametrize("asked", [{"response_format": "pcm"}, {"response_format": "wav"}])
+def test_who_reads_slowly_gets_all_of_it(tmp_path: Path, asked: dict[str, str]) -> None:
+    with workers_with(tmp_path, SPEECH_BODY_TIMEOUT_S="1") as speaking, ExitStack() as stack:
+        reader = slow_reader(stack, speaking.gateway, **asked)
+        slow, heard = answer(reader), b""
+        for _ in range(20):  # four times the limit, a little of one piece each time
+            heard += slow.read(2000)
+            time.sleep(0.2)
+        reader.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 20)
+        heard += slow.read()
+        assert heard == speaking.post(**(SLOWLY | asked)).content
+        assert len(heard) > 5_000_000  # more than the sockets' buffers hold
+        assert "took nothing of its answer" not in speaking.gateway.log.read_text()
+
+
+def answer(reader: socket.socket) -> HTTPResponse:
+    """As it comes, from its first byte on."""
+    response = HTTPResponse(reader)
+    response.begin()
+    return response
+
+
 def test_more_than_are_encoded_at_once_wait_for_their_turn(tmp_path: Path) -> None:
     with (
         workers_with(tmp_path, SPEECH_QUEUE_DEADLINE_S="30") as speaking,
@@ -142,6 +170,34 @@ def test_who_waits_for_a_service_takes_no_encoder_from_others(tmp_path: Path) ->
         assert (speaking.gateway.places.held(ENCODERS), encoders(speaking.gateway)) == (0, 0)
         speaking.magpie.release.set()
         assert [one.result().status_code for one in waiting] == [200] * AT_ONCE
+
+
+def test_a_service_that_hangs_in_the_middle_keeps_an_encoder_for_its_time_limit(
+    tmp_path: Path,
+) -> None:
+    with (
+        workers_with(tmp_path, SPEECH_TIME_LIMIT_FLOOR_S="4") as speaking,
+        ThreadPoolExecutor(AT_ONCE) as pool,
+    ):
+        places = speaking.gateway.places
+
+        def has(count: int) -> bool:
+            return places.held(ENCODERS) == count
+
+        speaking.magpie.behave("one_by_one")
+        events: dict[str, Any] = {"input": TEN, "stream_format": "sse"}
+        broken = [pool.submit(speaking.post, **events) for _ in range(AT_ONCE)]
+        assert eventually(lambda: speaking.magpie.working == AT_ONCE)
+        for number in range(1, 1 + AT_ONCE):  # the first piece of each, and no more
+            speaking.magpie.steps.release()
+            assert eventually(partial(has, number))
+        for answer in broken:
+            *_, last = filter(None, answer.result().content.split(b"\n"))
+            assert json.loads(last[6:])["error"]["code"] == "time_limit"
+        assert eventually(lambda: (places.held(ENCODERS), encoders(speaking.gateway)) == (0, 0))
+        speaking.magpie.behave("ok")
+        speaking.magpie.steps.release(AT_ONCE)
+        assert speaking.post(response_format="mp3").ok
 
 
 def test_no_other_service_is_asked_where_the_line_for_encoders_is_full(tmp_path: Path) -> None:
