@@ -17,7 +17,7 @@ from proxy_app.api.json_members import Wanted, members
 from proxy_app.api.refusals import complete
 from proxy_app.api.relay import Relay
 from proxy_app.api.streams import sse
-from proxy_app.api.uploads import SpoolingRequest, spooled_json
+from proxy_app.api.uploads import spooled_json
 from proxy_app.errors import RETRY_IN_A_MINUTE, ApiError, BadRequestError, ClientGoneError
 from proxy_app.errors.translations import as_api_error
 from proxy_app.gateway import Gateway, current
@@ -83,8 +83,7 @@ def pass_on(path: str) -> Response:
     except BaseException:
         relay.close()
         raise
-    # Nobody else will be asked: the body and its place are free, however long the answer takes.
-    cast(SpoolingRequest, request).end()
+    # Nobody else will be asked: the body and its place go with the view, however long this takes.
     pieces = _pieces(cast(Relay[bytes], relay), request.environ, is_stream=begun.is_stream)
     response = Response(pieces, begun.status, dict(begun.headers))
     response.headers["x-served-by"] = begun.by

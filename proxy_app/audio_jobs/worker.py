@@ -109,8 +109,6 @@ class Worker:
                 self._jobs.remove_recordings(job.id)
             else:
                 self._jobs.put_back(job.id)
-                upload = self._jobs.folder(job.id) / UPLOAD
-                upload.with_suffix(".at-work").unlink(missing_ok=True)
 
     def _round(self) -> None:
         for job in self._jobs.in_state(State.CANCELING):

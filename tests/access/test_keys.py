@@ -1,6 +1,7 @@
 """API keys: what they open, what they may do at most, and how they come and go."""
 
 import base64
+import contextlib
 import fcntl
 import math
 import os
@@ -12,10 +13,12 @@ from threading import Timer
 import pytest
 from flask import Flask
 from flask.testing import FlaskClient
+from sqlalchemy import text
 
 from proxy_app.access import BadKeyError, Key, Keys, Password, RateError, Rates
 from proxy_app.access.keys import PREFIX
 from proxy_app.access.sessions import TRIES
+from proxy_app.api.guard import _look_again
 from proxy_app.cli import main
 from proxy_app.gateway import EXTENSION, Gateway
 from proxy_app.services import QueueFullError
@@ -526,3 +529,19 @@ def test_the_command_line_makes_lists_and_revokes_them(
     assert control("revoke", "prometheus") == (0, "")
     assert control("revoke", "prometheus") == (1, "")
     assert control("list") == (0, "")
+
+
+@pytest.mark.parametrize("is_newer", [False, True])
+def test_without_the_database_no_key_is_found_to_be_revoked(tmp_path: Path, is_newer: bool) -> None:
+    away = {} if is_newer else {"SPEECH_DATABASE_URL": "postgresql://me@127.0.0.1:9/jobs"}
+    if is_newer:
+        make_newer(tmp_path / "state")
+    app = application(tmp_path, **away)
+    assert _look_again(app.extensions[EXTENSION], f"{PREFIX}00000000-x") is None
+
+
+def make_newer(folder: Path) -> None:
+    """Have a database of a version to come."""
+    folder.mkdir()
+    with contextlib.closing(Store(None, folder)) as store, store.session() as session:
+        session.execute(text("UPDATE alembic_version SET version_num = '9999'"))

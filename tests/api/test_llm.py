@@ -289,6 +289,27 @@ def test_a_stream_that_falls_silent_is_given_up(llm: Talking) -> None:
     assert llm.first.hung_up.wait(10)
 
 
+def test_a_whole_answer_that_falls_silent_is_given_up_as_a_stream_is(llm: Talking) -> None:
+    llm.first.behave("stall")
+    error = llm.ask().json()["error"]
+    assert (error["code"], "sent nothing more" in error["message"]) == ("time_limit", True)
+    assert llm.first.hung_up.wait(10)
+
+
+def test_an_answer_that_goes_on_keeps_neither_its_question_nor_a_place_for_uploads(
+    tmp_path: Path,
+) -> None:
+    limits = {"SPEECH_WORKERS": "1", "SPEECH_MAX_UPLOADS": "1"}
+    with two_behind(tmp_path, **limits) as talking:
+        talking.first.behave("stepwise")
+        talking.first.steps.release()
+        with talking.ask(stream=True) as answer:
+            assert next(answer.iter_lines())
+            assert talking.gateway.files() == []
+            talking.first.behave("ok")
+            assert talking.ask().status_code == 200
+
+
 def test_an_answer_that_breaks_off_late_is_not_taken_for_a_whole_one(llm: Talking) -> None:
     llm.first.behave("half", b"[" + b" " * 5_000_000 + b"]")
     with pytest.raises(requests.exceptions.ChunkedEncodingError):

@@ -5,6 +5,7 @@ import sqlite3
 import subprocess
 import sys
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -202,3 +203,22 @@ def test_who_reads_what_it_writes_lets_nobody_write_between(tmp_path: Path) -> N
             job.reason = "ours"
         assert other.execute("SELECT reason FROM jobs").fetchall() == [("ours",)]
     store.close()
+
+
+def test_what_another_one_has_changed_since_it_was_read_is_not_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = Store(None, tmp_path)
+    add(store, 1)
+    waits: list[float] = []
+    monkeypatch.setattr(time, "sleep", waits.append)
+    monkeypatch.setattr(engines, "BUSY_S", 0.1)
+    with contextlib.suppress(OperationalError), store.session(writes=False) as session:
+        session.execute(text("SELECT count(*) FROM jobs")).all()
+        add(store, 2, host="spark2")
+        with pytest.raises(OperationalError) as failed:
+            session.execute(text("UPDATE jobs SET host = 'spark3'"))
+        raise failed.value
+    assert isinstance(failed.value.orig, sqlite3.OperationalError)
+    assert failed.value.orig.sqlite_errorcode == sqlite3.SQLITE_BUSY_SNAPSHOT
+    assert waits == []

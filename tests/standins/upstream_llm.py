@@ -111,8 +111,8 @@ class StandInLLM(Served):
         """Whether it answers without having read what it was asked."""
 
     def behave(self, behaviour: str, answer: Any = None) -> None:  # noqa: ANN401 - any JSON
-        """From now on: ok, a status such as "500", hang, silent, half, reset, cut, stepwise,
-        closing, flood, redirect. `answer`: JSON or bytes, for streams a list of bytes.
+        """From now on: ok, a status such as "500", hang, silent, half, stall, reset, cut,
+        stepwise, closing, flood, redirect. `answer`: JSON or bytes, for streams a list of bytes.
         """
         super().behave(behaviour, answer)
 
@@ -233,6 +233,11 @@ class _Handler(Quiet):
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
         self.wfile.write(body[: len(body) // 2])
+
+    def _stall(self) -> None:
+        """An answer of which half comes, and then nothing more."""
+        self._half()
+        self._hang()
 
     def _redirect(self) -> None:
         self.send_response(302)

@@ -5,10 +5,12 @@ from __future__ import annotations
 import io
 import math
 import struct
+import time
 import wave
 from array import array
 from collections.abc import Iterator
 from itertools import pairwise
+from pathlib import Path
 
 import av
 import pytest
@@ -178,3 +180,23 @@ def test_what_is_compressed_in_a_wav_is_named() -> None:
 def test_what_is_no_wav_is_refused(data: bytes) -> None:
     with pytest.raises(ValueError, match="no WAV"):
         wav.parse(data)
+
+
+def test_who_gives_an_encoder_work_may_take_longer_over_it_than_the_encoder(tmp_path: Path) -> None:
+    script = tmp_path / "impatient.py"
+    script.write_text(IMPATIENT.format(str(encode._CHILD)))
+    with confined(script, memory_bytes=2**30, cpu_s=10) as child:
+        child.send(encode._order(RATE, FORMATS["pcm"], 1.0))
+        for _ in range(2):
+            child.send(tone(0.1))
+            assert b"".join(iter(child.receive, b""))
+            time.sleep(1.5)  # a service speaks, or a client reads
+
+
+IMPATIENT = """
+import runpy
+child = runpy.run_path({!r})
+child["main"].__globals__["WITHIN_S"] = 1
+child["main"]()
+"""
+"""The encoder's process, with a second for a block."""

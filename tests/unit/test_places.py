@@ -1,5 +1,6 @@
 """Places in a service's queue: bounded, waited for, and freed by the kernel."""
 
+import fcntl
 import subprocess
 import sys
 import time
@@ -11,6 +12,7 @@ import pytest
 from gevent.event import Event
 
 from proxy_app.services import Places, QueueFullError
+from proxy_app.services import places as places_of
 
 HOLD_FOR_EVER = """
 import sys, time
@@ -225,3 +227,41 @@ def _eventually(condition: Callable[[], bool]) -> bool:
             return False
         gevent.sleep(0.005)
     return True
+
+
+def test_a_place_that_becomes_free_is_taken_at_once_and_not_at_the_next_look(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(places_of, "_POLL_S", 60.0)
+    places, got = Places(tmp_path), Event()
+
+    def wait() -> None:
+        with places.hold("x", 1, 60):
+            got.set()
+
+    with places.hold("x", 1, 0):
+        waiting = gevent.spawn(wait)
+        gevent.sleep(0)  # it has looked, and found none
+    assert got.wait(10)
+    waiting.get()
+
+
+def test_who_only_looks_whether_a_place_in_the_line_is_held_sends_nobody_away(
+    tmp_path: Path,
+) -> None:
+    places, got = Places(tmp_path), Event()
+
+    def wait() -> None:
+        with places.hold("x", 1, 5, most_waiting=1):
+            got.set()
+
+    with places.hold("x", 1, 0):
+        with (tmp_path / "waiting" / "x.0").open("w") as looking:
+            fcntl.flock(looking, fcntl.LOCK_EX)  # as `is_held` has it for a moment
+            waiting = gevent.spawn(wait)
+            gevent.sleep(0)
+            fcntl.flock(looking, fcntl.LOCK_UN)
+        gevent.sleep(0.1)
+        assert places.waiting("x") == 1
+    waiting.get()
+    assert got.is_set()

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import gevent
+from gevent import socket
 from gevent.event import Event as Signal
 
 from proxy_app.running import Running, Task, Ticket
@@ -71,3 +72,22 @@ def test_work_lets_its_files_go_even_if_who_stops_it_is_killed_before_it_has_end
     may_end.set()
     assert released.wait(10)
     assert work.has_ended
+
+
+def test_who_gave_up_in_another_process_does_not_have_work_go_on_for_longer(
+    tmp_path: Path,
+) -> None:
+    running, until = Running(tmp_path / "running", linger_s=60), Signal()
+    mine = running.join(Ticket("work", "content", "client"), lambda: task(until, lambda: None))
+    mine.close()
+    work = running._held["work"].work
+    since = work.deserted_at
+    assert since is not None
+    (address,) = (tmp_path / "running").glob("*.socket")
+    with socket.socket(socket.AF_UNIX) as other:
+        other.connect(str(address))
+        other.sendall(b"work\n")
+    gevent.sleep(0.1)  # it is read only now
+    assert work.deserted_at == since
+    until.set()
+    running.drain(0, lambda: None)

@@ -1,5 +1,7 @@
 """What is remembered of the lists of voices."""
 
+from dataclasses import replace
+
 import pytest
 
 from proxy_app.services import Service
@@ -56,3 +58,15 @@ def test_a_list_that_is_known_stays_where_it_is_not_told_again() -> None:
     listed.voices = None
     assert lists.of(SERVICE) == (MIA,)
     assert listed.asked == 2
+
+
+def test_no_more_lists_are_remembered_than_there_may_be(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(VoiceLists, "MOST", 2)
+    listed = Listed((MIA,))
+    lists = VoiceLists(listed)
+    services = [replace(SERVICE, name=f"magpie-{number}") for number in range(5)]
+    for service in services:
+        assert lists.of(service) == (MIA,)
+        assert len(lists._kept) <= 2
+    assert lists.of(services[-1]) == (MIA,)
+    assert listed.asked == len(services)
