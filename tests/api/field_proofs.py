@@ -96,6 +96,16 @@ def _json(ask: Asking) -> None:
     assert (wrong.status_code, wrong.json()["error"]["param"]) == (400, "response_format")
 
 
+@proves("What is sent", "a member that comes twice in JSON")
+def _member_twice(ask: Asking) -> None:
+    body = json.dumps({"input_audio": ask.audio(), "response_format": "text"})
+    first = '{"response_format": "docx", "input_audio": 1, '
+    headers = {"Content-Type": "application/json"}
+    url = ask.gateway.url + ask.path
+    response = requests.post(url, data=first + body[1:], headers=headers, timeout=20)
+    assert (response.status_code, response.text.strip()) == (200, TEXT)
+
+
 @proves("What is sent", "other JSON")
 def _other_json(ask: Asking) -> None:
     for body, code in (
