@@ -37,7 +37,7 @@ install_uv() {
     /opt/pip/bin/pip install --no-deps --find-links /inputs/wheelhouse --requirement /inputs/setup.lock
 }
 
-# pip_says NAME: what pip's $settings, which pip itself needs a while to tell, set NAME to, in one line.
+# pip_says NAME: what $settings, of `pip config list`, set NAME to, in one line.
 pip_says() {
     printf '%s\n' "$settings" | sed -n "s/^[^=]*\.$1='\(.*\)'\$/\1/p" | sed 's/\\n/ /g; s/^ *//'
 }

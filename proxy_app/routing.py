@@ -26,6 +26,7 @@ from proxy_app.services.health import GIVEN_UP, READY, SUSPECT
 REMEMBERED_S = 5.0
 """How old what a service said of itself may be; it is asked no more often for all requests."""
 _MOST_ASKED = 16
+"""Services that are asked side by side."""
 T = TypeVar("T")
 
 

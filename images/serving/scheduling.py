@@ -131,8 +131,8 @@ class Scheduler:
         """End all work at its next step, and take no more."""
         with self._changed:
             self._stopping = True
-            for task in self._tasks:
-                task.job.unwanted.set()
+            for task in list(self._tasks):
+                self.abandon(task.job)
             self._changed.notify_all()
 
     @property
@@ -173,15 +173,10 @@ class Scheduler:
             asyncio.get_running_loop().run_in_executor(None, trim)
 
     def abandon(self, job: Job) -> None:
-        """Nobody waits for this job any more: what is not in the middle of a step ends here.
-
-        The threads would end it as well, but only after the steps that they are in.
-        """
-        job.unwanted.set()
+        """Nobody waits for this job any more."""
         with self._changed:
-            for task in [task for task in job.tasks if task in self._tasks and not task.at_work]:
-                self._drop(task, Unwanted())
-            self._changed.notify_all()
+            job.unwanted.set()
+            self._end(job, Unwanted())
 
     def check(self) -> None:
         """For the middle of a step that takes long. Raises Unwanted where nobody waits for it."""
@@ -212,12 +207,7 @@ class Scheduler:
         """The next task, and whether it is its age's turn; None when the scheduler stops."""
         with self._changed:
             while True:
-                mine = [task for task in self._tasks if task.lane in lanes]
-                for task in mine:
-                    if task.job.error or task.job.unwanted.is_set():
-                        self._drop(task, task.job.error or Unwanted())
-                mine = [task for task in mine if task in self._tasks]
-                if mine:
+                if mine := [task for task in self._tasks if task.lane in lanes]:
                     chosen = choose(mine, time.monotonic(), was_aged=was_aged)
                     chosen[0].at_work = True
                     return chosen
@@ -245,7 +235,15 @@ class Scheduler:
             if task.begun:
                 self._speeds[task.lane].note(now - began, task.done_s - before_s)
             task.begun = True
-            if error is not None or over:
+            if over:
+                self._drop(task, None)
+            if error := error or job.error or (Unwanted() if job.unwanted.is_set() else None):
+                self._end(job, error)
+
+    def _end(self, job: Job, error: BaseException) -> None:
+        """A job ends here, but for what is in the middle of a step. The lock is held."""
+        for task in job.tasks:
+            if task in self._tasks and not task.at_work:
                 self._drop(task, error)
 
     def _drop(self, task: Task, error: BaseException | None) -> None:

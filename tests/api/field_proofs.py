@@ -98,12 +98,15 @@ def _json(ask: Asking) -> None:
 
 @proves("What is sent", "a member that comes twice in JSON")
 def _member_twice(ask: Asking) -> None:
-    body = json.dumps({"input_audio": ask.audio(), "response_format": "text"})
-    first = '{"response_format": "docx", "input_audio": 1, '
+    last = {"input_audio": ask.audio(), "response_format": "text", "language": "de"}
+    body = json.dumps(last)
+    first = '{"response_format": "docx", "language": "klingon", "input_audio": 1, '
     headers = {"Content-Type": "application/json"}
     url = ask.gateway.url + ask.path
     response = requests.post(url, data=first + body[1:], headers=headers, timeout=20)
     assert (response.status_code, response.text.strip()) == (200, TEXT)
+    fields, _wav = ask.standin.received[-1].form()
+    assert fields["language"] == "de"
 
 
 @proves("What is sent", "other JSON")

@@ -260,14 +260,3 @@ print(most - before, target.stat().st_size, len(turns))
     assert size == 160 * 262_144 * 3
     assert turns > 160 * 16, "others wait meanwhile"
     assert grown_kb < 8_000
-
-
-def test_of_a_member_that_comes_twice_the_last_counts(gateway: Gateway, standin: StandIn) -> None:
-    first = '"response_format": "srt", "language": "klingon", "input_audio": 1,'
-    last = ', "response_format": "text", "language": "de"'
-    answer = post(gateway, holding(TEXT, last).replace("{", "{" + first, 1))
-    assert (answer.status_code, answer.headers["Content-Type"]) == (
-        200,
-        "text/plain; charset=utf-8",
-    )
-    assert b'name="language"\r\n\r\nde\r\n' in standin.received[0].body

@@ -51,6 +51,15 @@ def steps(job: Job, count: int, log: list[str], name: str) -> Steps:
         yield job.duration_s * number / count
 
 
+def held(began: threading.Event, go_on: threading.Event, failure: str = "") -> Steps:
+    """A step that tells that it began and goes on when it is told, to fail where that is said."""
+    began.set()
+    assert go_on.wait(30)
+    if failure:
+        raise RuntimeError(failure)
+    yield 3.0
+
+
 def endless(began: threading.Event, closed: threading.Event) -> Steps:
     """Steps without end, which tell that they began and that they were closed."""
     try:
@@ -184,13 +193,7 @@ def test_a_job_that_waits_and_is_left_never_begins(one_thread: Scheduler) -> Non
     log: list[str] = []
     at_work, go_on = threading.Event(), threading.Event()
     running, waiting = Job(3.0), Job(3.0)
-
-    def slow() -> Steps:
-        at_work.set()
-        assert go_on.wait(30)
-        yield 3.0
-
-    one_thread.submit(running, {LANE: slow()})
+    one_thread.submit(running, {LANE: held(at_work, go_on)})
     assert at_work.wait(30)
     one_thread.submit(waiting, {LANE: steps(waiting, 1, log, "left")})
     one_thread.abandon(waiting)
@@ -206,16 +209,10 @@ def test_a_job_that_is_left_is_over_once_no_lane_is_in_a_step_of_it(
 ) -> None:
     go_on, log = threading.Event(), list[str]()
     left, other = Job(3.0), Job(3.0)
-
-    def slow(begun: threading.Event) -> Steps:
-        begun.set()
-        assert go_on.wait(30)
-        yield 3.0
-
     for job, lanes in ((other, (OTHER,)), (left, (LANE, OTHER))):
         begun = threading.Event()
         work = {lane: steps(job, 1, log, "waited") for lane in lanes}
-        two_threads.submit(job, work | {lanes[0]: slow(begun)})
+        two_threads.submit(job, work | {lanes[0]: held(begun, go_on)})
         assert begun.wait(30)
     two_threads.abandon(left)
     assert not left.finished.done()  # a lane may be reading its file
@@ -226,15 +223,29 @@ def test_a_job_that_is_left_is_over_once_no_lane_is_in_a_step_of_it(
     assert not log
 
 
+def test_a_job_that_fails_in_one_lane_does_not_wait_for_its_turn_in_the_other(
+    two_threads: Scheduler,
+) -> None:
+    fail, go_on, log = threading.Event(), threading.Event(), list[str]()
+    failing, other = Job(3.0), Job(3.0)
+    at_work = threading.Event()
+    two_threads.submit(other, {OTHER: held(at_work, go_on)})
+    assert at_work.wait(30)
+    begun = threading.Event()
+    broken = {LANE: held(begun, fail, "broken"), OTHER: steps(failing, 1, log, "waited")}
+    two_threads.submit(failing, broken)
+    assert begun.wait(30)
+    fail.set()
+    with pytest.raises(RuntimeError, match="broken"):
+        wait(failing.finished)
+    go_on.set()
+    wait(other.finished)
+    assert not log
+
+
 def test_the_expected_wait_leaves_out_whom_nobody_waits_for(one_thread: Scheduler) -> None:
     at_work, go_on, long = threading.Event(), threading.Event(), Job(LONG_S)
-
-    def slow() -> Steps:
-        at_work.set()
-        assert go_on.wait(30)
-        yield 0.0
-
-    one_thread.submit(long, {LANE: slow()})
+    one_thread.submit(long, {LANE: held(at_work, go_on)})
     assert at_work.wait(30)
     assert one_thread.expected_wait_s(2 * LONG_S, [LANE]) > 0
     one_thread.abandon(long)
